@@ -1,0 +1,67 @@
+//! Every bound of the rules, named with its unit. Bounds of the rooms stand with their settings.
+
+use std::time::Duration;
+
+/// Characters of a free-form text (Twilio 21617 above it).
+pub const BODY_CHARACTERS_MAX: usize = 1_600;
+/// Characters of a template's values together; WhatsApp refuses template and values above 1,024
+/// (63021), and the template has at least some fixed words.
+pub const TEMPLATE_VALUES_CHARACTERS_MAX: usize = 1_024;
+/// Variables of one template.
+pub const TEMPLATE_VARIABLES_MAX: usize = 100;
+/// Characters of a variable's name.
+pub const VARIABLE_NAME_CHARACTERS_MAX: usize = 16;
+/// Spaces in a row inside a variable's value (63013 above it).
+pub const VARIABLE_SPACES_IN_A_ROW_MAX: usize = 4;
+/// Bytes of a media URL.
+pub const MEDIA_URL_BYTES_MAX: usize = 2_048;
+/// Bytes of the caller's metadata as compact JSON.
+pub const METADATA_BYTES_MAX: usize = 4_096;
+/// Bytes of a business key.
+pub const BUSINESS_KEY_BYTES_MAX: usize = 200;
+/// How far ahead a message may be scheduled.
+pub const SEND_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+/// WhatsApp's customer-service window after a person's last message.
+pub const WINDOW: Duration = Duration::from_secs(24 * 3_600);
+/// The window is treated as closed this long before it closes, because WhatsApp looks when the
+/// message leaves the provider's queue, not when we hand it over.
+pub const WINDOW_MARGIN: Duration = Duration::from_secs(5 * 60);
+
+/// Attempts of one message, whatever the reason for each.
+pub const ATTEMPTS_MAX: u32 = 50;
+
+/// Waits between looks for an unknown attempt, counted from its start.
+pub const SETTLE_POLLS: [Duration; 6] = [
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(45),
+    Duration::from_secs(2 * 60),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(15 * 60),
+];
+/// How far before an attempt's start its message may carry a creation time: the provider's clock
+/// counts whole seconds and may differ from ours.
+pub const SETTLE_BEFORE: Duration = Duration::from_secs(60);
+/// How far after an attempt's start its message may have been created.
+pub const SETTLE_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// Waits between looks at a message nobody reports about, counted from when it was sent; the
+/// last one repeats until [`SILENT_AGE_MAX`].
+pub const SILENT_POLLS: [Duration; 4] = [
+    Duration::from_secs(15 * 60),
+    Duration::from_secs(3_600),
+    Duration::from_secs(12 * 3_600),
+    Duration::from_secs(24 * 3_600),
+];
+/// When a silent message is left alone: a phone that is off for a week is ordinary.
+pub const SILENT_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// How long an ambiguous keyword waits for the person's answer before it counts as an opt-out.
+pub const CONSENT_ANSWER_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+const _: () = {
+    assert!(WINDOW_MARGIN.as_secs() < WINDOW.as_secs());
+    assert!(SETTLE_POLLS[5].as_secs() >= SETTLE_AFTER.as_secs());
+    assert!(SILENT_POLLS[3].as_secs() < SILENT_AGE_MAX.as_secs());
+};

@@ -1,0 +1,219 @@
+//! Whether and when to try again.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::codes::{Action, Rule, Scope};
+use crate::message::Policy;
+use crate::outcome::RetryAfter;
+use crate::time::Timestamp;
+
+/// How patient we are. Both ladders are exponential with full jitter: each wait is drawn evenly
+/// between nothing and the step, so that many messages that failed together do not return
+/// together.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// First step for troubles that pass within seconds.
+    pub backoff_first: Duration,
+    /// Longest step for them.
+    pub backoff_cap: Duration,
+    /// First step for limits that clear within minutes to a day.
+    pub later_first: Duration,
+    /// Longest step for them.
+    pub later_cap: Duration,
+    /// Most attempts of one message.
+    pub attempts_max: u32,
+    /// A message older than this is not tried again.
+    pub age_max: Duration,
+    /// The longest `Retry-After` that is believed.
+    pub retry_after_max: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            backoff_first: Duration::from_secs(1),
+            backoff_cap: Duration::from_secs(5 * 60),
+            later_first: Duration::from_secs(60),
+            later_cap: Duration::from_secs(6 * 3_600),
+            attempts_max: 8,
+            age_max: Duration::from_secs(24 * 3_600),
+            retry_after_max: Duration::from_secs(3_600),
+        }
+    }
+}
+
+/// Why an attempt did not end well.
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    /// Nothing was sent and no code says why: network trouble, or 429.
+    NotSent {
+        /// How long the provider asked us to wait.
+        retry_after: Option<RetryAfter>,
+    },
+    /// The provider said why, in its answer or on the message.
+    Coded(Rule),
+    /// Nobody can say whether it was sent, and the time for evidence is over.
+    Unsettled,
+}
+
+/// What is known about the message when the question is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Attempts made so far, at least one.
+    pub attempts: u32,
+    /// When the message was accepted.
+    pub accepted_at: Timestamp,
+    /// The message's own deadline.
+    pub expires_at: Option<Timestamp>,
+    /// What may be done when nobody can say whether it was sent.
+    pub policy: Policy,
+    /// Whether a resend after doubt was already made.
+    pub resent_after_doubt: bool,
+    /// Now.
+    pub now: Timestamp,
+    /// 64 random bits, for the jitter.
+    pub random: u64,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Try again, not before `at`.
+    Retry {
+        /// When.
+        at: Timestamp,
+        /// Whether the earlier attempt may have reached the person.
+        possible_duplicate: bool,
+    },
+    /// Try again when the operator has resumed what is paused.
+    RetryWhenResumed {
+        /// What must be paused: the sender or the whole account.
+        scope: Scope,
+    },
+    /// It stays as it is.
+    GiveUp(GiveUp),
+    /// The person is suppressed, and with them this message.
+    Suppress,
+    /// Held for the operator.
+    Hold,
+}
+
+/// Why there is no further attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GiveUp {
+    /// Another attempt cannot help.
+    Permanent,
+    /// Attempts are used up.
+    AttemptsMax,
+    /// The message is too old.
+    AgeMax,
+    /// It would come after the message's own deadline.
+    Expires,
+    /// The policy does not allow a resend after doubt.
+    Policy,
+}
+
+/// Decides what to do about a trouble.
+pub fn decide(case: &Case, trouble: &Trouble, patience: &Patience) -> Decision {
+    match trouble {
+        Trouble::NotSent { retry_after } => {
+            let step = step(patience.backoff_first, patience.backoff_cap, case);
+            let floor = retry_after.map_or(Duration::ZERO, |wait| asked_wait(wait, case, patience));
+            try_again(
+                case,
+                patience,
+                floor.saturating_add(step),
+                patience.attempts_max,
+            )
+        }
+        Trouble::Unsettled => after_doubt(case, patience),
+        Trouble::Coded(rule) => by_rule(case, rule, patience),
+    }
+}
+
+fn by_rule(case: &Case, rule: &Rule, patience: &Patience) -> Decision {
+    let attempts_max = rule.attempts_max.unwrap_or(patience.attempts_max);
+    let floor = rule.wait.unwrap_or(Duration::ZERO);
+    match rule.action {
+        Action::RetryBackoff => {
+            let step = step(patience.backoff_first, patience.backoff_cap, case);
+            try_again(case, patience, floor.saturating_add(step), attempts_max)
+        }
+        Action::RetryLater => {
+            let step = step(patience.later_first, patience.later_cap, case);
+            try_again(case, patience, floor.saturating_add(step), attempts_max)
+        }
+        Action::ReconcileThenRetry => after_doubt(case, patience),
+        Action::ConfigAlert => match rule.scope {
+            Scope::Sender | Scope::Account => Decision::RetryWhenResumed { scope: rule.scope },
+            Scope::Message
+            | Scope::Recipient
+            | Scope::Template
+            | Scope::Country
+            | Scope::Endpoint => Decision::GiveUp(GiveUp::Permanent),
+        },
+        Action::OptOut => Decision::Suppress,
+        Action::PermanentRecipient
+        | Action::PermanentContent
+        | Action::ClientBug
+        | Action::TemplateFallback
+        | Action::WebhookHealth
+        | Action::Informational => Decision::GiveUp(GiveUp::Permanent),
+    }
+}
+
+/// The message may have reached the person: its own policy decides, and one resend is all there
+/// is.
+fn after_doubt(case: &Case, patience: &Patience) -> Decision {
+    match case.policy {
+        Policy::AtMostOnce => Decision::GiveUp(GiveUp::Policy),
+        Policy::Ask => Decision::Hold,
+        Policy::AtLeastOnce if case.resent_after_doubt => Decision::GiveUp(GiveUp::Policy),
+        Policy::AtLeastOnce => {
+            match try_again(case, patience, Duration::ZERO, patience.attempts_max) {
+                Decision::Retry { at, .. } => Decision::Retry {
+                    at,
+                    possible_duplicate: true,
+                },
+                other => other,
+            }
+        }
+    }
+}
+
+fn try_again(case: &Case, patience: &Patience, wait: Duration, attempts_max: u32) -> Decision {
+    let at = case.now.plus(wait);
+    if case.attempts >= attempts_max {
+        return Decision::GiveUp(GiveUp::AttemptsMax);
+    }
+    if case.expires_at.is_some_and(|expires| at >= expires) {
+        return Decision::GiveUp(GiveUp::Expires);
+    }
+    if at.since(case.accepted_at) > patience.age_max.max(wait.saturating_mul(2)) {
+        return Decision::GiveUp(GiveUp::AgeMax);
+    }
+    Decision::Retry {
+        at,
+        possible_duplicate: case.resent_after_doubt,
+    }
+}
+
+/// An even draw between zero and the exponential step of this attempt.
+fn step(first: Duration, cap: Duration, case: &Case) -> Duration {
+    let doublings = case.attempts.saturating_sub(1).min(31);
+    let full = first.saturating_mul(1 << doublings).min(cap);
+    let micros = u64::try_from(full.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(((u128::from(case.random) * u128::from(micros)) >> 64) as u64)
+}
+
+/// What the provider asked for, within what is believed.
+fn asked_wait(wait: RetryAfter, case: &Case, patience: &Patience) -> Duration {
+    let asked = match wait {
+        RetryAfter::Delay(delay) => delay,
+        RetryAfter::Until(instant) => instant.since(case.now),
+    };
+    asked.min(patience.retry_after_max)
+}

@@ -1,0 +1,261 @@
+//! Where a message is, and the only function that moves it.
+//!
+//! Reports of the provider are a *join*: the state is the highest one seen, so that any order and
+//! any repetition of the same reports ends in the same state. What we decide ourselves (retry,
+//! cancel, hold …) moves the state only from where the decision makes sense.
+
+#[cfg(test)]
+mod tests;
+
+use crate::outcome::ProviderStatus;
+
+/// Where a message is in its life.
+///
+/// The order is the order of the join: what stands later wins over what stands earlier. The
+/// resting states that mean "never sent" (`canceled` … `held`) stand below `queued`, because a
+/// report that the message went out after all is a fact that wins over our decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Stored; waits for its turn.
+    Accepted,
+    /// Waits for a time: the caller's `send_at`, or a retry.
+    Scheduled,
+    /// An attempt is open.
+    Sending,
+    /// An attempt ended without our knowing whether the provider created the message.
+    Unknown,
+    /// Held: an operator or a policy must decide.
+    Held,
+    /// Never sent: the person has opted out.
+    Suppressed,
+    /// Never sent: its time ran out.
+    Expired,
+    /// Never sent: cancelled by the caller or superseded by a newer notice.
+    Canceled,
+    /// The provider has it.
+    Queued,
+    /// WhatsApp has it.
+    Sent,
+    /// It could not be sent.
+    Failed,
+    /// WhatsApp could not deliver it.
+    Undelivered,
+    /// On the person's device.
+    Delivered,
+    /// Opened by the person; implies delivered.
+    Read,
+}
+
+impl State {
+    /// Every state, in the order of the join.
+    pub const ALL: [Self; 14] = [
+        Self::Accepted,
+        Self::Scheduled,
+        Self::Sending,
+        Self::Unknown,
+        Self::Held,
+        Self::Suppressed,
+        Self::Expired,
+        Self::Canceled,
+        Self::Queued,
+        Self::Sent,
+        Self::Failed,
+        Self::Undelivered,
+        Self::Delivered,
+        Self::Read,
+    ];
+
+    /// The word that the API, the log and the metrics use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Scheduled => "scheduled",
+            Self::Sending => "sending",
+            Self::Unknown => "unknown",
+            Self::Held => "held",
+            Self::Suppressed => "suppressed",
+            Self::Expired => "expired",
+            Self::Canceled => "canceled",
+            Self::Queued => "queued",
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Undelivered => "undelivered",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+        }
+    }
+
+    /// Reads the word; `None` when it is not one of them.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.word() == word)
+    }
+
+    /// Whether the message waits in the queue and no attempt is open.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, Self::Accepted | Self::Scheduled)
+    }
+
+    /// Whether nothing more happens to the message by itself.
+    pub fn is_resting(self) -> bool {
+        match self {
+            Self::Accepted | Self::Scheduled | Self::Sending | Self::Queued | Self::Sent => false,
+            Self::Unknown
+            | Self::Held
+            | Self::Suppressed
+            | Self::Expired
+            | Self::Canceled
+            | Self::Failed
+            | Self::Undelivered
+            | Self::Delivered
+            | Self::Read => true,
+        }
+    }
+}
+
+/// Something that the rules are told about a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fact {
+    /// The attempt row was committed; the request leaves now.
+    AttemptOpened,
+    /// The attempt told us that nothing was created.
+    OutcomeNotSent,
+    /// The attempt told us that the provider created the message.
+    OutcomeSent(ProviderStatus),
+    /// The attempt ended without our knowing.
+    OutcomeUnknown,
+    /// The provider, or a rule at dispatch, refused the message for good.
+    Refused,
+    /// The provider reports about the latest attempt.
+    Reported(ProviderStatus),
+    /// The provider reports about an attempt that a later one has replaced.
+    ReportedEarlier(ProviderStatus),
+    /// A new attempt of the same message was decided, by a rule or by an operator.
+    RetryDecided,
+    /// The caller cancelled it, or a newer notice superseded it.
+    CancelDecided,
+    /// `expires_at` has passed.
+    ExpiryPassed,
+    /// The person has opted out.
+    OptedOut,
+    /// A policy or the operator holds it.
+    HoldDecided,
+    /// The hold is over.
+    ReleaseDecided,
+}
+
+/// What a fact did to the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The state moved.
+    To(State),
+    /// The fact tells nothing new, or comes too late to matter.
+    Same,
+    /// The fact contradicts the state: kept on record and counted, and the state is the given
+    /// one, moved only where a device receipt proves it.
+    Anomaly(State),
+}
+
+impl Step {
+    /// The state after the step, given the one before.
+    pub fn state(self, before: State) -> State {
+        match self {
+            Self::To(state) | Self::Anomaly(state) => state,
+            Self::Same => before,
+        }
+    }
+}
+
+/// Moves a state by a fact. Total and pure; the whole table is a snapshot in the tests.
+pub fn advance(state: State, fact: Fact) -> Step {
+    match fact {
+        Fact::AttemptOpened => only_from(state.is_waiting(), State::Sending),
+        Fact::OutcomeNotSent => Step::Same,
+        Fact::OutcomeSent(status) => join_sent(state, status),
+        Fact::OutcomeUnknown => match state {
+            State::Sending => Step::To(State::Unknown),
+            _ => Step::Same,
+        },
+        Fact::Refused => match state {
+            State::Accepted | State::Scheduled | State::Sending | State::Unknown | State::Held => {
+                Step::To(State::Failed)
+            }
+            _ => Step::Anomaly(state),
+        },
+        Fact::Reported(status) => join_report(state, status),
+        Fact::ReportedEarlier(status) => match status {
+            ProviderStatus::Delivered
+            | ProviderStatus::PartiallyDelivered
+            | ProviderStatus::Read => join_report(state, status),
+            _ => Step::Same,
+        },
+        Fact::RetryDecided => only_from(may_retry(state), State::Scheduled),
+        Fact::CancelDecided => only_from(may_stop(state), State::Canceled),
+        Fact::ExpiryPassed => only_from(may_stop(state), State::Expired),
+        Fact::OptedOut => only_from(may_stop(state), State::Suppressed),
+        Fact::HoldDecided => only_from(state.is_waiting() || state == State::Unknown, State::Held),
+        Fact::ReleaseDecided => only_from(state == State::Held, State::Scheduled),
+    }
+}
+
+/// Whether a retry may be decided in this state.
+pub fn may_retry(state: State) -> bool {
+    matches!(
+        state,
+        State::Sending | State::Unknown | State::Held | State::Failed | State::Undelivered
+    )
+}
+
+/// Whether the message can still be stopped: it waits, and no attempt is open.
+pub fn may_stop(state: State) -> bool {
+    state.is_waiting() || state == State::Held
+}
+
+/// The state that a provider's status stands for; `None` for statuses that say nothing about an
+/// outbound message.
+pub fn state_of(status: ProviderStatus) -> Option<State> {
+    match status {
+        ProviderStatus::Accepted
+        | ProviderStatus::Scheduled
+        | ProviderStatus::Queued
+        | ProviderStatus::Sending => Some(State::Queued),
+        ProviderStatus::Sent => Some(State::Sent),
+        ProviderStatus::Delivered | ProviderStatus::PartiallyDelivered => Some(State::Delivered),
+        ProviderStatus::Read => Some(State::Read),
+        ProviderStatus::Undelivered => Some(State::Undelivered),
+        ProviderStatus::Failed => Some(State::Failed),
+        ProviderStatus::Canceled => Some(State::Canceled),
+        ProviderStatus::Receiving | ProviderStatus::Received | ProviderStatus::Other => None,
+    }
+}
+
+fn only_from(allowed: bool, next: State) -> Step {
+    if allowed { Step::To(next) } else { Step::Same }
+}
+
+/// A 2xx answer proves that the provider has the message, whatever its status word says.
+fn join_sent(state: State, status: ProviderStatus) -> Step {
+    let said = state_of(status).unwrap_or(State::Queued).max(State::Queued);
+    if said > state {
+        Step::To(said)
+    } else {
+        Step::Same
+    }
+}
+
+fn join_report(state: State, status: ProviderStatus) -> Step {
+    let Some(said) = state_of(status) else {
+        return Step::Same;
+    };
+    if said <= state {
+        return Step::Same;
+    }
+    let contradicts = matches!(
+        state,
+        State::Suppressed | State::Expired | State::Canceled | State::Failed | State::Undelivered
+    );
+    if contradicts {
+        Step::Anomaly(said)
+    } else {
+        Step::To(said)
+    }
+}

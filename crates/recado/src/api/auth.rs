@@ -1,0 +1,220 @@
+//! Who may call: API keys in `Authorization: Bearer rk_…`, checked in constant time, and a rate
+//! for each key.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use delivery::time::Timestamp;
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::Api;
+use super::problem::Problem;
+use crate::effects::Random;
+use crate::store::{KeyScope, KeyView, NewKey};
+
+/// How long a key is believed without looking again: a revoked one works no longer than this.
+const BELIEVED: Duration = Duration::from_secs(1);
+/// Keys remembered.
+const KEYS_MAX: usize = 10_000;
+
+type Limiter = RateLimiter<
+    String,
+    DashMapStateStore<String>,
+    governor::clock::DefaultClock,
+    StateInformationMiddleware,
+>;
+
+/// Checks keys and their rates.
+pub struct Gate {
+    known: Mutex<HashMap<String, (KeyView, Timestamp)>>,
+    limiter: Option<(Limiter, u32)>,
+}
+
+/// A caller that was let in.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The key's id.
+    pub key: String,
+    /// What it may do.
+    pub scope: KeyScope,
+}
+
+impl Gate {
+    /// A gate that lets each key through `rate` times a second; 0 for no limit.
+    pub fn new(rate: u32) -> Self {
+        let limiter = NonZeroU32::new(rate).map(|rate| {
+            let quota = Quota::per_second(rate);
+            (RateLimiter::dashmap(quota).with_middleware(), rate.get())
+        });
+        Self { known: Mutex::default(), limiter }
+    }
+}
+
+/// Makes a key: what the store keeps, and the text that is shown once.
+pub fn create_key(
+    random: &dyn Random,
+    name: &str,
+    scope: KeyScope,
+    now: Timestamp,
+) -> (NewKey, String) {
+    let mut bytes = [0u8; 41];
+    random.fill(&mut bytes);
+    let (id, secret) = bytes.split_at(9);
+    let id: String = URL_SAFE_NO_PAD.encode(id).replace(['-', '_'], "x");
+    let secret = URL_SAFE_NO_PAD.encode(secret);
+    let key = NewKey {
+        id: id.clone(),
+        name: name.to_owned(),
+        scope,
+        hash: Sha256::digest(secret.as_bytes()).into(),
+        now,
+    };
+    (key, format!("rk_{id}_{secret}"))
+}
+
+/// Lets a request through when its key is good, has the scope that the method needs, and is
+/// within its rate.
+pub async fn check(
+    State((api, needed)): State<(Api, Needed)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let scope = needed.for_method(request.method());
+    let caller = match find_caller(&api, request.headers(), scope).await {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    let headers = match api.gate.rate(&caller.key) {
+        Ok(headers) => headers,
+        Err(problem) => return *problem,
+    };
+    request.extensions_mut().insert(caller);
+    let mut response = next.run(request).await;
+    if let Some((policy, state)) = headers {
+        response.headers_mut().insert(POLICY, policy);
+        response.headers_mut().insert(STATE, state);
+    }
+    response
+}
+
+/// The scopes that a group of routes needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Needed {
+    /// For GET.
+    pub read: KeyScope,
+    /// For everything else.
+    pub write: KeyScope,
+}
+
+impl Needed {
+    fn for_method(self, method: &axum::http::Method) -> KeyScope {
+        if method == axum::http::Method::GET { self.read } else { self.write }
+    }
+}
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
+
+impl Gate {
+    /// The fields of draft-ietf-httpapi-ratelimit-headers, or the refusal.
+    #[expect(clippy::type_complexity, reason = "two header values, or a whole answer")]
+    fn rate(&self, key: &str) -> Result<Option<(HeaderValue, HeaderValue)>, Box<Response>> {
+        let Some((limiter, rate)) = &self.limiter else { return Ok(None) };
+        let field = |text: String| {
+            HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+        };
+        let policy = field(format!("\"key\";q={rate};w=1"));
+        match limiter.check_key(&key.to_owned()) {
+            Ok(snapshot) => {
+                let left = snapshot.remaining_burst_capacity();
+                Ok(Some((policy, field(format!("\"key\";r={left};t=1")))))
+            }
+            Err(_) => {
+                let mut response = Problem::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "rate_limited",
+                    format!("This key may make {rate} requests a second. Slow down and try again."),
+                )
+                .after(1)
+                .into_response();
+                response.headers_mut().insert(POLICY, policy);
+                response.headers_mut().insert(STATE, HeaderValue::from_static("\"key\";r=0;t=1"));
+                Err(Box::new(response))
+            }
+        }
+    }
+}
+
+async fn find_caller(
+    api: &Api,
+    headers: &HeaderMap,
+    scope: KeyScope,
+) -> Result<Caller, Problem> {
+    let unauthorized = |detail: &str| {
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    };
+    let Some(text) = headers.get(header::AUTHORIZATION) else {
+        return Err(unauthorized("Send `Authorization: Bearer rk_…` with a key of this server."));
+    };
+    let wrong = || unauthorized("The API key is wrong or was revoked.");
+    let text = text.to_str().map_err(|_| wrong())?;
+    let key = text.strip_prefix("Bearer ").ok_or_else(wrong)?.trim();
+    let (id, secret) =
+        key.strip_prefix("rk_").and_then(|key| key.split_once('_')).ok_or_else(wrong)?;
+    let found = known_key(api, id).await?;
+    let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
+    // A key that does not exist takes as long to refuse as a wrong one.
+    let stored = found.as_ref().map_or([0u8; 32], |key| key.hash);
+    let same = bool::from(hash.ct_eq(&stored));
+    let Some(key) = found.filter(|key| same && key.revoked_at.is_none()) else {
+        return Err(wrong());
+    };
+    if key.scope < scope {
+        let detail = format!(
+            "This key has the scope {}, and this request needs {}. Ask the operator for another.",
+            key.scope.word(),
+            scope.word()
+        );
+        return Err(Problem::new(StatusCode::FORBIDDEN, "scope_missing", detail));
+    }
+    Ok(Caller { key: key.id, scope: key.scope })
+}
+
+async fn known_key(api: &Api, id: &str) -> Result<Option<KeyView>, Problem> {
+    let now = api.effects.clock.now();
+    {
+        let known = api.gate.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((key, seen)) = known.get(id)
+            && now.since(*seen) < BELIEVED
+            && *seen <= now
+        {
+            return Ok(Some(key.clone()));
+        }
+    }
+    let found = api.store.key(id.to_owned()).await?;
+    let mut known = api.gate.known.lock().unwrap_or_else(PoisonError::into_inner);
+    match &found {
+        Some(key) => {
+            if known.len() >= KEYS_MAX {
+                known.clear();
+            }
+            known.insert(id.to_owned(), (key.clone(), now));
+        }
+        None => {
+            known.remove(id);
+        }
+    }
+    Ok(found)
+}

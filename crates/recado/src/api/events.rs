@@ -1,0 +1,110 @@
+//! The live stream: server-sent events in the order of commits, resumable by `Last-Event-ID`.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::stream::{self, Stream};
+use serde::{Deserialize, Serialize};
+
+use super::Api;
+use super::messages::bad_query;
+use super::problem::Problem;
+use super::show::{HistoryJson, history_json};
+use crate::store::EventView;
+
+/// Events read at once.
+const PAGE: usize = 256;
+
+/// Where to start.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StreamQuery {
+    /// Start after this event, like `Last-Event-ID`; 0 for the beginning of the log. Left out,
+    /// the stream starts with what happens next.
+    after: Option<i64>,
+}
+
+/// One event of the stream. It names no person.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct EventJson {
+    /// The message it is about.
+    pub message_id: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub entry: HistoryJson,
+}
+
+/// Streams what happens.
+#[utoipa::path(
+    get, path = "/api/v1/events", tag = "events", params(StreamQuery),
+    responses((status = 200, description = "Server-sent events; the data of each is an EventJson.", content_type = "text/event-stream", body = EventJson)),
+    security(("key" = ["read"]))
+)]
+pub(super) async fn stream(
+    State(api): State<Api>,
+    query: Result<Query<StreamQuery>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
+    let header = match headers.get("last-event-id").map(|value| value.to_str()) {
+        Some(Ok(text)) if !text.is_empty() => Some(text.parse::<i64>().map_err(|_| {
+            Problem::field("Last-Event-ID", "event_id_invalid", "Send the id of an event.")
+        })?),
+        _ => None,
+    };
+    let after = match header.or(query.after) {
+        Some(after) => after,
+        None => api.store.last_event().await?,
+    };
+    let reader = Reader { api, after, waiting: Vec::new().into_iter() };
+    let events = stream::unfold(reader, |mut reader| async move {
+        let event = reader.next().await?;
+        Some((Ok(event), reader))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+}
+
+struct Reader {
+    api: Api,
+    after: i64,
+    waiting: std::vec::IntoIter<EventView>,
+}
+
+impl Reader {
+    /// The next event; `None` when the server stops or cannot read any more. The caller connects
+    /// again and goes on where it was.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(view) = self.waiting.next() {
+                self.after = view.key;
+                return self.event(&view);
+            }
+            self.api.last_event.borrow_and_update();
+            let page = self.api.store.events(self.after, PAGE).await.ok()?;
+            if page.is_empty() {
+                let shutdown = self.api.shutdown.clone();
+                tokio::select! {
+                    () = shutdown.cancelled() => return None,
+                    changed = self.api.last_event.changed() => changed.ok()?,
+                }
+            } else {
+                self.waiting = page.into_iter();
+            }
+        }
+    }
+
+    fn event(&self, view: &EventView) -> Option<Event> {
+        let json = EventJson {
+            message_id: view.message.to_string(),
+            entry: history_json(&view.entry, &self.api.codes),
+        };
+        Event::default()
+            .id(view.key.to_string())
+            .event(json.entry.event.clone())
+            .json_data(&json)
+            .ok()
+    }
+}

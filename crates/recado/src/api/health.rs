@@ -1,0 +1,98 @@
+//! Whether the process lives, whether it can do its work, and how it is doing.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::Api;
+use super::problem::Problem;
+
+/// The process answers. Says nothing about the database or the provider on purpose: restarting
+/// would help neither.
+#[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200)))]
+pub(super) async fn live() -> &'static str {
+    "ok\n"
+}
+
+/// The server can do its work: it has just committed something.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health",
+    responses((status = 200), (status = 503, body = Problem))
+)]
+pub(super) async fn ready(State(api): State<Api>) -> Response {
+    if api.shutdown.is_cancelled() {
+        return Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "shutting_down",
+            "The server is shutting down.",
+        )
+        .after(5)
+        .into_response();
+    }
+    match api.store.probe().await {
+        Ok(()) => "ok\n".into_response(),
+        Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+/// How the server is doing.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct HealthJson {
+    /// `ok`, or `degraded` when something needs a person.
+    pub status: String,
+    /// What needs a person, in words.
+    pub concerns: Vec<String>,
+    /// Messages waiting.
+    pub queued: u64,
+    /// Seconds since the oldest due message became due.
+    pub oldest_due_seconds: u64,
+    /// Requests to the provider that are open.
+    pub open_attempts: u64,
+    /// Attempts whose outcome is unknown and still looked for.
+    pub unknown_attempts: u64,
+    /// Reports about messages that nobody knows.
+    pub parked_reports: u64,
+    /// Bytes of the database.
+    pub database_bytes: u64,
+    /// The version of the server.
+    pub version: String,
+}
+
+/// Shows how the server is doing.
+#[utoipa::path(
+    get, path = "/api/v1/health", tag = "health",
+    responses((status = 200, body = HealthJson)), security(("key" = ["read"]))
+)]
+pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, Problem> {
+    let gauges = api.store.gauges().await?;
+    let now = api.effects.clock.now();
+    let mut concerns = Vec::new();
+    for sender in api.store.senders().await? {
+        if let Some(reason) = &sender.pause_reason {
+            concerns.push(format!("sender {} is paused: {reason}", sender.name));
+        }
+        if !sender.configured && sender.queued > 0 {
+            concerns.push(format!(
+                "{} messages wait for sender {}, which is no longer configured",
+                sender.queued, sender.name
+            ));
+        }
+    }
+    let oldest = gauges.oldest_due_at.map_or(0, |due| now.since(due).as_secs());
+    if let Err(error) = api.store.probe().await {
+        concerns.push(format!("the database cannot be written: {error}"));
+    }
+    Ok(Json(HealthJson {
+        status: if concerns.is_empty() { "ok" } else { "degraded" }.to_owned(),
+        concerns,
+        queued: gauges.queued,
+        oldest_due_seconds: oldest,
+        open_attempts: gauges.open_attempts,
+        unknown_attempts: gauges.unknown_watched,
+        parked_reports: gauges.parked,
+        database_bytes: gauges.database_bytes,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }))
+}

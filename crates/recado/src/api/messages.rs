@@ -1,0 +1,351 @@
+//! One message: send, show, list, cancel, retry.
+
+use axum::Extension;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use delivery::address::{Address, Context};
+use delivery::message::Message;
+use delivery::state::State as MessageState;
+use delivery::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Api;
+use super::auth::Caller;
+use super::problem::Problem;
+use super::request::{MessageRequest, parse_time, read_json, sender_name};
+use super::show::{MessageJson, MessagePageJson, message_json, page_json};
+use crate::store::{
+    AcceptRefusal, AcceptResult, Idempotency, MessageFilter, MessageId, NewMessage, Wish,
+    WishResult,
+};
+
+/// Characters of an idempotency key.
+const IDEMPOTENCY_KEY_CHARACTERS_MAX: usize = 255;
+
+/// The answer to a message that was accepted: it is on disk.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct AcceptedJson {
+    /// Its id, a UUIDv7.
+    pub id: String,
+    /// `accepted`, `scheduled`, or `suppressed` when the person has opted out.
+    pub state: String,
+    /// The recipient's canonical address.
+    pub to: String,
+}
+
+/// Sends a message.
+#[utoipa::path(
+    post, path = "/api/v1/messages", tag = "messages", request_body = MessageRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Repeats of a request with the same key and body give the same answer for 7 days.")),
+    responses(
+        (status = 202, description = "Stored; it will be sent.", body = AcceptedJson),
+        (status = 409, description = "The same content went to the same person a moment ago, or a newer notice exists.", body = Problem),
+        (status = 422, description = "A field is wrong, or the 24-hour window is closed.", body = Problem),
+        (status = 503, description = "Nothing was stored; try again.", body = Problem),
+    ),
+    security(("key" = ["send"]))
+)]
+pub(super) async fn create(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let request: MessageRequest = read_json(&headers, &body)?;
+    if request.idempotency_key.is_some() {
+        return Err(Problem::field(
+            "idempotency_key",
+            "idempotency_key_in_body",
+            "For one message send the key in the Idempotency-Key header.",
+        ));
+    }
+    let idempotency = match headers.get("idempotency-key") {
+        Some(key) => Some(idempotency(&caller, key.as_bytes(), &body)?),
+        None => None,
+    };
+    let now = api.effects.clock.now();
+    let message = request.check(now)?;
+    let to = message.to.canonical().to_owned();
+    let new = new_message(&api, message, idempotency, now);
+    let results = api.store.accept(vec![new]).await?;
+    let Some(result) = results.into_iter().next() else {
+        return Err(Problem::from(crate::store::StoreError::Closed));
+    };
+    let replayed = matches!(result, AcceptResult::Replayed { .. });
+    let (id, state) = accepted(result)?;
+    let answer = AcceptedJson { id: id.to_string(), state: state.word().to_owned(), to };
+    let location = format!("/api/v1/messages/{id}");
+    let mut response =
+        (StatusCode::ACCEPTED, [("location", location)], Json(answer)).into_response();
+    if replayed {
+        let value = axum::http::HeaderValue::from_static("true");
+        response.headers_mut().insert("idempotency-replayed", value);
+    }
+    Ok(response)
+}
+
+/// A checked message with everything the store needs.
+pub(super) fn new_message(
+    api: &Api,
+    message: Message,
+    idempotency: Option<Idempotency>,
+    now: Timestamp,
+) -> NewMessage {
+    let id = crate::store::new_message_id(now, &*api.effects.random);
+    NewMessage { id, message, idempotency, now, dedupe_window: api.dedupe_window }
+}
+
+/// Hashes a key together with the API key it belongs to, and the body it came with.
+pub(super) fn idempotency(
+    caller: &Caller,
+    key: &[u8],
+    body: &[u8],
+) -> Result<Idempotency, Problem> {
+    if key.is_empty() || key.len() > IDEMPOTENCY_KEY_CHARACTERS_MAX {
+        let detail =
+            format!("An idempotency key has 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters.");
+        return Err(Problem::field("Idempotency-Key", "idempotency_key_invalid", detail));
+    }
+    let short = |parts: &[&[u8]]| {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        let full: [u8; 32] = hash.finalize().into();
+        let mut out = [0u8; 16];
+        out.copy_from_slice(full.split_at(16).0);
+        out
+    };
+    Ok(Idempotency { key: short(&[caller.key.as_bytes(), key]), body: short(&[body]) })
+}
+
+/// The id and state of an accepted message, or the problem of a refused one.
+pub(super) fn accepted(result: AcceptResult) -> Result<(MessageId, MessageState), Problem> {
+    match result {
+        AcceptResult::Accepted { id, state } | AcceptResult::Replayed { id, state } => {
+            Ok((id, state))
+        }
+        AcceptResult::Refused(refusal) => Err(refused(refusal)),
+    }
+}
+
+fn refused(refusal: AcceptRefusal) -> Problem {
+    let conflict = |code: &str, detail: &str, id: MessageId| {
+        let mut problem = Problem::new(StatusCode::CONFLICT, code, detail);
+        problem.message_id = Some(id.to_string());
+        problem
+    };
+    match refusal {
+        AcceptRefusal::KeyReused => Problem::field(
+            "Idempotency-Key",
+            "idempotency_key_reused",
+            "This key came with another body before. Use a new key for a new message.",
+        ),
+        AcceptRefusal::Duplicate { first } => conflict(
+            "duplicate_content",
+            "The same content went to the same person a moment ago (message_id). If that is \
+             meant, send \"dedupe\": \"allow\".",
+            first,
+        ),
+        AcceptRefusal::Superseded { by } => conflict(
+            "superseded",
+            "A message with this business key in the same or a newer version exists \
+             (message_id).",
+            by,
+        ),
+        AcceptRefusal::WindowClosed => Problem::field(
+            "body",
+            "window_closed",
+            "The person has not written to this sender within 24 hours, so WhatsApp takes only an \
+             approved template: send content_sid. If you know that the window is open, send \
+             \"window\": \"assume_open\".",
+        ),
+        AcceptRefusal::UnknownSender => Problem::field(
+            "from",
+            "unknown_sender",
+            "This is not one of the configured senders; GET /api/v1/senders lists them.",
+        ),
+    }
+}
+
+/// Shows a message with its attempts and its whole history.
+#[utoipa::path(
+    get, path = "/api/v1/messages/{id}", tag = "messages",
+    responses((status = 200, body = MessageJson), (status = 404, body = Problem)),
+    security(("key" = ["read"]))
+)]
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<MessageJson>, Problem> {
+    let id = parse_id(&id)?;
+    let view = api.store.message(id).await?.ok_or_else(|| Problem::not_found("message"))?;
+    Ok(Json(message_json(&view, &api.codes)))
+}
+
+/// Which messages to list. All filters hold together.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// Only in this state.
+    state: Option<String>,
+    /// Only to this person, in any form of the address.
+    to: Option<String>,
+    /// Only from this sender.
+    sender: Option<String>,
+    /// Only with this error code.
+    error: Option<u32>,
+    /// Accepted at or after (RFC 3339).
+    since: Option<String>,
+    /// Accepted before (RFC 3339).
+    until: Option<String>,
+    /// From `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200; default 50.
+    limit: Option<usize>,
+}
+
+/// Lists messages, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/messages", tag = "messages", params(ListQuery),
+    responses((status = 200, body = MessagePageJson), (status = 422, body = Problem)),
+    security(("key" = ["read"]))
+)]
+pub(super) async fn list(
+    State(api): State<Api>,
+    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<MessagePageJson>, Problem> {
+    let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
+    let filter = filter(query)?;
+    let page = api.store.messages(filter).await?;
+    Ok(Json(page_json(&page, &api.codes)))
+}
+
+/// A query that does not read.
+pub(super) fn bad_query(rejection: &axum::extract::rejection::QueryRejection) -> Problem {
+    let text = rejection.body_text();
+    let detail = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", format!("The query: {detail}."))
+}
+
+fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
+    let time = |field: &str, text: Option<String>| match text {
+        Some(text) => parse_time(&text).map(Some).ok_or_else(|| {
+            Problem::field(field, "time_invalid", "Write an instant in RFC 3339 with its offset.")
+        }),
+        None => Ok(None),
+    };
+    let state = match query.state {
+        Some(word) => Some(MessageState::from_word(&word).ok_or_else(|| {
+            let words: Vec<_> = MessageState::ALL.iter().map(|state| state.word()).collect();
+            let detail = format!("Write one of {}.", words.join(", "));
+            Problem::field("state", "state_unknown", detail)
+        })?),
+        None => None,
+    };
+    let before = match query.cursor {
+        Some(cursor) => Some(i64::from_str_radix(&cursor, 36).map_err(|_| {
+            Problem::field("cursor", "cursor_invalid", "Use next_cursor of the page before.")
+        })?),
+        None => None,
+    };
+    Ok(MessageFilter {
+        state,
+        to: query.to.as_deref().map(parse_address).transpose()?,
+        sender: query.sender.map(|name| sender_name(&name).as_str().to_owned()),
+        error: query.error,
+        since: time("since", query.since)?,
+        until: time("until", query.until)?,
+        before,
+        limit: query.limit.unwrap_or(50).clamp(1, 200),
+    })
+}
+
+/// Reads an address in a query. A plus that was not percent-encoded arrives as a space.
+pub(super) fn parse_address(text: &str) -> Result<Address, Problem> {
+    let text = match text.strip_prefix(' ') {
+        Some(rest) => format!("+{rest}"),
+        None => text.to_owned(),
+    };
+    let context =
+        if text.starts_with("whatsapp:") { Context::Inbound } else { Context::Typed };
+    match Address::parse(&text, context) {
+        Ok(parsed) => Ok(parsed.address),
+        Err(rejection) => {
+            Err(Problem::field("to", rejection.reason.word(), rejection.reason.explain()))
+        }
+    }
+}
+
+/// What became of a wish.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct WishJson {
+    /// The message.
+    pub id: String,
+    /// Its state now.
+    pub state: String,
+    /// Whether this request changed it; `false` when it was so already.
+    pub changed: bool,
+}
+
+/// Cancels a message that has not left.
+#[utoipa::path(
+    post, path = "/api/v1/messages/{id}/cancel", tag = "messages",
+    responses(
+        (status = 200, body = WishJson), (status = 404, body = Problem),
+        (status = 409, description = "It has left already.", body = Problem),
+    ),
+    security(("key" = ["send"]))
+)]
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<WishJson>, Problem> {
+    wish(&api, &id, Wish::Cancel).await
+}
+
+/// Tries a failed, unknown or held message again. Repeating the request changes nothing.
+#[utoipa::path(
+    post, path = "/api/v1/messages/{id}/retry", tag = "messages",
+    responses(
+        (status = 200, body = WishJson), (status = 404, body = Problem),
+        (status = 409, description = "Its state does not allow another attempt.", body = Problem),
+    ),
+    security(("key" = ["send"]))
+)]
+pub(super) async fn retry(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<WishJson>, Problem> {
+    wish(&api, &id, Wish::Retry).await
+}
+
+async fn wish(api: &Api, id: &str, wish: Wish) -> Result<Json<WishJson>, Problem> {
+    let id = parse_id(id)?;
+    let results = api.store.decide(vec![(id, wish)], api.effects.clock.now()).await?;
+    let json = |state: MessageState, changed| {
+        Json(WishJson { id: id.to_string(), state: state.word().to_owned(), changed })
+    };
+    match results.first() {
+        Some(WishResult::Done(state)) => Ok(json(*state, true)),
+        Some(WishResult::Already(state)) => Ok(json(*state, false)),
+        Some(WishResult::TooLate(state)) => {
+            let (code, verb) = match wish {
+                Wish::Cancel => ("cannot_cancel", "cancelled"),
+                Wish::Retry => ("cannot_retry", "tried again"),
+            };
+            let detail = format!("The message is {} and cannot be {verb}.", state.word());
+            Err(Problem::new(StatusCode::CONFLICT, code, detail))
+        }
+        Some(WishResult::NotFound) | None => Err(Problem::not_found("message")),
+    }
+}
+
+fn parse_id(id: &str) -> Result<MessageId, Problem> {
+    MessageId::parse(id).ok_or_else(|| Problem::not_found("message"))
+}

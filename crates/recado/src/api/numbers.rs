@@ -1,0 +1,340 @@
+//! The numbers: rates, times and errors from the counters, and the page for Prometheus.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use delivery::codes::Met;
+use delivery::state::State as MessageState;
+use delivery::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Api;
+use super::messages::bad_query;
+use super::problem::Problem;
+use super::request::parse_time;
+use super::show::time_text;
+use crate::store::count::{What, bucket_edge, state_from_number};
+use crate::store::{CounterGroup, CounterQuery, CounterRow};
+
+/// Hours between the first and the last of a question.
+const HOURS_MAX: i64 = 24 * 366;
+
+/// Which messages to count, and how to group them.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeliveryQuery {
+    /// Messages accepted from this instant, rounded down to the hour; default 24 hours ago.
+    from: Option<String>,
+    /// Messages accepted before this instant, rounded up to the hour; default now.
+    to: Option<String>,
+    /// `hour`, `day`, `sender`, `kind`, `template` or `area`; left out, everything together.
+    group_by: Option<String>,
+}
+
+/// Counted messages.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct DeliveryJson {
+    /// First instant counted.
+    pub from: String,
+    /// The instant after the last.
+    pub to: String,
+    /// By what it is grouped.
+    pub group_by: Option<String>,
+    /// One row for each group; one row when there is no grouping.
+    pub groups: Vec<DeliveryGroupJson>,
+}
+
+/// The messages of one group.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct DeliveryGroupJson {
+    /// The group's value; empty without grouping.
+    pub group: String,
+    /// Messages accepted.
+    pub accepted: i64,
+    /// Of these, seen at WhatsApp.
+    pub sent: i64,
+    /// Of these, seen on the device.
+    pub delivered: i64,
+    /// Of these, seen opened.
+    pub read: i64,
+    /// Of these, failed or undelivered now.
+    pub failed: i64,
+    /// Attempts made.
+    pub attempts: i64,
+    /// Retries decided.
+    pub retries: i64,
+    /// delivered / sent; 0 when nothing was sent.
+    pub delivery_rate: f64,
+    /// read / delivered; 0 when nothing was delivered.
+    pub read_rate: f64,
+    /// failed / accepted; 0 when nothing was accepted.
+    pub failure_rate: f64,
+    /// Messages by the state they are in now.
+    pub states: BTreeMap<String, i64>,
+    /// Errors met, by code (`none` without one).
+    pub errors: Vec<ErrorCountJson>,
+    /// From our door to WhatsApp.
+    pub accepted_to_sent: TimesJson,
+    /// From WhatsApp to the device.
+    pub sent_to_delivered: TimesJson,
+    /// From the device to the eyes.
+    pub delivered_to_read: TimesJson,
+}
+
+/// How often an error was met.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct ErrorCountJson {
+    /// Twilio's code.
+    pub code: Option<u32>,
+    /// How often.
+    pub count: i64,
+    /// What it means.
+    pub meaning: String,
+}
+
+/// Percentiles of a time, in milliseconds, read from a histogram: at most 19 % too high. Null
+/// when nothing was measured.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct TimesJson {
+    /// How many were measured.
+    pub count: i64,
+    /// Half took no longer.
+    pub p50_ms: Option<u64>,
+    /// Nineteen of twenty took no longer.
+    pub p95_ms: Option<u64>,
+    /// Ninety-nine of a hundred took no longer.
+    pub p99_ms: Option<u64>,
+}
+
+/// Shows rates, times and errors of the messages accepted in a range of time.
+#[utoipa::path(
+    get, path = "/api/v1/metrics/delivery", tag = "numbers", params(DeliveryQuery),
+    responses((status = 200, body = DeliveryJson), (status = 422, body = Problem)),
+    security(("key" = ["read"]))
+)]
+pub(super) async fn delivery(
+    State(api): State<Api>,
+    query: Result<Query<DeliveryQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<DeliveryJson>, Problem> {
+    let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
+    let now = api.effects.clock.now();
+    let day = std::time::Duration::from_secs(86_400);
+    let from = instant("from", query.from.as_deref(), now.minus(day))?.hour();
+    let to = instant("to", query.to.as_deref(), now)?;
+    let to = to.plus(std::time::Duration::from_secs(3_600)).minus(MICRO).hour();
+    if to <= from || to - from > HOURS_MAX {
+        return Err(Problem::field(
+            "from",
+            "range_invalid",
+            "from must be before to, and at most 366 days before.",
+        ));
+    }
+    let group = group(query.group_by.as_deref())?;
+    let rows = api.store.counters(CounterQuery { from_hour: from, to_hour: to, group }).await?;
+    let mut groups: BTreeMap<String, Vec<CounterRow>> = BTreeMap::new();
+    if group == CounterGroup::None {
+        groups.insert(String::new(), Vec::new());
+    }
+    for row in rows {
+        groups.entry(group_name(group, &row.group)).or_default().push(row);
+    }
+    Ok(Json(DeliveryJson {
+        from: time_text(Timestamp::from_seconds(from * 3_600)),
+        to: time_text(Timestamp::from_seconds(to * 3_600)),
+        group_by: query.group_by,
+        groups: groups.iter().map(|(name, rows)| group_json(&api, name, rows)).collect(),
+    }))
+}
+
+const MICRO: std::time::Duration = std::time::Duration::from_micros(1);
+
+fn instant(field: &str, text: Option<&str>, default: Timestamp) -> Result<Timestamp, Problem> {
+    let Some(text) = text else { return Ok(default) };
+    parse_time(text).ok_or_else(|| {
+        Problem::field(field, "time_invalid", "Write an instant in RFC 3339 with its offset.")
+    })
+}
+
+fn group(word: Option<&str>) -> Result<CounterGroup, Problem> {
+    Ok(match word {
+        None => CounterGroup::None,
+        Some("hour") => CounterGroup::Hour,
+        Some("day") => CounterGroup::Day,
+        Some("sender") => CounterGroup::Sender,
+        Some("kind") => CounterGroup::Kind,
+        Some("template") => CounterGroup::Template,
+        Some("area") => CounterGroup::Area,
+        Some(_) => {
+            return Err(Problem::field(
+                "group_by",
+                "group_by_unknown",
+                "Write one of hour, day, sender, kind, template, area.",
+            ));
+        }
+    })
+}
+
+fn group_name(group: CounterGroup, value: &str) -> String {
+    let hours = |factor: i64| {
+        let hour = value.parse::<i64>().unwrap_or_default() * factor;
+        time_text(Timestamp::from_seconds(hour * 3_600))
+    };
+    match group {
+        CounterGroup::Hour => hours(1),
+        CounterGroup::Day => hours(24),
+        CounterGroup::None
+        | CounterGroup::Sender
+        | CounterGroup::Kind
+        | CounterGroup::Template
+        | CounterGroup::Area => value.to_owned(),
+    }
+}
+
+fn group_json(api: &Api, name: &str, rows: &[CounterRow]) -> DeliveryGroupJson {
+    let sum = |what: What| rows.iter().filter(|row| row.what == what).map(|row| row.n).sum();
+    let states: BTreeMap<String, i64> = rows
+        .iter()
+        .filter(|row| row.what == What::State && row.n != 0)
+        .filter_map(|row| Some((state_from_number(row.code)?.word().to_owned(), row.n)))
+        .collect();
+    let in_state = |state: MessageState| states.get(state.word()).copied().unwrap_or(0);
+    let failed = in_state(MessageState::Failed) + in_state(MessageState::Undelivered);
+    let (accepted, sent) = (sum(What::Accepted), sum(What::Sent));
+    let (delivered, read) = (sum(What::Delivered), sum(What::Read));
+    DeliveryGroupJson {
+        group: name.to_owned(),
+        accepted,
+        sent,
+        delivered,
+        read,
+        failed,
+        attempts: sum(What::Attempts),
+        retries: sum(What::Retries),
+        delivery_rate: rate(delivered, sent),
+        read_rate: rate(read, delivered),
+        failure_rate: rate(failed, accepted),
+        states,
+        errors: rows
+            .iter()
+            .filter(|row| row.what == What::Errors && row.n != 0)
+            .map(|row| {
+                let code = u32::try_from(row.code).ok().filter(|code| *code > 0);
+                let meaning = api.codes.rule(code, Met::OnMessage).meaning;
+                ErrorCountJson { code, count: row.n, meaning }
+            })
+            .collect(),
+        accepted_to_sent: times(rows, What::AcceptedToSent),
+        sent_to_delivered: times(rows, What::SentToDelivered),
+        delivered_to_read: times(rows, What::DeliveredToRead),
+    }
+}
+
+/// A part of a whole; 0 of nothing.
+fn rate(part: i64, whole: i64) -> f64 {
+    if whole == 0 {
+        return 0.0;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    let rate = part as f64 / whole as f64;
+    rate
+}
+
+fn times(rows: &[CounterRow], what: What) -> TimesJson {
+    let mut buckets: Vec<(i64, i64)> =
+        rows.iter().filter(|row| row.what == what).map(|row| (row.code, row.n)).collect();
+    buckets.sort_unstable();
+    let count: i64 = buckets.iter().map(|(_, n)| n).sum();
+    let percentile = |hundredths: i64| {
+        let rank = (count * hundredths + 99) / 100;
+        let mut seen = 0;
+        buckets.iter().find_map(|(bucket, n)| {
+            seen += n;
+            (count > 0 && seen >= rank.max(1))
+                .then(|| u64::try_from(bucket_edge(*bucket).as_millis()).unwrap_or(u64::MAX))
+        })
+    };
+    TimesJson {
+        count,
+        p50_ms: percentile(50),
+        p95_ms: percentile(95),
+        p99_ms: percentile(99),
+    }
+}
+
+/// The page for Prometheus. Names no person; labels have few values.
+#[utoipa::path(
+    get, path = "/metrics", tag = "health",
+    responses((status = 200, content_type = "text/plain"), (status = 503, body = Problem))
+)]
+pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
+    let gauges = api.store.gauges().await?;
+    let senders = api.store.senders().await?;
+    let now = api.effects.clock.now();
+    let mut page = String::new();
+    let mut family = |name: &str, kind: &str, help: &str, samples: Vec<(String, u64)>| {
+        // Writing into a string cannot fail.
+        let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in samples {
+            let _ = writeln!(page, "{name}{labels} {value}");
+        }
+    };
+    let states = gauges
+        .states
+        .iter()
+        .map(|(state, n)| (format!("{{state=\"{}\"}}", state.word()), *n))
+        .collect();
+    family("recado_messages", "gauge", "Messages by the state they are in.", states);
+    let errors = gauges
+        .errors
+        .iter()
+        .map(|(code, n)| (format!("{{code=\"{code}\"}}"), *n))
+        .collect();
+    family("recado_errors_total", "counter", "Errors met, by Twilio's code (0: none given).", errors);
+    let one = |value: u64| vec![(String::new(), value)];
+    family("recado_anomalies_total", "counter", "Facts that contradicted what was known.", one(gauges.anomalies));
+    family("recado_queue_messages", "gauge", "Messages waiting.", one(gauges.queued));
+    let age = gauges.oldest_due_at.map_or(0, |due| now.since(due).as_secs());
+    family("recado_queue_oldest_due_seconds", "gauge", "Since when the oldest due message is due.", one(age));
+    family("recado_attempts_open", "gauge", "Requests to the provider that are open.", one(gauges.open_attempts));
+    family("recado_attempts_unknown", "gauge", "Attempts whose outcome is unknown and looked for.", one(gauges.unknown_watched));
+    family("recado_reports_parked", "gauge", "Reports about messages that nobody knows.", one(gauges.parked));
+    family("recado_database_bytes", "gauge", "Size of the database on disk.", one(gauges.database_bytes));
+    let paused = senders
+        .iter()
+        .map(|s| (format!("{{sender=\"{}\"}}", s.name), u64::from(s.paused_at.is_some())))
+        .collect();
+    family("recado_sender_paused", "gauge", "1 when a sender is paused.", paused);
+    let last = u64::try_from(api.store.last_event().await?).unwrap_or_default();
+    family("recado_events_total", "counter", "Events on record.", one(last));
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], page).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(what: What, code: i64, n: i64) -> CounterRow {
+        CounterRow { group: String::new(), what, code, n }
+    }
+
+    #[test]
+    fn percentiles_come_from_the_ranks_and_rates_of_nothing_are_zero() {
+        let rows = [
+            row(What::AcceptedToSent, crate::store::count::bucket(std::time::Duration::from_millis(10)), 98),
+            row(What::AcceptedToSent, crate::store::count::bucket(std::time::Duration::from_millis(1_000)), 2),
+        ];
+        let times_of = times(&rows, What::AcceptedToSent);
+        assert_eq!(times_of.count, 100);
+        assert!((10..=12).contains(&times_of.p50_ms.unwrap()));
+        assert!((10..=12).contains(&times_of.p95_ms.unwrap()));
+        assert!((1_000..=1_200).contains(&times_of.p99_ms.unwrap()));
+        assert_eq!(times(&[], What::AcceptedToSent).p50_ms, None);
+        assert_eq!(rate(0, 0), 0.0);
+        assert_eq!(rate(1, 2), 0.5);
+    }
+}

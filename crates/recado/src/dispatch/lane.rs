@@ -1,0 +1,242 @@
+//! One sender's lane: reads what is due, opens attempts in batches, sends, records.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::message::SenderName;
+use delivery::outcome::Outcome;
+use delivery::time::Timestamp;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::pace::{PersonPace, SenderPace};
+use super::pressure::Pressure;
+use super::{Dispatch, status_callback};
+use crate::provider::CreateRequest;
+use crate::store::{CloseRequest, DueMessage, DueQuery, OpenAttempt, OpenRequest, OpenResult};
+
+/// Attempts opened with one commit.
+const BATCH_MAX: usize = 256;
+/// How long a lane rests when nothing tells it that there is work: another process, a tool for
+/// example, may have added some.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+/// How long until a message comes again whose person has another request open.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
+/// How long until a result that could not be stored is tried again.
+const STORE_WAIT: Duration = Duration::from_millis(500);
+
+pub(super) struct Lane {
+    room: Dispatch,
+    key: i64,
+    name: SenderName,
+    pressure: Arc<Pressure>,
+    sender_pace: SenderPace,
+    person_pace: PersonPace,
+    sends: JoinSet<()>,
+}
+
+impl Lane {
+    pub(super) fn new(
+        room: Dispatch,
+        key: i64,
+        name: SenderName,
+        rate: Option<f64>,
+        pressure: Arc<Pressure>,
+    ) -> Self {
+        let sender_pace = SenderPace::new(rate, room.effects.clock.now());
+        let person_pace = PersonPace::new(room.settings.person_interval);
+        Self { room, key, name, pressure, sender_pace, person_pace, sends: JoinSet::new() }
+    }
+
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let rest = self.round().await;
+            if !rest.is_zero() {
+                self.rest(rest, &shutdown).await;
+            }
+            while self.sends.try_join_next().is_some() {}
+        }
+        self.drain().await;
+    }
+
+    /// One look at the queue. Comes back with how long to rest when nothing changes; zero to go
+    /// on at once.
+    async fn round(&mut self) -> Duration {
+        let now = self.room.effects.clock.now();
+        let stopped = self.pressure.stopped_until().since(now);
+        if !stopped.is_zero() {
+            return stopped;
+        }
+        let free = self.pressure.lane_limit().saturating_sub(self.sends.len()).min(BATCH_MAX);
+        if free == 0 {
+            return IDLE_MAX;
+        }
+        let limit = self.sender_pace.available(now, free);
+        if limit == 0 {
+            return self.sender_pace.wait();
+        }
+        let query = DueQuery { sender: self.key, now, limit, except: Vec::new() };
+        let page = match self.room.store.due(query).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, "the queue cannot be read");
+                return IDLE_MAX;
+            }
+        };
+        if page.due.is_empty() || page.paused {
+            return page.next_due_at.map_or(IDLE_MAX, |due| due.since(now)).min(IDLE_MAX);
+        }
+        self.send_due(&page.due, now).await
+    }
+
+    async fn send_due(&mut self, due: &[DueMessage], now: Timestamp) -> Duration {
+        let (requests, later) = self.choose(due, now);
+        if !later.is_empty()
+            && let Err(error) = self.room.store.defer(later).await
+        {
+            tracing::error!(%error, "due times cannot be moved");
+            return IDLE_MAX;
+        }
+        if requests.is_empty() {
+            return Duration::ZERO;
+        }
+        let messages: Vec<i64> = requests.iter().map(|request| request.message).collect();
+        let results = match self.room.store.open_attempts(requests).await {
+            Ok(results) => results,
+            Err(error) => {
+                tracing::error!(%error, "attempts cannot be opened; nothing is sent");
+                return IDLE_MAX;
+            }
+        };
+        let mut busy = Vec::new();
+        for (message, result) in messages.into_iter().zip(results) {
+            match result {
+                OpenResult::Open(attempt) => {
+                    self.sender_pace.take(1);
+                    self.spawn_send(*attempt);
+                }
+                OpenResult::Busy => busy.push((message, now.plus(BUSY_WAIT))),
+                OpenResult::Gone => {}
+            }
+        }
+        if !busy.is_empty()
+            && let Err(error) = self.room.store.defer(busy).await
+        {
+            tracing::error!(%error, "due times cannot be moved");
+        }
+        Duration::ZERO
+    }
+
+    /// One message of each person at a time, and not more than the person's pace allows; the rest
+    /// gets a later due time.
+    fn choose(
+        &mut self,
+        due: &[DueMessage],
+        now: Timestamp,
+    ) -> (Vec<OpenRequest>, Vec<(i64, Timestamp)>) {
+        let mut persons: Vec<i64> = Vec::with_capacity(due.len());
+        let mut requests = Vec::with_capacity(due.len());
+        let mut later = Vec::new();
+        for message in due {
+            if persons.contains(&message.person) {
+                later.push((message.message, now.plus(BUSY_WAIT)));
+                continue;
+            }
+            let allowed = self.person_pace.book(message.person, now);
+            if allowed > now {
+                later.push((message.message, allowed));
+                continue;
+            }
+            persons.push(message.person);
+            let nonce = self.room.effects.random.next_u64();
+            requests.push(OpenRequest { message: message.message, nonce, now });
+        }
+        (requests, later)
+    }
+
+    fn spawn_send(&mut self, attempt: OpenAttempt) {
+        let room = self.room.clone();
+        let pressure = Arc::clone(&self.pressure);
+        let name = self.name.clone();
+        self.sends.spawn(async move {
+            let key = attempt.attempt.key;
+            let request = create_request(&room, name, attempt);
+            let outcome = room.provider.create(&request).await;
+            drop(request);
+            let now = room.effects.clock.now();
+            pressure.learn(&outcome, now);
+            record(&room, key, outcome, now).await;
+        });
+    }
+
+    /// Waits for news: a change of the queue, the end of a request, the time, or shutdown.
+    async fn rest(&mut self, rest: Duration, shutdown: &CancellationToken) {
+        let sleep = self.room.effects.clock.sleep(rest);
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = sleep => {}
+            changed = self.room.queue.changed() => {
+                if changed.is_err() {
+                    // The store is gone; shutdown follows.
+                    shutdown.cancelled().await;
+                }
+            }
+            Some(_) = self.sends.join_next() => {}
+        }
+    }
+
+    /// Waits for open requests as long as the drain allows. What is cut off stays open in the
+    /// store and becomes unknown at the next start.
+    async fn drain(&mut self) {
+        let deadline = self.room.effects.clock.sleep(self.room.settings.drain);
+        tokio::pin!(deadline);
+        loop {
+            tokio::select! {
+                ended = self.sends.join_next() => if ended.is_none() { return },
+                () = &mut deadline => {
+                    tracing::warn!(
+                        requests = self.sends.len(),
+                        "requests were cut off at the end of the drain; they will be looked for"
+                    );
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn create_request(room: &Dispatch, from: SenderName, attempt: OpenAttempt) -> CreateRequest {
+    let now = room.effects.clock.now();
+    CreateRequest {
+        to: attempt.to,
+        from,
+        messaging_service: room.settings.messaging_service,
+        content: attempt.content,
+        validity: attempt.expires_at.map(|expires| expires.since(now)),
+        status_callback: Some(status_callback(
+            &room.settings.status_callback_url,
+            &attempt.attempt.to_string(),
+        )),
+    }
+}
+
+/// Stores what an attempt told us, however long the disk takes: a result that is lost would make
+/// the attempt unknown.
+async fn record(room: &Dispatch, attempt: i64, outcome: Outcome, now: Timestamp) {
+    loop {
+        let request = CloseRequest {
+            attempt,
+            outcome: outcome.clone(),
+            now,
+            random: room.effects.random.next_u64(),
+        };
+        match room.store.close_attempts(vec![request]).await {
+            Ok(_) => return,
+            Err(crate::store::StoreError::Closed) => return,
+            Err(error) => {
+                tracing::error!(attempt, %error, "an outcome cannot be stored yet");
+                room.effects.clock.sleep(STORE_WAIT).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Two paces: messages per second of a sender, and messages to one person.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use delivery::time::Timestamp;
+
+/// Messages that a person may receive at once before the interval holds.
+const PERSON_BURST: u32 = 5;
+/// Persons remembered; the ones whose burst is full again are forgotten first.
+const PERSONS_MAX: usize = 65_536;
+
+/// A token bucket for one sender. The burst counts into the rate, so that no second ever has more
+/// messages than the limit.
+pub(super) struct SenderPace {
+    /// Microseconds between messages; zero for no limit.
+    interval: f64,
+    burst: f64,
+    tokens: f64,
+    at: Timestamp,
+}
+
+impl SenderPace {
+    pub(super) fn new(per_second: Option<f64>, now: Timestamp) -> Self {
+        let Some(limit) = per_second else {
+            return Self { interval: 0.0, burst: f64::MAX, tokens: f64::MAX, at: now };
+        };
+        let burst = (limit * 0.02).max(1.0);
+        let refill = if limit > 50.0 { limit - burst } else { limit };
+        Self { interval: 1_000_000.0 / refill, burst, tokens: burst, at: now }
+    }
+
+    /// How many messages may leave now, at most `wanted`.
+    pub(super) fn available(&mut self, now: Timestamp, wanted: usize) -> usize {
+        if self.interval == 0.0 {
+            return wanted;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "seconds at most between two looks")]
+        let passed = now.since(self.at).as_micros() as f64;
+        self.at = self.at.max(now);
+        self.tokens = (self.tokens + passed / self.interval).min(self.burst);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the burst")]
+        let whole = self.tokens as usize;
+        whole.min(wanted)
+    }
+
+    /// Takes the tokens of messages that leave.
+    pub(super) fn take(&mut self, messages: usize) {
+        if self.interval > 0.0 {
+            #[expect(clippy::cast_precision_loss, reason = "at most a batch")]
+            let messages = messages as f64;
+            self.tokens -= messages;
+        }
+    }
+
+    /// How long until the next message may leave.
+    pub(super) fn wait(&self) -> Duration {
+        let missing = (1.0 - self.tokens).max(0.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by one interval")]
+        let micros = (missing * self.interval).ceil() as u64;
+        Duration::from_micros(micros)
+    }
+}
+
+/// One message per person and interval after a burst: WhatsApp limits each business-person pair
+/// to about one message in 6 seconds (Meta error 131056).
+pub(super) struct PersonPace {
+    interval: Duration,
+    /// When the person's burst will be full again.
+    full_at: HashMap<i64, Timestamp>,
+}
+
+impl PersonPace {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, full_at: HashMap::new() }
+    }
+
+    /// When a message to this person may leave, and books it: now, or a later time.
+    pub(super) fn book(&mut self, person: i64, now: Timestamp) -> Timestamp {
+        if self.interval.is_zero() {
+            return now;
+        }
+        if self.full_at.len() >= PERSONS_MAX {
+            self.full_at.retain(|_, full| *full > now);
+        }
+        let full = self.full_at.get(&person).copied().unwrap_or(now).max(now);
+        let burst = self.interval.saturating_mul(PERSON_BURST - 1);
+        let allowed = full.minus(burst).max(now);
+        if allowed <= now {
+            self.full_at.insert(person, full.plus(self.interval));
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_seconds(1_000);
+
+    #[test]
+    fn no_second_has_more_messages_than_the_limit() {
+        for limit in [1.0 / 3.0, 1.0, 10.0, 80.0, 400.0, 1_000.0] {
+            let mut pace = SenderPace::new(Some(limit), START);
+            let mut left: Vec<Timestamp> = Vec::new();
+            let mut now = START;
+            while left.len() < 2_000 && now < START.plus(Duration::from_secs(60)) {
+                let n = pace.available(now, 100);
+                pace.take(n);
+                left.extend(std::iter::repeat_n(now, n));
+                now = now.plus(Duration::from_micros(700));
+            }
+            let bound = (limit.ceil() as usize).max(1) + usize::from(limit <= 50.0);
+            for (at, first) in left.iter().enumerate() {
+                let within = left[at..].iter().filter(|t| t.since(*first) < Duration::from_secs(1));
+                assert!(within.count() <= bound, "{limit}");
+            }
+            let seconds = now.since(START).as_secs_f64();
+            assert!(left.len() as f64 >= seconds * limit * 0.9 - 1.0, "{limit}: {}", left.len());
+        }
+    }
+
+    #[test]
+    fn a_person_gets_a_burst_and_then_one_per_interval() {
+        let mut pace = PersonPace::new(Duration::from_secs(6));
+        for _ in 0..5 {
+            assert_eq!(pace.book(1, START), START);
+        }
+        assert_eq!(pace.book(1, START), START.plus(Duration::from_secs(6)));
+        assert_eq!(pace.book(2, START), START);
+        let later = START.plus(Duration::from_secs(6));
+        assert_eq!(pace.book(1, later), later);
+        assert!(pace.book(1, later) > later);
+    }
+}

@@ -1,0 +1,131 @@
+//! How many requests may be open at once. The number follows what the provider bears: it grows
+//! while requests succeed and halves at a 429, and trouble with the network stops every lane for
+//! a growing while, so that an outage costs a few attempts and not one for each waiting message.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use delivery::outcome::{NotSentCause, Outcome, RetryAfter};
+use delivery::time::Timestamp;
+
+const LIMIT_FIRST: f64 = 32.0;
+const LIMIT_MIN: f64 = 1.0;
+const LIMIT_MAX: f64 = 512.0;
+const STOP_FIRST: Duration = Duration::from_millis(250);
+const STOP_MAX: Duration = Duration::from_secs(30);
+/// The longest that a provider's `Retry-After` stops everything.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// Shared by the lanes of one account.
+pub(super) struct Pressure {
+    lanes: usize,
+    clock_scale: u32,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    limit: f64,
+    troubles: u32,
+    stopped_until: Timestamp,
+}
+
+impl Pressure {
+    pub(super) fn new(lanes: usize, clock_scale: u32) -> Self {
+        let inner = Inner { limit: LIMIT_FIRST, troubles: 0, stopped_until: Timestamp::default() };
+        Self { lanes: lanes.max(1), clock_scale: clock_scale.max(1), inner: Mutex::new(inner) }
+    }
+
+    /// How many requests one lane may have open.
+    pub(super) fn lane_limit(&self) -> usize {
+        let limit = self.inner().limit;
+        // The limit lies between 1 and 512.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 512")]
+        let whole = limit as usize;
+        (whole / self.lanes).max(1)
+    }
+
+    /// Until when nothing shall be sent.
+    pub(super) fn stopped_until(&self) -> Timestamp {
+        self.inner().stopped_until
+    }
+
+    /// Learns from an outcome.
+    pub(super) fn learn(&self, outcome: &Outcome, now: Timestamp) {
+        let mut inner = self.inner();
+        match outcome {
+            Outcome::Sent { .. } | Outcome::Refused { .. } => {
+                inner.troubles = 0;
+                // One more for each full round of successes.
+                inner.limit = (inner.limit + 1.0 / inner.limit.max(1.0) * 4.0).min(LIMIT_MAX);
+            }
+            Outcome::NotSent { cause: NotSentCause::RateLimited, retry_after } => {
+                inner.limit = (inner.limit / 2.0).max(LIMIT_MIN);
+                if let Some(wait) = retry_after {
+                    let wait = match wait {
+                        RetryAfter::Delay(delay) => *delay,
+                        RetryAfter::Until(instant) => instant.since(now),
+                    };
+                    let wait = wait.min(RETRY_AFTER_MAX) / self.clock_scale;
+                    inner.stopped_until = inner.stopped_until.max(now.plus(wait));
+                }
+            }
+            Outcome::NotSent { .. } => {
+                // The requests of one round fail together: only the first of them counts.
+                if now >= inner.stopped_until {
+                    let wait = STOP_FIRST.saturating_mul(1 << inner.troubles.min(10)).min(STOP_MAX);
+                    inner.stopped_until = now.plus(wait / self.clock_scale);
+                    inner.troubles += 1;
+                }
+            }
+            Outcome::Unknown(_) => {}
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_seconds(1_000);
+
+    fn lost() -> Outcome {
+        Outcome::NotSent { cause: NotSentCause::Connect, retry_after: None }
+    }
+
+    #[test]
+    fn an_outage_stops_everything_for_a_growing_while() {
+        let pressure = Pressure::new(1, 1);
+        pressure.learn(&lost(), START);
+        pressure.learn(&lost(), START);
+        assert_eq!(pressure.stopped_until().since(START), STOP_FIRST);
+        let later = pressure.stopped_until();
+        pressure.learn(&lost(), later);
+        assert_eq!(pressure.stopped_until().since(later), STOP_FIRST * 2);
+        for _ in 0..40 {
+            let now = pressure.stopped_until();
+            pressure.learn(&lost(), now);
+            assert!(pressure.stopped_until().since(now) <= STOP_MAX);
+        }
+    }
+
+    #[test]
+    fn the_limit_halves_at_a_429_and_grows_back() {
+        let pressure = Pressure::new(2, 1);
+        assert_eq!(pressure.lane_limit(), 16);
+        let limited = Outcome::NotSent {
+            cause: NotSentCause::RateLimited,
+            retry_after: Some(RetryAfter::Delay(Duration::from_secs(1_000_000))),
+        };
+        pressure.learn(&limited, START);
+        assert_eq!(pressure.lane_limit(), 8);
+        assert_eq!(pressure.stopped_until().since(START), RETRY_AFTER_MAX);
+        for _ in 0..100_000 {
+            pressure.learn(&Outcome::Refused { http_status: 400, code: None }, START);
+        }
+        assert_eq!(pressure.lane_limit(), 256);
+    }
+}

@@ -1,0 +1,134 @@
+//! Clock, randomness and dialling: what a test or a simulation replaces. Nothing else in the
+//! program reads a clock, draws a random number or opens a connection.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::time::Timestamp;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A future whose type is not written out, as trait objects need it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What the program needs from the world around it.
+#[derive(Clone)]
+pub struct Effects {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where unguessable bits come from.
+    pub random: Arc<dyn Random>,
+    /// How connections to other hosts are made.
+    pub dial: Arc<dyn Dial>,
+}
+
+impl Effects {
+    /// The real world. Waiting times of retry and reconcile are divided by `clock_scale`
+    /// (1 in production), the clock itself is not.
+    pub fn real() -> Self {
+        Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom), dial: Arc::new(TcpDial) }
+    }
+}
+
+/// What time it is.
+pub trait Clock: Send + Sync {
+    /// The present instant in UTC.
+    fn now(&self) -> Timestamp;
+
+    /// Comes back after `duration` of this clock's time.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+
+    /// Comes back at `instant`, at once when it has passed.
+    fn sleep_until(&self, instant: Timestamp) -> BoxFuture<'static, ()> {
+        self.sleep(instant.since(self.now()))
+    }
+}
+
+/// Where unguessable bits come from.
+pub trait Random: Send + Sync {
+    /// Fills `bytes` with bits that nobody can guess.
+    fn fill(&self, bytes: &mut [u8]);
+
+    /// 64 such bits.
+    fn next_u64(&self) -> u64 {
+        let mut bytes = [0u8; 8];
+        self.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+}
+
+/// A connection in both directions.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Why a connection could not be made.
+#[derive(Debug)]
+pub enum DialError {
+    /// The name did not resolve.
+    Dns(io::Error),
+    /// It resolved, but no address could be connected to.
+    Connect(io::Error),
+}
+
+/// How connections to other hosts are made.
+pub trait Dial: Send + Sync {
+    /// Opens a TCP connection without delay (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    /// [`DialError`], before any byte was sent.
+    fn dial<'a>(&'a self, host: &'a str, port: u16)
+    -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>>;
+}
+
+/// The operating system's clock.
+#[derive(Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    fn now(&self) -> Timestamp {
+        let since_epoch = std::time::SystemTime::now()
+            .duration_since(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// The operating system's random number generator.
+#[derive(Debug)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        // Without random bits no key, nonce or correlation id is safe: going on would be worse.
+        getrandom::fill(bytes).expect("the operating system gives random bits");
+    }
+}
+
+/// Plain TCP through the operating system's resolver.
+#[derive(Debug)]
+pub struct TcpDial;
+
+impl Dial for TcpDial {
+    fn dial<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
+        Box::pin(async move {
+            let addresses: Vec<_> =
+                tokio::net::lookup_host((host, port)).await.map_err(DialError::Dns)?.collect();
+            let stream = tokio::net::TcpStream::connect(&addresses[..])
+                .await
+                .map_err(DialError::Connect)?;
+            stream.set_nodelay(true).map_err(DialError::Connect)?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! The outside: whoever carries messages to people. Four verbs, no SQL, no policy.
+
+// pub mod twilio;
+
+use std::time::Duration;
+
+use delivery::message::{Content, SenderName};
+use delivery::outcome::{Outcome, ProviderStatus};
+use delivery::sid::Sid;
+use delivery::time::Timestamp;
+
+use crate::effects::BoxFuture;
+
+/// Whoever carries messages to people.
+pub trait Provider: Send + Sync {
+    /// Asks the provider to create a message, exactly once: nothing below this call retries.
+    fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Outcome>;
+
+    /// Reads one message back.
+    fn fetch(&self, sid: Sid) -> BoxFuture<'_, Result<ProviderMessage, ProviderError>>;
+
+    /// Lists the messages to one address, newest first, back to `created_since`.
+    fn list<'a>(
+        &'a self,
+        query: &'a ListQuery,
+    ) -> BoxFuture<'a, Result<Vec<ProviderMessage>, ProviderError>>;
+
+    /// Cancels a message that the provider still holds.
+    fn cancel(&self, sid: Sid) -> BoxFuture<'_, Result<ProviderMessage, ProviderError>>;
+}
+
+/// Everything that one create request carries.
+#[derive(Clone)]
+pub struct CreateRequest {
+    /// The address as the provider wants it: `whatsapp:+E164` or `whatsapp:CC.id`.
+    pub to: String,
+    /// The sender's lane: one number (`+E164`) or a Messaging Service (`MG…`).
+    pub from: SenderName,
+    /// A Messaging Service whose features apply although `from` names a number.
+    pub messaging_service: Option<Sid>,
+    /// What it says.
+    pub content: Content,
+    /// How long the provider may keep it in its queue; sent as whole seconds, 1 to 36,000.
+    pub validity: Option<Duration>,
+    /// Where the provider reports to: a complete URL with correlation id and retry overrides.
+    pub status_callback: Option<String>,
+}
+
+/// A message as the provider shows it. Every field may be missing.
+#[derive(Clone)]
+pub struct ProviderMessage {
+    /// The provider's id.
+    pub sid: Sid,
+    /// Recipient, with the `whatsapp:` prefix.
+    pub to: Option<String>,
+    /// Sender, with the `whatsapp:` prefix.
+    pub from: Option<String>,
+    /// The text; for templates the rendered one, when the provider shows it.
+    pub body: Option<String>,
+    /// Where the provider says it is.
+    pub status: ProviderStatus,
+    /// Whether it went from the business to the person.
+    pub outbound: bool,
+    /// When the provider created it, to the second.
+    pub created_at: Option<Timestamp>,
+    /// Twilio's error code, for failed and undelivered messages.
+    pub error_code: Option<u32>,
+}
+
+/// Which messages to list.
+#[derive(Clone)]
+pub struct ListQuery {
+    /// The recipient's address as sent: `whatsapp:+E164`.
+    pub to: String,
+    /// One of our numbers (`+E164`); `None` when a Messaging Service chooses it.
+    pub from: Option<String>,
+    /// Paging stops at messages created before this instant.
+    pub created_since: Timestamp,
+}
+
+/// Why a question to the provider has no answer. Questions change nothing, so they may be asked
+/// again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProviderError {
+    /// No connection, no answer in time, or a 5xx.
+    #[error("the provider cannot be reached or does not answer")]
+    Unreachable,
+    /// Too many requests.
+    #[error("the provider asks us to slow down")]
+    RateLimited,
+    /// The credentials are refused (401, 403).
+    #[error("the provider refuses our credentials (HTTP {http_status}, code {code:?})")]
+    Unauthorized {
+        /// HTTP status of the answer.
+        http_status: u16,
+        /// Twilio's error code.
+        code: Option<u32>,
+    },
+    /// No such message.
+    #[error("the provider knows no such message")]
+    NotFound,
+    /// Refused for another reason.
+    #[error("the provider refused the request (HTTP {http_status}, code {code:?})")]
+    Refused {
+        /// HTTP status of the answer.
+        http_status: u16,
+        /// Twilio's error code.
+        code: Option<u32>,
+    },
+    /// The answer does not read as the provider's.
+    #[error("the provider's answer cannot be read")]
+    Garbage,
+}

@@ -1,0 +1,169 @@
+//! Counters: what is counted, and the buckets of the latency histograms.
+
+use std::time::Duration;
+
+use delivery::state::State;
+
+/// A change of one counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Whose messages: hour of acceptance, sender, kind, template, area code.
+    pub cohort: i64,
+    /// What is counted.
+    pub what: What,
+    /// The state's number, the error code, the outcome's number or the bucket; else 0.
+    pub code: i64,
+    /// By how much.
+    pub by: i64,
+}
+
+/// What is counted. The numbers are the store's and never change their meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum What {
+    /// Messages accepted.
+    Accepted = 0,
+    /// Messages that were seen at WhatsApp.
+    Sent = 1,
+    /// Messages that were seen on the device.
+    Delivered = 2,
+    /// Messages that were seen opened.
+    Read = 3,
+    /// Messages that are in a state now.
+    State = 10,
+    /// Error codes, each time one was met; 0 for an error without code.
+    Errors = 11,
+    /// Attempts opened.
+    Attempts = 12,
+    /// Outcomes of attempts: 0 not sent, 1 sent, 2 unknown, 3 refused.
+    Outcomes = 13,
+    /// Retries decided.
+    Retries = 14,
+    /// Facts that contradicted what was known.
+    Anomalies = 15,
+    /// Histogram of the time from accepted to sent.
+    AcceptedToSent = 20,
+    /// Histogram of the time from sent to delivered.
+    SentToDelivered = 21,
+    /// Histogram of the time from delivered to read.
+    DeliveredToRead = 22,
+}
+
+impl What {
+    /// Every counter.
+    pub const ALL: [Self; 13] = [
+        Self::Accepted,
+        Self::Sent,
+        Self::Delivered,
+        Self::Read,
+        Self::State,
+        Self::Errors,
+        Self::Attempts,
+        Self::Outcomes,
+        Self::Retries,
+        Self::Anomalies,
+        Self::AcceptedToSent,
+        Self::SentToDelivered,
+        Self::DeliveredToRead,
+    ];
+
+    /// The store's number.
+    pub fn number(self) -> i64 {
+        i64::from(self as u8)
+    }
+
+    /// Reads the store's number.
+    pub fn from_number(number: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|what| what.number() == number)
+    }
+}
+
+/// The three parts of a message's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    /// From our door to WhatsApp.
+    AcceptedToSent,
+    /// From WhatsApp to the device.
+    SentToDelivered,
+    /// From the device to the eyes.
+    DeliveredToRead,
+}
+
+impl Leg {
+    /// Its counter.
+    pub fn what(self) -> What {
+        match self {
+            Self::AcceptedToSent => What::AcceptedToSent,
+            Self::SentToDelivered => What::SentToDelivered,
+            Self::DeliveredToRead => What::DeliveredToRead,
+        }
+    }
+}
+
+/// The number of a state in the store: its place in [`State::ALL`].
+pub fn state_number(state: State) -> i64 {
+    let place = State::ALL.iter().position(|known| *known == state).unwrap_or_default();
+    i64::try_from(place).unwrap_or_default()
+}
+
+/// Reads the number of a state.
+pub fn state_from_number(number: i64) -> Option<State> {
+    usize::try_from(number).ok().and_then(|place| State::ALL.get(place).copied())
+}
+
+/// Sub-buckets of each power of two: a bucket is at most a quarter of a power of two wide, so a
+/// percentile read from it is at most 19 % too high.
+const BUCKETS_IN_OCTAVE: u32 = 4;
+
+/// The bucket of a duration: 0 below one millisecond, then four for each power of two.
+pub fn bucket(duration: Duration) -> i64 {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if millis == 0 {
+        return 0;
+    }
+    let octave = millis.ilog2();
+    let base = 1u64 << octave;
+    let within = ((millis - base) * u64::from(BUCKETS_IN_OCTAVE)) >> octave;
+    i64::from(octave * BUCKETS_IN_OCTAVE) + i64::try_from(within).unwrap_or(0) + 1
+}
+
+/// The upper edge of a bucket: every duration in it is shorter.
+pub fn bucket_edge(bucket: i64) -> Duration {
+    let Ok(place) = u32::try_from(bucket.saturating_sub(1)) else {
+        return Duration::from_millis(1);
+    };
+    if bucket <= 0 {
+        return Duration::from_millis(1);
+    }
+    let (octave, within) = (place / BUCKETS_IN_OCTAVE, place % BUCKETS_IN_OCTAVE);
+    let base = 1u64.checked_shl(octave).unwrap_or(u64::MAX / 2);
+    let width = base.saturating_mul(u64::from(within + 1)).div_ceil(u64::from(BUCKETS_IN_OCTAVE));
+    Duration::from_millis(base.saturating_add(width))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_duration_lies_below_the_edge_of_its_bucket_and_not_below_the_one_before() {
+        let mut millis = 0u64;
+        while millis < 3_000_000_000 {
+            let duration = Duration::from_millis(millis);
+            let at = bucket(duration);
+            assert!(duration < bucket_edge(at), "{millis} in {at}");
+            assert!(at == 0 || duration >= bucket_edge(at - 1), "{millis} in {at}");
+            millis += 1 + millis / 7;
+        }
+    }
+
+    #[test]
+    fn numbers_read_back() {
+        for what in What::ALL {
+            assert_eq!(What::from_number(what.number()), Some(what));
+        }
+        for state in State::ALL {
+            assert_eq!(state_from_number(state_number(state)), Some(state));
+        }
+    }
+}

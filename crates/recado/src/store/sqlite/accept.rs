@@ -1,0 +1,476 @@
+//! Accepting messages. Hashing and sealing happen before the transaction, on the caller's core;
+//! the writer only looks up and inserts.
+
+use std::sync::Arc;
+
+use delivery::consent::Consent;
+use delivery::event::{EventKind, Source};
+use delivery::message::{BusinessKey, Content, DedupeChoice, Kind, SenderName, WindowChoice};
+use delivery::state::State;
+use delivery::time::Timestamp;
+use delivery::window;
+use rusqlite::{OptionalExtension, params};
+
+use super::context::{Cohort, Context, Moment, number_of};
+use super::person::{self, Candidate, Person};
+use super::{Shared, SqliteStore};
+use crate::secrets::PersonKey;
+use crate::store::count::state_number;
+use crate::store::life::{Flags, Life};
+use crate::store::{AcceptRefusal, AcceptResult, MessageId, NewMessage, StoreError, sealed};
+
+/// A message made ready outside the transaction.
+struct Prepared {
+    new: NewMessage,
+    blind_index: [u8; 32],
+    content_index: [u8; 16],
+    subject_index: Option<[u8; 16]>,
+    /// Set when the person was not known while preparing.
+    candidate: Option<Candidate>,
+    sealed: SealedColumns,
+    /// Whether the content was sealed with a key that turned out to be the person's.
+    sealed_for: Option<i64>,
+}
+
+struct SealedColumns {
+    content: Vec<u8>,
+    metadata: Option<Vec<u8>>,
+    business_key: Option<Vec<u8>>,
+}
+
+impl SqliteStore {
+    pub(super) async fn accept_batch(
+        &self,
+        batch: Vec<NewMessage>,
+    ) -> Result<Vec<AcceptResult>, StoreError> {
+        let prepared = if batch.len() > 4 {
+            self.read_long(move |db, shared| {
+                batch.into_iter().map(|new| prepare(db, shared, new)).collect()
+            })
+            .await?
+        } else {
+            self.read(|db| {
+                batch.into_iter().map(|new| prepare(db, &self.shared, new)).collect()
+            })?
+        };
+        let prepared: Arc<Vec<Prepared>> = Arc::new(prepared);
+        self.writer
+            .run(move |context| prepared.iter().map(|item| context.accept(item)).collect())
+            .await
+    }
+}
+
+fn prepare(
+    db: &rusqlite::Connection,
+    shared: &Shared,
+    new: NewMessage,
+) -> rusqlite::Result<Prepared> {
+    let blind_index = person::blind_index(shared, &new.message.to);
+    let known = person::find(db, &blind_index)?;
+    let (key, candidate, sealed_for) = match &known {
+        Some(person) if person.wrapped_key.is_some() => {
+            (person.key(shared)?, None, Some(person.id))
+        }
+        _ => {
+            let candidate = Candidate::new(shared, blind_index, &new.message.to);
+            (candidate.key.clone(), Some(candidate), None)
+        }
+    };
+    let plain = sealed::encode(&new.message.content);
+    let content_index = short(shared.vault.index("content", &[&blind_index[..], &plain].concat()));
+    let subject_index = new
+        .message
+        .business_key
+        .as_ref()
+        .map(|key| short(shared.vault.index("business_key", key.subject.as_bytes())));
+    let sealed = seal_columns(shared, &key, &new);
+    Ok(Prepared { new, blind_index, content_index, subject_index, candidate, sealed, sealed_for })
+}
+
+fn seal_columns(shared: &Shared, key: &PersonKey, new: &NewMessage) -> SealedColumns {
+    let seal = |column: &str, plain: &[u8]| shared.vault.seal(key, &place(column, new.id), plain);
+    SealedColumns {
+        content: seal("content", &sealed::encode(&new.message.content)),
+        metadata: new.message.metadata.as_ref().map(|data| seal("metadata", data.as_bytes())),
+        business_key: new
+            .message
+            .business_key
+            .as_ref()
+            .map(|key| seal("business_key", key_text(key).as_bytes())),
+    }
+}
+
+impl Context<'_> {
+    fn accept(&mut self, item: &Prepared) -> rusqlite::Result<AcceptResult> {
+        if let Some(earlier) = self.replay(item)? {
+            return Ok(earlier);
+        }
+        let person = match (person::find(self.db, &item.blind_index)?, &item.candidate) {
+            (Some(person), _) => person,
+            (None, Some(candidate)) => self.insert_person(candidate)?,
+            // Known while preparing and gone now: persons are never removed, only erased.
+            (None, None) => return Err(rusqlite::Error::QueryReturnedNoRows),
+        };
+        let Some(sender) = self.choose_sender(&person, item)? else {
+            return Ok(AcceptResult::Refused(AcceptRefusal::UnknownSender));
+        };
+        if let Some(refusal) = self.refusal(&person, sender, item)? {
+            return Ok(AcceptResult::Refused(refusal));
+        }
+        let state = self.insert_message(&person, sender, item)?;
+        Ok(AcceptResult::Accepted { id: item.new.id, state })
+    }
+
+    fn replay(&self, item: &Prepared) -> rusqlite::Result<Option<AcceptResult>> {
+        let Some(idempotency) = &item.new.idempotency else { return Ok(None) };
+        let found: Option<(Vec<u8>, Vec<u8>, State)> = self
+            .db
+            .prepare_cached(
+                "SELECT idempotency.body, message.public_id, idempotency.state \
+                 FROM idempotency JOIN message ON message.id = idempotency.message_id \
+                 WHERE idempotency.key = ?1",
+            )?
+            .query_row([idempotency.key.as_slice()], |row| {
+                Ok((row.get(0)?, row.get(1)?, super::context::state_at(row, 2)?))
+            })
+            .optional()?;
+        let Some((body, public_id, state)) = found else { return Ok(None) };
+        if body != idempotency.body {
+            return Ok(Some(AcceptResult::Refused(AcceptRefusal::KeyReused)));
+        }
+        Ok(Some(AcceptResult::Replayed { id: message_id(&public_id)?, state }))
+    }
+
+    /// The sender that the caller names; else the one this person wrote to last, so that an
+    /// answer comes from where they wrote; else one that is always the same for this person.
+    fn choose_sender(&self, person: &Person, item: &Prepared) -> rusqlite::Result<Option<i64>> {
+        if let Some(name) = &item.new.message.sender {
+            return self.sender_key(name);
+        }
+        let spoken_to: Option<i64> = self
+            .db
+            .prepare_cached(
+                "SELECT sender_id FROM conversation JOIN sender ON sender.id = sender_id \
+                 WHERE person_id = ?1 AND sender.configured ORDER BY last_inbound_at DESC LIMIT 1",
+            )?
+            .query_row([person.id], |row| row.get(0))
+            .optional()?;
+        if spoken_to.is_some() {
+            return Ok(spoken_to);
+        }
+        let senders: Vec<i64> = self
+            .db
+            .prepare_cached(
+                "SELECT id FROM sender WHERE account_id = 1 AND configured ORDER BY id",
+            )?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let turn = usize::try_from(person.id).unwrap_or_default();
+        Ok(turn.checked_rem(senders.len()).and_then(|place| senders.get(place).copied()))
+    }
+
+    pub(super) fn sender_key(&self, name: &SenderName) -> rusqlite::Result<Option<i64>> {
+        self.db
+            .prepare_cached(
+                "SELECT id FROM sender WHERE account_id = 1 AND name = ?1 AND configured",
+            )?
+            .query_row([name.as_str()], |row| row.get(0))
+            .optional()
+    }
+
+    fn refusal(
+        &mut self,
+        person: &Person,
+        sender: i64,
+        item: &Prepared,
+    ) -> rusqlite::Result<Option<AcceptRefusal>> {
+        let message = &item.new.message;
+        if message.content.needs_window()
+            && message.window == WindowChoice::Enforce
+            && !window::is_open(self.last_inbound(person.id, sender)?, item.new.now)
+        {
+            return Ok(Some(AcceptRefusal::WindowClosed));
+        }
+        if let Some(by) = self.superseded_by(item)? {
+            return Ok(Some(AcceptRefusal::Superseded { by }));
+        }
+        if message.dedupe == DedupeChoice::Refuse
+            && let Some(first) = self.same_content(person, item)?
+        {
+            return Ok(Some(AcceptRefusal::Duplicate { first }));
+        }
+        Ok(None)
+    }
+
+    pub(super) fn last_inbound(
+        &self,
+        person: i64,
+        sender: i64,
+    ) -> rusqlite::Result<Option<Timestamp>> {
+        let at: Option<i64> = self
+            .db
+            .prepare_cached(
+                "SELECT last_inbound_at FROM conversation WHERE person_id = ?1 AND sender_id = ?2",
+            )?
+            .query_row([person, sender], |row| row.get(0))
+            .optional()?;
+        Ok(at.map(Timestamp::from_micros))
+    }
+
+    fn superseded_by(&self, item: &Prepared) -> rusqlite::Result<Option<MessageId>> {
+        let (Some(subject), Some(key)) = (&item.subject_index, &item.new.message.business_key)
+        else {
+            return Ok(None);
+        };
+        let newest: Option<(Option<i64>, Vec<u8>)> = self
+            .db
+            .prepare_cached(
+                "SELECT business_key.version, message.public_id FROM business_key \
+                 JOIN message ON message.id = business_key.message_id WHERE subject_index = ?1",
+            )?
+            .query_row([subject.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match (newest, key.version) {
+            (Some((Some(newest), id)), Some(version)) if version_number(version) <= newest => {
+                message_id(&id).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn same_content(
+        &self,
+        person: &Person,
+        item: &Prepared,
+    ) -> rusqlite::Result<Option<MessageId>> {
+        let since = item.new.now.minus(item.new.dedupe_window).micros();
+        let mut statement = self.db.prepare_cached(
+            "SELECT message.accepted_at, message.content_index, message.public_id, progress.state \
+             FROM message JOIN progress ON progress.message_id = message.id \
+             WHERE message.person_id = ?1 ORDER BY message.id DESC LIMIT 200",
+        )?;
+        let mut rows = statement.query([person.id])?;
+        while let Some(row) = rows.next()? {
+            if row.get::<_, i64>(0)? <= since {
+                break;
+            }
+            let same = row.get_ref(1)?.as_blob()? == item.content_index;
+            let state = super::context::state_at(row, 3)?;
+            // What was stopped before it was sent does not stand in the way of another try.
+            let counts = !matches!(state, State::Canceled | State::Suppressed | State::Expired);
+            if same && counts {
+                return message_id(row.get_ref(2)?.as_blob()?).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn insert_message(
+        &mut self,
+        person: &Person,
+        sender: i64,
+        item: &Prepared,
+    ) -> rusqlite::Result<State> {
+        let new = &item.new;
+        let template = self.template(content_sid(&new.message.content).as_deref())?;
+        self.insert_row(person, template, item)?;
+        let key = self.db.last_insert_rowid();
+        let cohort = self.cohort(Cohort {
+            hour: new.now.hour(),
+            sender,
+            kind: new.message.kind,
+            template,
+            area: new.message.to.area_code().map_or(0, |area| i64::from(area.ddd)),
+        })?;
+        let send_at = new.message.send_at.map(Timestamp::micros);
+        let mut life = Life {
+            message: key,
+            cohort,
+            person: person.id,
+            sender,
+            state: first_state(send_at, new.now.micros()),
+            priority: new.message.priority,
+            policy: new.message.policy,
+            accepted_at: new.now,
+            expires_at: new.message.expires_at,
+            flags: Flags(if person.has_other_form { Flags::HAS_OTHER_FORM } else { 0 }),
+            ..Life::empty()
+        };
+        let due_at = new.message.send_at.unwrap_or(new.now);
+        let opted_out = person.consent == Consent::OptedOut;
+        self.work(&mut life, Moment::plain(new.now), |ledger| {
+            ledger.accepted(due_at, Source::Api);
+            if opted_out {
+                ledger.suppress(Source::Api);
+            }
+        })?;
+        self.supersede(key, item)?;
+        if let Some(idempotency) = &new.idempotency {
+            self.db
+                .prepare_cached(
+                    "INSERT INTO idempotency (key, body, message_id, state, created_at) \
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![
+                    idempotency.key,
+                    idempotency.body,
+                    key,
+                    state_number(life.state),
+                    new.now.micros()
+                ])?;
+        }
+        Ok(life.state)
+    }
+
+    fn insert_row(
+        &self,
+        person: &Person,
+        template: i64,
+        item: &Prepared,
+    ) -> rusqlite::Result<()> {
+        let new = &item.new;
+        // Somebody else stored the person while this message was made ready: seal again with
+        // their key.
+        let resealed = match (&item.candidate, item.sealed_for) {
+            (_, Some(known)) if known == person.id => None,
+            (Some(candidate), None)
+                if person.wrapped_key.as_deref() == Some(candidate.wrapped_key.as_slice()) =>
+            {
+                None
+            }
+            _ => Some(seal_columns(self.shared, &person.key(self.shared)?, new)),
+        };
+        let sealed = resealed.as_ref().unwrap_or(&item.sealed);
+        self.db
+            .prepare_cached(
+                "INSERT INTO message (public_id, person_id, content_index, template_id, kind, \
+                 window_choice, send_at, accepted_at, sealed_content, sealed_metadata, \
+                 sealed_business_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?
+            .execute(params![
+                new.id.0.as_bytes(),
+                person.id,
+                item.content_index,
+                template,
+                number_of(Kind::ALL, &new.message.kind),
+                window_number(&new.message.content, new.message.window),
+                new.message.send_at.map(Timestamp::micros),
+                new.now.micros(),
+                sealed.content,
+                sealed.metadata,
+                sealed.business_key,
+            ])?;
+        Ok(())
+    }
+
+    /// The newest message about a subject takes the place of an unsent older one.
+    fn supersede(&mut self, key: i64, item: &Prepared) -> rusqlite::Result<()> {
+        let (Some(subject), Some(business_key)) =
+            (&item.subject_index, &item.new.message.business_key)
+        else {
+            return Ok(());
+        };
+        let older: Option<i64> = self
+            .db
+            .prepare_cached("SELECT message_id FROM business_key WHERE subject_index = ?1")?
+            .query_row([subject.as_slice()], |row| row.get(0))
+            .optional()?;
+        self.db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO business_key (subject_index, version, message_id) \
+                 VALUES (?1, ?2, ?3)",
+            )?
+            .execute(params![subject, business_key.version.map(version_number), key])?;
+        let Some(older) = older else { return Ok(()) };
+        if let Some(mut life) = self.life(older)? {
+            self.work(&mut life, Moment::plain(item.new.now), |ledger| {
+                ledger.cancel(EventKind::Superseded, Source::Api)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Life {
+    /// A life in which nothing has happened yet; every caller names what differs.
+    pub(super) fn empty() -> Self {
+        Self {
+            message: 0,
+            cohort: 0,
+            person: 0,
+            sender: 0,
+            state: State::Accepted,
+            attempts: 0,
+            attempt: None,
+            seen: 0,
+            flags: Flags::default(),
+            priority: delivery::message::Priority::Normal,
+            policy: delivery::message::Policy::AtMostOnce,
+            accepted_at: Timestamp::default(),
+            expires_at: None,
+            due_at: None,
+            sent_at: None,
+            delivered_at: None,
+            read_at: None,
+            failed_at: None,
+            error: None,
+            last_event: 0,
+        }
+    }
+}
+
+/// The place that a column of a message is sealed for.
+pub(super) fn place(column: &str, id: MessageId) -> Vec<u8> {
+    [b"message.", column.as_bytes(), b":", id.0.as_bytes()].concat()
+}
+
+/// Reads a public id as stored.
+pub(super) fn message_id(raw: &[u8]) -> rusqlite::Result<MessageId> {
+    uuid::Uuid::from_slice(raw)
+        .map(MessageId)
+        .map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(
+                0,
+                rusqlite::types::Type::Blob,
+                Box::new(error),
+            )
+        })
+}
+
+/// The business key as its caller wrote it.
+fn key_text(key: &BusinessKey) -> String {
+    match key.version {
+        Some(version) => format!("{}:v{version}", key.subject),
+        None => key.subject.clone(),
+    }
+}
+
+fn version_number(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
+}
+
+fn content_sid(content: &Content) -> Option<String> {
+    match content {
+        Content::Template { content_sid, .. } => Some(content_sid.to_string()),
+        Content::Text { .. } | Content::Media { .. } => None,
+    }
+}
+
+/// 0 needs no window, 1 enforce, 2 assume open.
+fn window_number(content: &Content, choice: WindowChoice) -> i64 {
+    match (content.needs_window(), choice) {
+        (false, _) => 0,
+        (true, WindowChoice::Enforce) => 1,
+        (true, WindowChoice::AssumeOpen) => 2,
+    }
+}
+
+fn first_state(send_at: Option<i64>, accepted_at: i64) -> State {
+    if send_at.is_some_and(|at| at > accepted_at) { State::Scheduled } else { State::Accepted }
+}
+
+fn short(index: [u8; 32]) -> [u8; 16] {
+    let mut out = [0u8; 16];
+    out.copy_from_slice(index.split_at(16).0);
+    out
+}

@@ -1,0 +1,373 @@
+//! What every transaction shares: lives in and out, events, counters, interned names.
+
+use std::collections::HashMap;
+
+use delivery::event::{EventKind, Source};
+use delivery::message::{Kind, Policy, Priority};
+use delivery::outcome::ProviderStatus;
+use delivery::state::State;
+use delivery::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::Shared;
+use super::writer::Stirred;
+use crate::store::count::{What, state_from_number, state_number};
+use crate::store::life::{
+    Change, Event, Failing, Flags, Ledger, Life, QueueChange, Reason, Watch, WatchKind,
+};
+
+/// One transaction under way.
+pub(super) struct Context<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) shared: &'a Shared,
+    pub(super) counts: HashMap<(i64, What, i64), i64>,
+    pub(super) change: Change,
+    pub(super) stirred: Stirred,
+}
+
+const LIFE_COLUMNS: &str = "message_id, cohort_id, person_id, sender_id, state, attempts, \
+     attempt_id, seen, flags, priority, policy, last_event, accepted_at, expires_at, due_at, \
+     sent_at, delivered_at, read_at, failed_at, error_reason, error_code";
+
+impl Context<'_> {
+    /// Reads a life.
+    pub(super) fn life(&self, message: i64) -> rusqlite::Result<Option<Life>> {
+        static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+            format!("SELECT {LIFE_COLUMNS} FROM progress WHERE message_id = ?1")
+        });
+        self.db.prepare_cached(&SQL)?.query_row([message], read_life).optional()
+    }
+
+    /// Works a fact into a life and writes everything it changes.
+    pub(super) fn work<T>(
+        &mut self,
+        life: &mut Life,
+        moment: Moment,
+        fact: impl FnOnce(&mut Ledger<'_>) -> T,
+    ) -> rusqlite::Result<T> {
+        let mut change = std::mem::take(&mut self.change);
+        change.clear();
+        let due_before = life.due_at;
+        let value = fact(&mut Ledger {
+            life,
+            change: &mut change,
+            rules: &self.shared.rules,
+            now: moment.now,
+            random: moment.random,
+            other_form_open: moment.other_form_open,
+        });
+        self.write_change(life, &change, due_before, moment.now)?;
+        let person_refused = change.suppress_person;
+        let pause = change.pause;
+        let code = change.events.last().and_then(|event| event.code);
+        self.change = change;
+        if let Some((scope, code)) = pause {
+            self.pause(life.sender, scope, code, moment.now)?;
+        }
+        if person_refused {
+            self.suppress_refused_person(life, code, moment.now)?;
+        }
+        Ok(value)
+    }
+
+    fn write_change(
+        &mut self,
+        life: &mut Life,
+        change: &Change,
+        due_before: Option<Timestamp>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let new = life.last_event == 0;
+        for event in &change.events {
+            life.last_event = self.insert_event(life, event, now)?;
+        }
+        for count in &change.counts {
+            *self.counts.entry((count.cohort, count.what, count.code)).or_default() += count.by;
+        }
+        self.write_queue(life, change.queue, due_before)?;
+        if let Some(watch) = change.watch {
+            self.insert_watch(watch, 0)?;
+        }
+        if new { self.insert_life(life) } else { self.save_life(life) }
+    }
+
+    fn insert_event(&mut self, life: &Life, event: &Event, now: Timestamp) -> rusqlite::Result<i64> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO event (message_id, prev, at, kind, source, state, attempt_id, status, \
+                 code, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                life.message,
+                life.last_event,
+                now.micros(),
+                number_of(&EventKind::ALL, &event.kind),
+                number_of(&Source::ALL, &event.source),
+                state_number(event.state),
+                event.attempt,
+                event.status.map(|status| number_of(&ProviderStatus::ALL, &status)),
+                event.code,
+                event.detail,
+            ])?;
+        let key = self.db.last_insert_rowid();
+        self.stirred.last_event = key;
+        Ok(key)
+    }
+
+    fn write_queue(
+        &mut self,
+        life: &Life,
+        change: QueueChange,
+        due_before: Option<Timestamp>,
+    ) -> rusqlite::Result<()> {
+        if change == QueueChange::Keep {
+            return Ok(());
+        }
+        if let Some(due) = due_before {
+            self.db
+                .prepare_cached(
+                    "DELETE FROM queue WHERE sender_id = ?1 AND priority = ?2 AND due_at = ?3 \
+                     AND message_id = ?4",
+                )?
+                .execute(params![
+                    life.sender,
+                    number_of(Priority::ALL, &life.priority),
+                    due.micros(),
+                    life.message
+                ])?;
+        }
+        if let QueueChange::Put(due) = change {
+            self.db
+                .prepare_cached(
+                    "INSERT INTO queue (sender_id, priority, due_at, message_id, person_id) \
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![
+                    life.sender,
+                    number_of(Priority::ALL, &life.priority),
+                    due.micros(),
+                    life.message,
+                    life.person
+                ])?;
+            self.stirred.queue = true;
+        }
+        Ok(())
+    }
+
+    /// Puts a watch; the same attempt may be watched at several times.
+    pub(super) fn insert_watch(&mut self, watch: Watch, looks: u32) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO watch (at, attempt_id, kind, looks) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![watch.at.micros(), watch.attempt, watch_number(watch.kind), looks])?;
+        self.stirred.watches = true;
+        Ok(())
+    }
+
+    fn save_life(&self, life: &Life) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached(
+                "UPDATE progress SET state = ?2, attempts = ?3, attempt_id = ?4, seen = ?5, \
+                 flags = ?6, last_event = ?7, due_at = ?8, sent_at = ?9, delivered_at = ?10, \
+                 read_at = ?11, failed_at = ?12, error_reason = ?13, error_code = ?14 \
+                 WHERE message_id = ?1",
+            )?
+            .execute(params![
+                life.message,
+                state_number(life.state),
+                life.attempts,
+                life.attempt,
+                life.seen,
+                life.flags.0,
+                life.last_event,
+                life.due_at.map(Timestamp::micros),
+                life.sent_at.map(Timestamp::micros),
+                life.delivered_at.map(Timestamp::micros),
+                life.read_at.map(Timestamp::micros),
+                life.failed_at.map(Timestamp::micros),
+                life.error.map(|error| number_of(&Reason::ALL, &error.reason)),
+                life.error.and_then(|error| error.code),
+            ])?;
+        Ok(())
+    }
+
+    /// Inserts the row of a life whose first event was just written.
+    fn insert_life(&self, life: &Life) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO progress (message_id, cohort_id, person_id, sender_id, state, \
+                 attempts, seen, flags, priority, policy, last_event, accepted_at, expires_at, \
+                 due_at) VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            )?
+            .execute(params![
+                life.message,
+                life.cohort,
+                life.person,
+                life.sender,
+                state_number(life.state),
+                life.flags.0,
+                number_of(Priority::ALL, &life.priority),
+                number_of(Policy::ALL, &life.policy),
+                life.last_event,
+                life.accepted_at.micros(),
+                life.expires_at.map(Timestamp::micros),
+                life.due_at.map(Timestamp::micros),
+            ])?;
+        Ok(())
+    }
+
+    /// Adds what the batch counted, once for each counter.
+    pub(super) fn flush_counts(&mut self) -> rusqlite::Result<()> {
+        let mut counts: Vec<_> = self.counts.drain().filter(|(_, by)| *by != 0).collect();
+        counts.sort_unstable_by_key(|((cohort, what, code), _)| (*cohort, what.number(), *code));
+        let mut statement = self.db.prepare_cached(
+            "INSERT INTO counter (cohort_id, what, code, n) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (cohort_id, what, code) DO UPDATE SET n = n + excluded.n",
+        )?;
+        for ((cohort, what, code), by) in counts {
+            statement.execute(params![cohort, what.number(), code, by])?;
+        }
+        Ok(())
+    }
+
+    /// The key of a cohort, made when it is new.
+    pub(super) fn cohort(&self, cohort: Cohort) -> rusqlite::Result<i64> {
+        if let Some(key) = self.shared.cached_cohort(&cohort) {
+            return Ok(key);
+        }
+        let row = params![
+            cohort.hour,
+            cohort.sender,
+            number_of(Kind::ALL, &cohort.kind),
+            cohort.template,
+            cohort.area
+        ];
+        let find = "SELECT id FROM cohort WHERE hour = ?1 AND sender_id = ?2 AND kind = ?3 \
+                    AND template_id = ?4 AND area = ?5";
+        let found: Option<i64> =
+            self.db.prepare_cached(find)?.query_row(row, |row| row.get(0)).optional()?;
+        let key = match found {
+            Some(key) => key,
+            None => {
+                self.db
+                    .prepare_cached(
+                        "INSERT INTO cohort (hour, sender_id, kind, template_id, area) \
+                         VALUES (?1, ?2, ?3, ?4, ?5)",
+                    )?
+                    .execute(row)?;
+                self.db.last_insert_rowid()
+            }
+        };
+        self.shared.cache_cohort(cohort, key);
+        Ok(key)
+    }
+
+    /// The key of a template, made when it is new; 0 for none.
+    pub(super) fn template(&self, content_sid: Option<&str>) -> rusqlite::Result<i64> {
+        let Some(content_sid) = content_sid else { return Ok(0) };
+        let find = "SELECT id FROM template WHERE account_id = 1 AND content_sid = ?1";
+        let found: Option<i64> =
+            self.db.prepare_cached(find)?.query_row([content_sid], |row| row.get(0)).optional()?;
+        if let Some(key) = found {
+            return Ok(key);
+        }
+        self.db
+            .prepare_cached("INSERT INTO template (account_id, content_sid) VALUES (1, ?1)")?
+            .execute([content_sid])?;
+        Ok(self.db.last_insert_rowid())
+    }
+}
+
+/// When a fact happens, and what chance and the person's record say.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: Timestamp,
+    pub(super) random: u64,
+    pub(super) other_form_open: bool,
+}
+
+impl Moment {
+    /// A moment at which no new attempt is decided, so that neither chance nor forms matter.
+    pub(super) fn plain(now: Timestamp) -> Self {
+        Self { now, random: 0, other_form_open: false }
+    }
+}
+
+/// Whose messages a counter counts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Cohort {
+    pub(super) hour: i64,
+    pub(super) sender: i64,
+    pub(super) kind: Kind,
+    pub(super) template: i64,
+    pub(super) area: i64,
+}
+
+fn read_life(row: &Row<'_>) -> rusqlite::Result<Life> {
+    let time = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
+        Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_micros))
+    };
+    let reason: Option<i64> = row.get(19)?;
+    let code: Option<u32> = row.get(20)?;
+    Ok(Life {
+        message: row.get(0)?,
+        cohort: row.get(1)?,
+        person: row.get(2)?,
+        sender: row.get(3)?,
+        state: state_at(row, 4)?,
+        attempts: row.get(5)?,
+        attempt: row.get(6)?,
+        seen: row.get(7)?,
+        flags: Flags(row.get(8)?),
+        priority: word_at(row, 9, Priority::ALL)?,
+        policy: word_at(row, 10, Policy::ALL)?,
+        last_event: row.get(11)?,
+        accepted_at: Timestamp::from_micros(row.get(12)?),
+        expires_at: time(13)?,
+        due_at: time(14)?,
+        sent_at: time(15)?,
+        delivered_at: time(16)?,
+        read_at: time(17)?,
+        failed_at: time(18)?,
+        error: reason
+            .and_then(|reason| of_number(&Reason::ALL, reason))
+            .map(|reason| Failing { reason, code }),
+    })
+}
+
+/// The number of a value in the store: its place in the list of all.
+pub(super) fn number_of<T: PartialEq>(all: &[T], value: &T) -> i64 {
+    let place = all.iter().position(|known| known == value).unwrap_or_default();
+    i64::try_from(place).unwrap_or_default()
+}
+
+/// Reads the number of a value.
+pub(super) fn of_number<T: Copy>(all: &[T], number: i64) -> Option<T> {
+    usize::try_from(number).ok().and_then(|place| all.get(place).copied())
+}
+
+/// Reads a column that holds the number of a value.
+pub(super) fn word_at<T: Copy>(row: &Row<'_>, column: usize, all: &[T]) -> rusqlite::Result<T> {
+    let number: i64 = row.get(column)?;
+    of_number(all, number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+/// Reads a column that holds a state.
+pub(super) fn state_at(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
+    let number: i64 = row.get(column)?;
+    state_from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+/// The number of a kind of watch.
+pub(super) fn watch_number(kind: WatchKind) -> i64 {
+    match kind {
+        WatchKind::Unknown => 0,
+        WatchKind::Silent => 1,
+    }
+}
+
+/// Turns a failure to open a sealed value into the engine's error, keeping the cause.
+pub(super) fn unsealable(error: crate::secrets::Unsealable) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
+}

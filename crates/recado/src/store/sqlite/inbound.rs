@@ -1,0 +1,287 @@
+//! Inbound messages: deduplicated by SID, sealed, tied to the person; they open the window, teach
+//! the address form, and may change consent, all in one transaction.
+
+use delivery::consent::{self, Change, Consent, InboundText};
+use delivery::event::Source;
+use delivery::keyword::KeywordLanguage;
+use delivery::message::{Content, Kind, Policy, Priority};
+use delivery::sid::Sid;
+use delivery::state::State;
+use delivery::time::Timestamp;
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::accept::{message_id, place};
+use super::context::{Cohort, Context, Moment, number_of, unsealable};
+use super::person::{self, ConsentCause, Person};
+use super::{Shared, SqliteStore};
+use crate::store::life::{Flags, Life};
+use crate::store::{InboundQuery, InboundResult, InboundView, MessageId, NewInbound, StoreError, sealed};
+
+impl SqliteStore {
+    pub(super) async fn inbound_batch(
+        &self,
+        batch: Vec<NewInbound>,
+    ) -> Result<Vec<InboundResult>, StoreError> {
+        self.writer
+            .run(move |context| batch.iter().map(|inbound| context.inbound(inbound)).collect())
+            .await
+    }
+
+    pub(super) async fn inbound_page(
+        &self,
+        query: InboundQuery,
+    ) -> Result<Vec<InboundView>, StoreError> {
+        self.read_long(move |db, shared| {
+            let person = match &query.from {
+                Some(address) => {
+                    let index = person::blind_index(shared, address);
+                    match person::find(db, &index)? {
+                        Some(person) => Some(person.id),
+                        None => return Ok(Vec::new()),
+                    }
+                }
+                None => None,
+            };
+            let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+            let before = query.before.unwrap_or(i64::MAX);
+            let mut statement = db.prepare_cached(
+                "SELECT inbound.id, inbound.sid, inbound.person_id, sender.name, inbound.type, \
+                 inbound.sealed_payload, message.public_id, inbound.received_at \
+                 FROM inbound LEFT JOIN sender ON sender.id = inbound.sender_id \
+                 LEFT JOIN message ON message.id = inbound.reply_to \
+                 WHERE inbound.id < ?1 AND (?2 IS NULL OR inbound.person_id = ?2) \
+                 ORDER BY inbound.id DESC LIMIT ?3",
+            )?;
+            let mut rows = statement.query(params![before, person, limit])?;
+            let mut views = Vec::new();
+            while let Some(row) = rows.next()? {
+                let person = person::by_id(db, row.get(2)?)?;
+                views.push(read_view(row, &person, shared)?);
+            }
+            Ok(views)
+        })
+        .await
+    }
+}
+
+impl Context<'_> {
+    fn inbound(&mut self, inbound: &NewInbound) -> rusqlite::Result<InboundResult> {
+        let person = self.person(&inbound.from)?;
+        let raw_sid = inbound.sid.to_bytes();
+        let known =
+            self.db.prepare_cached("SELECT 1 FROM inbound WHERE sid = ?1")?.exists([raw_sid])?;
+        if known {
+            return Ok(InboundResult {
+                duplicate: true,
+                person: person.id,
+                change: Change::None,
+            });
+        }
+        let sender = match &inbound.to {
+            Some(name) => self.sender_key(name)?,
+            None => None,
+        };
+        let key = self.insert_inbound(inbound, &person, sender)?;
+        self.open_window(&person, sender, inbound.now)?;
+        self.learn_form(&person, inbound)?;
+        let text = InboundText {
+            body: &inbound.body,
+            button_payload: inbound.button_payload.as_deref(),
+            opt_out_type: inbound.opt_out_type.as_deref(),
+        };
+        let change = consent::read_inbound(person.consent, &text);
+        self.apply_change(inbound, &person, sender, key, change)?;
+        Ok(InboundResult { duplicate: false, person: person.id, change })
+    }
+
+    fn insert_inbound(
+        &self,
+        inbound: &NewInbound,
+        person: &Person,
+        sender: Option<i64>,
+    ) -> rusqlite::Result<i64> {
+        let key = person.key(self.shared)?;
+        let place = payload_place(inbound.sid);
+        let sealed_payload = self.shared.vault.seal(&key, &place, inbound.payload.as_bytes());
+        let reply_to = match inbound.reply_to {
+            Some(sid) => self
+                .db
+                .prepare_cached("SELECT message_id FROM attempt WHERE sid = ?1")?
+                .query_row([sid.to_bytes().as_slice()], |row| row.get::<_, i64>(0))
+                .optional()?,
+            None => None,
+        };
+        self.db
+            .prepare_cached(
+                "INSERT INTO inbound (sid, person_id, sender_id, type, media, reply_to, \
+                 received_at, sealed_payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                inbound.sid.to_bytes(),
+                person.id,
+                sender,
+                inbound.message_type,
+                inbound.media,
+                reply_to,
+                inbound.now.micros(),
+                sealed_payload,
+            ])?;
+        Ok(self.db.last_insert_rowid())
+    }
+
+    fn open_window(
+        &self,
+        person: &Person,
+        sender: Option<i64>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let Some(sender) = sender else { return Ok(()) };
+        self.db
+            .prepare_cached(
+                "INSERT INTO conversation (person_id, sender_id, last_inbound_at) \
+                 VALUES (?1, ?2, ?3) ON CONFLICT (person_id, sender_id) DO UPDATE \
+                 SET last_inbound_at = max(last_inbound_at, excluded.last_inbound_at)",
+            )?
+            .execute(params![person.id, sender, now.micros()])?;
+        Ok(())
+    }
+
+    /// We answer to the form from which the person writes.
+    fn learn_form(&self, person: &Person, inbound: &NewInbound) -> rusqlite::Result<()> {
+        if !person.has_other_form {
+            return Ok(());
+        }
+        let form = i64::from(inbound.sent_form.is_some());
+        if person.form != Some(form) {
+            self.db
+                .prepare_cached("UPDATE person SET form = ?2 WHERE id = ?1")?
+                .execute(params![person.id, form])?;
+        }
+        Ok(())
+    }
+
+    fn apply_change(
+        &mut self,
+        inbound: &NewInbound,
+        person: &Person,
+        sender: Option<i64>,
+        key: i64,
+        change: Change,
+    ) -> rusqlite::Result<()> {
+        let cause = ConsentCause {
+            source: Source::Recipient,
+            now: inbound.now,
+            inbound: Some(key),
+            message: None,
+            code: None,
+        };
+        match change {
+            Change::None => {}
+            Change::OptOut => {
+                self.change_consent(person.id, Consent::OptedOut, cause)?;
+            }
+            Change::OptIn => {
+                self.change_consent(person.id, Consent::Open, cause)?;
+            }
+            Change::Ask(language) => {
+                self.change_consent(person.id, Consent::Asking { since: inbound.now }, cause)?;
+                // Somebody who wrote to a sender that is not ours any more cannot be asked; the
+                // hold and its deadline stand all the same.
+                if let Some(sender) = sender {
+                    self.ask(inbound, person, sender, language)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts our question into the queue: an urgent free-form message inside the window that the
+    /// person has just opened.
+    fn ask(
+        &mut self,
+        inbound: &NewInbound,
+        person: &Person,
+        sender: i64,
+        language: KeywordLanguage,
+    ) -> rusqlite::Result<()> {
+        let content = Content::Text {
+            body: consent::question(language).to_owned(),
+            persistent_action: None,
+        };
+        let id = inbound.question_id;
+        let key = person.key(self.shared)?;
+        let sealed = self.shared.vault.seal(&key, &place("content", id), &sealed::encode(&content));
+        self.db
+            .prepare_cached(
+                "INSERT INTO message (public_id, person_id, content_index, template_id, kind, \
+                 window_choice, accepted_at, sealed_content) VALUES (?1, ?2, ?3, 0, ?4, 1, ?5, ?6)",
+            )?
+            .execute(params![
+                id.0.as_bytes(),
+                person.id,
+                [0u8; 16],
+                number_of(Kind::ALL, &Kind::Service),
+                inbound.now.micros(),
+                sealed,
+            ])?;
+        let message = self.db.last_insert_rowid();
+        let cohort = self.cohort(Cohort {
+            hour: inbound.now.hour(),
+            sender,
+            kind: Kind::Service,
+            template: 0,
+            area: inbound.from.area_code().map_or(0, |area| i64::from(area.ddd)),
+        })?;
+        let other_form = if person.has_other_form { Flags::HAS_OTHER_FORM } else { 0 };
+        let mut life = Life {
+            message,
+            cohort,
+            person: person.id,
+            sender,
+            state: State::Accepted,
+            priority: Priority::Urgent,
+            policy: Policy::AtMostOnce,
+            accepted_at: inbound.now,
+            expires_at: Some(inbound.now.plus(delivery::limits::CONSENT_ANSWER_MAX)),
+            flags: Flags(Flags::OWN_QUESTION | other_form),
+            ..Life::empty()
+        };
+        self.work(&mut life, Moment::plain(inbound.now), |ledger| {
+            ledger.accepted(inbound.now, Source::Recipient);
+        })
+    }
+}
+
+fn read_view(row: &Row<'_>, person: &Person, shared: &Shared) -> rusqlite::Result<InboundView> {
+    let sid = row.get_ref(1)?.as_blob()?;
+    let sid = Sid::from_bytes(sid).ok_or(rusqlite::Error::InvalidQuery)?;
+    let address = person.address(shared)?;
+    let payload = match &address {
+        Some(_) => {
+            let key = person.key(shared)?;
+            let sealed: Vec<u8> = row.get(5)?;
+            let plain =
+                shared.vault.unseal(&key, &payload_place(sid), &sealed).map_err(unsealable)?;
+            Some(String::from_utf8_lossy(&plain).into_owned())
+        }
+        None => None,
+    };
+    let reply_to: Option<MessageId> = match row.get_ref(6)?.as_blob_or_null()? {
+        Some(raw) => Some(message_id(raw)?),
+        None => None,
+    };
+    Ok(InboundView {
+        key: row.get(0)?,
+        sid,
+        from: address,
+        to: row.get(3)?,
+        message_type: row.get(4)?,
+        payload,
+        reply_to,
+        received_at: Timestamp::from_micros(row.get(7)?),
+    })
+}
+
+fn payload_place(sid: Sid) -> Vec<u8> {
+    [b"inbound.payload:".as_slice(), &sid.to_bytes()].concat()
+}

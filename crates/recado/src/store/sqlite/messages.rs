@@ -1,0 +1,341 @@
+//! Showing messages, and deciding about them.
+
+use std::collections::HashMap;
+
+use delivery::event::{EventKind, Source};
+use delivery::message::{Kind, Policy, Priority};
+use delivery::outcome::ProviderStatus;
+use delivery::sid::Sid;
+use delivery::state::State;
+use delivery::time::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+use super::accept::{message_id, place};
+use super::context::{Context, Moment, of_number, state_at, word_at};
+use super::{Shared, SqliteStore, person};
+use crate::store::count::state_number;
+use crate::store::life::{Failing, Flags, Reason};
+use crate::store::{
+    AttemptView, HistoryView, MessageFilter, MessageId, MessagePage, MessageSummary, MessageView,
+    StoreError, Wish, WishResult,
+};
+
+impl SqliteStore {
+    pub(super) fn message_view(&self, id: MessageId) -> Result<Option<MessageView>, StoreError> {
+        self.read(|db| {
+            let transaction = db.unchecked_transaction()?;
+            let found = transaction
+                .prepare_cached(&format!("{SUMMARY} WHERE message.public_id = ?1"))?
+                .query_row([id.0.as_bytes()], |row| read_summary(row, &transaction, &self.shared))
+                .optional()?;
+            let Some((_, last_event, mut summary)) = found else { return Ok(None) };
+            let (history, attempts) = read_history(&transaction, last_event)?;
+            summary.provider_sid = attempts.iter().rev().find_map(|attempt| attempt.sid);
+            Ok(Some(MessageView { summary, attempts, history }))
+        })
+    }
+
+    pub(super) async fn message_page(
+        &self,
+        filter: MessageFilter,
+    ) -> Result<MessagePage, StoreError> {
+        self.read_long(move |db, shared| read_page(db, shared, &filter)).await
+    }
+
+    pub(super) async fn decide_batch(
+        &self,
+        batch: Vec<(MessageId, Wish)>,
+        now: Timestamp,
+    ) -> Result<Vec<WishResult>, StoreError> {
+        self.writer
+            .run(move |context| {
+                batch.iter().map(|(id, wish)| context.decide(*id, *wish, now)).collect()
+            })
+            .await
+    }
+}
+
+impl Context<'_> {
+    fn decide(
+        &mut self,
+        id: MessageId,
+        wish: Wish,
+        now: Timestamp,
+    ) -> rusqlite::Result<WishResult> {
+        let key: Option<i64> = self
+            .db
+            .prepare_cached("SELECT id FROM message WHERE public_id = ?1")?
+            .query_row([id.0.as_bytes()], |row| row.get(0))
+            .optional()?;
+        let life = match key {
+            Some(key) => self.life(key)?,
+            None => None,
+        };
+        let Some(mut life) = life else { return Ok(WishResult::NotFound) };
+        let before = life.state;
+        let moment = Moment::plain(now);
+        let done = match wish {
+            Wish::Cancel => self.work(&mut life, moment, |ledger| {
+                ledger.cancel(EventKind::Canceled, Source::Api)
+            })?,
+            Wish::Retry => self.work(&mut life, moment, |ledger| ledger.retry_by_operator())?,
+        };
+        let already = match wish {
+            Wish::Cancel => before == State::Canceled,
+            // It is under way or has arrived: a repeated request changes nothing.
+            Wish::Retry => matches!(
+                before,
+                State::Accepted
+                    | State::Scheduled
+                    | State::Sending
+                    | State::Queued
+                    | State::Sent
+                    | State::Delivered
+                    | State::Read
+            ),
+        };
+        Ok(match (done, already) {
+            (true, _) => WishResult::Done(life.state),
+            (false, true) => WishResult::Already(before),
+            (false, false) => WishResult::TooLate(before),
+        })
+    }
+}
+
+const SUMMARY: &str = "SELECT message.id, progress.last_event, message.public_id, progress.state, \
+     message.person_id, sender.name, message.kind, progress.priority, progress.policy, \
+     template.content_sid, message.sealed_business_key, message.sealed_metadata, \
+     progress.accepted_at, message.send_at, progress.expires_at, progress.due_at, \
+     progress.sent_at, progress.delivered_at, progress.read_at, progress.failed_at, \
+     progress.error_reason, progress.error_code, progress.flags, progress.attempts, \
+     (SELECT sid FROM attempt WHERE attempt.id = progress.attempt_id) \
+     FROM message JOIN progress ON progress.message_id = message.id \
+     JOIN sender ON sender.id = progress.sender_id \
+     LEFT JOIN template ON template.id = message.template_id";
+
+fn read_summary(
+    row: &Row<'_>,
+    db: &Connection,
+    shared: &Shared,
+) -> rusqlite::Result<(i64, i64, MessageSummary)> {
+    let time = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
+        Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_micros))
+    };
+    let id = message_id(row.get_ref(2)?.as_blob()?)?;
+    let person = person::by_id(db, row.get(4)?)?;
+    let to = person.address(shared)?;
+    let open = |column: usize, name: &str| -> rusqlite::Result<Option<String>> {
+        let (Some(sealed), Some(_)) = (row.get_ref(column)?.as_blob_or_null()?, &to) else {
+            return Ok(None);
+        };
+        let key = person.key(shared)?;
+        let plain = shared.vault.unseal(&key, &place(name, id), sealed);
+        Ok(plain.ok().map(|plain| String::from_utf8_lossy(&plain).into_owned()))
+    };
+    let content_sid: Option<String> = row.get(9)?;
+    let reason: Option<i64> = row.get(20)?;
+    let code: Option<u32> = row.get(21)?;
+    let summary = MessageSummary {
+        id,
+        state: state_at(row, 3)?,
+        from: row.get(5)?,
+        kind: word_at(row, 6, Kind::ALL)?,
+        priority: word_at(row, 7, Priority::ALL)?,
+        policy: word_at(row, 8, Policy::ALL)?,
+        content_sid: content_sid.and_then(|sid| Sid::parse(&sid, &["HX"]).ok()),
+        business_key: open(10, "business_key")?,
+        metadata: open(11, "metadata")?,
+        provider_sid: row.get_ref(24)?.as_blob_or_null()?.and_then(Sid::from_bytes),
+        accepted_at: Timestamp::from_micros(row.get(12)?),
+        send_at: time(13)?,
+        expires_at: time(14)?,
+        due_at: time(15)?,
+        sent_at: time(16)?,
+        delivered_at: time(17)?,
+        read_at: time(18)?,
+        failed_at: time(19)?,
+        error: reason
+            .and_then(|reason| of_number(&Reason::ALL, reason))
+            .map(|reason| Failing { reason, code }),
+        possible_duplicate: Flags(row.get(22)?).has(Flags::POSSIBLE_DUPLICATE),
+        attempts: row.get(23)?,
+        to: to.clone(),
+    };
+    Ok((row.get(0)?, row.get(1)?, summary))
+}
+
+/// Walks the events of a message back from the last one, and reads the attempts they name.
+fn read_history(
+    db: &Connection,
+    last_event: i64,
+) -> rusqlite::Result<(Vec<HistoryView>, Vec<AttemptView>)> {
+    let mut statement = db.prepare_cached(
+        "SELECT prev, kind, state, source, at, attempt_id, status, code, detail \
+         FROM event WHERE id = ?1",
+    )?;
+    let mut history = Vec::new();
+    let mut attempt_keys = Vec::new();
+    let mut next = last_event;
+    while next > 0 {
+        let (prev, attempt, entry) = statement.query_row([next], |row| {
+            Ok((row.get(0)?, row.get::<_, Option<i64>>(5)?, read_entry(row)?))
+        })?;
+        history.push((attempt, entry));
+        attempt_keys.extend(attempt);
+        next = prev;
+    }
+    history.reverse();
+    attempt_keys.sort_unstable();
+    attempt_keys.dedup();
+    let mut attempts = Vec::new();
+    let mut numbers = HashMap::new();
+    for key in attempt_keys {
+        let view = read_attempt(db, key)?;
+        numbers.insert(key, view.n);
+        attempts.push(view);
+    }
+    let history = history
+        .into_iter()
+        .map(|(attempt, mut entry)| {
+            entry.attempt = attempt.and_then(|key| numbers.get(&key).copied());
+            entry
+        })
+        .collect();
+    Ok((history, attempts))
+}
+
+/// Reads the columns `kind, state, source, at, _, status, code, detail` after the first one.
+pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<HistoryView> {
+    let status: Option<i64> = row.get(6)?;
+    Ok(HistoryView {
+        kind: word_at(row, 1, &EventKind::ALL)?,
+        state: state_at(row, 2)?,
+        source: word_at(row, 3, &Source::ALL)?,
+        at: Timestamp::from_micros(row.get(4)?),
+        attempt: None,
+        status: status.and_then(|status| of_number(&ProviderStatus::ALL, status)),
+        code: row.get(7)?,
+        detail: row.get(8)?,
+    })
+}
+
+fn read_attempt(db: &Connection, key: i64) -> rusqlite::Result<AttemptView> {
+    db.prepare_cached(
+        "SELECT n, outcome, sid, form, started_at, finished_at, error_code, cause \
+         FROM attempt WHERE id = ?1",
+    )?
+    .query_row([key], |row| {
+        let outcome = match row.get::<_, Option<i64>>(1)? {
+            None => "open",
+            Some(0) => "not_sent",
+            Some(1) => "sent",
+            Some(2) => "unknown",
+            Some(_) => "refused",
+        };
+        Ok(AttemptView {
+            n: row.get(0)?,
+            outcome: outcome.to_owned(),
+            sid: row.get_ref(2)?.as_blob_or_null()?.and_then(Sid::from_bytes),
+            other_form: row.get(3)?,
+            started_at: Timestamp::from_micros(row.get(4)?),
+            finished_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
+            code: row.get(6)?,
+            cause: row.get(7)?,
+        })
+    })
+}
+
+fn read_page(
+    db: &Connection,
+    shared: &Shared,
+    filter: &MessageFilter,
+) -> rusqlite::Result<MessagePage> {
+    let Some((conditions, mut values)) = conditions(db, shared, filter)? else {
+        return Ok(MessagePage { messages: Vec::new(), next: None });
+    };
+    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+    values.push(Value::Integer(limit.saturating_add(1)));
+    let sql = format!(
+        "{SUMMARY} WHERE {} ORDER BY message.id DESC LIMIT ?{}",
+        conditions.join(" AND "),
+        values.len()
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut messages = Vec::new();
+    let mut next = None;
+    let mut last_key = None;
+    while let Some(row) = rows.next()? {
+        if messages.len() >= filter.limit {
+            next = last_key;
+            break;
+        }
+        let (key, _, summary) = read_summary(row, db, shared)?;
+        last_key = Some(key);
+        messages.push(summary);
+    }
+    Ok(MessagePage { messages, next })
+}
+
+/// The conditions of a filter with their values; `None` when nothing can match.
+fn conditions(
+    db: &Connection,
+    shared: &Shared,
+    filter: &MessageFilter,
+) -> rusqlite::Result<Option<(Vec<String>, Vec<Value>)>> {
+    let mut conditions = Vec::new();
+    let mut values = Vec::new();
+    let mut add = |condition: &str, value: Value| {
+        values.push(value);
+        conditions.push(condition.replace('?', &format!("?{}", values.len())));
+    };
+    add("message.id < ?", Value::Integer(filter.before.unwrap_or(i64::MAX)));
+    if let Some(state) = filter.state {
+        add("progress.state = ?", Value::Integer(state_number(state)));
+    }
+    if let Some(address) = &filter.to {
+        let index = person::blind_index(shared, address);
+        let Some(person) = person::find(db, &index)? else { return Ok(None) };
+        add("message.person_id = ?", Value::Integer(person.id));
+    }
+    if let Some(sender) = &filter.sender {
+        let key: Option<i64> = db
+            .prepare_cached("SELECT id FROM sender WHERE name = ?1")?
+            .query_row([sender], |row| row.get(0))
+            .optional()?;
+        let Some(key) = key else { return Ok(None) };
+        add("progress.sender_id = ?", Value::Integer(key));
+    }
+    if let Some(code) = filter.error {
+        add("progress.error_code = ?", Value::Integer(i64::from(code)));
+    }
+    for (condition, time) in [("id >= ?", filter.since), ("id < ?", filter.until)] {
+        if let Some(time) = time {
+            let first = first_message_at(db, time)?;
+            add(&format!("message.{condition}"), Value::Integer(first));
+        }
+    }
+    Ok(Some((conditions, values)))
+}
+
+/// The key of the first message accepted at or after a time. Keys and times grow together, so a
+/// search by halves needs no index on the time.
+fn first_message_at(db: &Connection, time: Timestamp) -> rusqlite::Result<i64> {
+    let mut statement =
+        db.prepare_cached("SELECT id, accepted_at FROM message WHERE id >= ?1 ORDER BY id LIMIT 1")?;
+    let last: i64 =
+        db.query_row("SELECT coalesce(max(id), 0) FROM message", [], |row| row.get(0))?;
+    let (mut low, mut high) = (1, last + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found: Option<(i64, i64)> = statement
+            .query_row(params![middle], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match found {
+            Some((key, at)) if at < time.micros() => low = key + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}

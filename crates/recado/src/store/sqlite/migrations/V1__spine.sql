@@ -1,0 +1,263 @@
+-- Times are microseconds since 1970-01-01T00:00:00Z. Columns named sealed_* are
+-- XChaCha20-Poly1305 under the person's key; *_index columns are keyed hashes.
+
+-- A set of Twilio credentials and senders, with its two keys wrapped by the master key.
+CREATE TABLE account (
+    id                  INTEGER PRIMARY KEY,
+    name                TEXT NOT NULL UNIQUE,
+    wrapped_account_key BLOB NOT NULL,
+    wrapped_index_key   BLOB NOT NULL,
+    -- Counts the servers that have opened the database: attempts of earlier ones that are still
+    -- open have no one who could close them.
+    epoch               INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE sender (
+    id           INTEGER PRIMARY KEY,
+    account_id   INTEGER NOT NULL REFERENCES account (id),
+    name         TEXT NOT NULL,
+    configured   INTEGER NOT NULL,
+    paused_at    INTEGER,
+    pause_reason TEXT,
+    UNIQUE (account_id, name)
+) STRICT;
+
+CREATE TABLE template (
+    id          INTEGER PRIMARY KEY,
+    account_id  INTEGER NOT NULL REFERENCES account (id),
+    content_sid TEXT NOT NULL,
+    UNIQUE (account_id, content_sid)
+) STRICT;
+
+CREATE TABLE person (
+    id             INTEGER PRIMARY KEY,
+    account_id     INTEGER NOT NULL REFERENCES account (id),
+    blind_index    BLOB NOT NULL,
+    -- NULL when the person was erased: nothing of theirs can be opened any more.
+    wrapped_key    BLOB,
+    sealed_address BLOB,
+    area           INTEGER NOT NULL,
+    has_other_form INTEGER NOT NULL,
+    -- The form of the address to use: NULL none proven, 0 canonical, 1 the other one.
+    form           INTEGER,
+    -- 0 open, 1 asking, 2 opted out.
+    consent        INTEGER NOT NULL DEFAULT 0,
+    consent_at     INTEGER,
+    consent_source INTEGER,
+    UNIQUE (account_id, blind_index)
+) STRICT;
+
+CREATE INDEX person_asking ON person (consent_at) WHERE consent = 1;
+
+-- When a person last wrote to a sender: the 24-hour window.
+CREATE TABLE conversation (
+    person_id       INTEGER NOT NULL,
+    sender_id       INTEGER NOT NULL,
+    last_inbound_at INTEGER NOT NULL,
+    PRIMARY KEY (person_id, sender_id)
+) STRICT, WITHOUT ROWID;
+
+-- What counters are kept by.
+CREATE TABLE cohort (
+    id          INTEGER PRIMARY KEY,
+    hour        INTEGER NOT NULL,
+    sender_id   INTEGER NOT NULL,
+    kind        INTEGER NOT NULL,
+    template_id INTEGER NOT NULL,
+    area        INTEGER NOT NULL,
+    UNIQUE (hour, sender_id, kind, template_id, area)
+) STRICT;
+
+CREATE TABLE counter (
+    cohort_id INTEGER NOT NULL,
+    what      INTEGER NOT NULL,
+    code      INTEGER NOT NULL,
+    n         INTEGER NOT NULL,
+    PRIMARY KEY (cohort_id, what, code)
+) STRICT, WITHOUT ROWID;
+
+-- What a caller asked for. Written once.
+CREATE TABLE message (
+    id                  INTEGER PRIMARY KEY,
+    public_id           BLOB NOT NULL UNIQUE,
+    person_id           INTEGER NOT NULL,
+    content_index       BLOB NOT NULL,
+    template_id         INTEGER NOT NULL,
+    kind                INTEGER NOT NULL,
+    window_choice       INTEGER NOT NULL,
+    send_at             INTEGER,
+    accepted_at         INTEGER NOT NULL,
+    sealed_content      BLOB NOT NULL,
+    sealed_metadata     BLOB,
+    sealed_business_key BLOB
+) STRICT;
+
+CREATE INDEX message_by_person ON message (person_id, id);
+
+-- Where a message is. Narrow, because every callback writes it.
+CREATE TABLE progress (
+    message_id   INTEGER PRIMARY KEY,
+    cohort_id    INTEGER NOT NULL,
+    person_id    INTEGER NOT NULL,
+    sender_id    INTEGER NOT NULL,
+    state        INTEGER NOT NULL,
+    attempts     INTEGER NOT NULL,
+    attempt_id   INTEGER,
+    seen         INTEGER NOT NULL,
+    flags        INTEGER NOT NULL,
+    priority     INTEGER NOT NULL,
+    policy       INTEGER NOT NULL,
+    last_event   INTEGER NOT NULL,
+    accepted_at  INTEGER NOT NULL,
+    expires_at   INTEGER,
+    due_at       INTEGER,
+    sent_at      INTEGER,
+    delivered_at INTEGER,
+    read_at      INTEGER,
+    failed_at    INTEGER,
+    error_reason INTEGER,
+    error_code   INTEGER
+) STRICT;
+
+-- The states that a person may have to look at are few; the usual ones are not indexed.
+CREATE INDEX progress_attention ON progress (state, message_id) WHERE state IN (3, 4, 5, 6, 7, 10, 11);
+CREATE INDEX progress_error ON progress (error_code, message_id) WHERE error_code IS NOT NULL;
+CREATE INDEX progress_expiry ON progress (expires_at) WHERE due_at IS NOT NULL AND expires_at IS NOT NULL;
+
+-- The queue: exactly the messages whose progress has a due time.
+CREATE TABLE queue (
+    sender_id  INTEGER NOT NULL,
+    priority   INTEGER NOT NULL,
+    due_at     INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    person_id  INTEGER NOT NULL,
+    PRIMARY KEY (sender_id, priority, due_at, message_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE attempt (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id  INTEGER NOT NULL,
+    n           INTEGER NOT NULL,
+    nonce       INTEGER NOT NULL,
+    started_at  INTEGER NOT NULL,
+    finished_at INTEGER,
+    -- NULL open, 0 not sent, 1 sent, 2 unknown, 3 refused.
+    outcome     INTEGER,
+    cause       TEXT,
+    -- The form of the address used: 0 canonical, 1 the other one.
+    form        INTEGER NOT NULL,
+    -- Statuses seen, kept here when a later attempt takes its place in progress.
+    seen        INTEGER NOT NULL DEFAULT 0,
+    sid         BLOB,
+    error_code  INTEGER
+) STRICT;
+
+CREATE UNIQUE INDEX attempt_sid ON attempt (sid) WHERE sid IS NOT NULL;
+
+-- At most one open attempt of a sender to a person.
+CREATE TABLE open_attempt (
+    person_id  INTEGER NOT NULL,
+    sender_id  INTEGER NOT NULL,
+    attempt_id INTEGER NOT NULL,
+    epoch      INTEGER NOT NULL,
+    PRIMARY KEY (person_id, sender_id)
+) STRICT, WITHOUT ROWID;
+
+-- Reports that a status bit cannot tell apart: those with an error code.
+CREATE TABLE coded_report (
+    attempt_id INTEGER NOT NULL,
+    status     INTEGER NOT NULL,
+    code       INTEGER NOT NULL,
+    PRIMARY KEY (attempt_id, status, code)
+) STRICT, WITHOUT ROWID;
+
+-- Reports about messages that nobody knows yet.
+CREATE TABLE parked_report (
+    sid         BLOB NOT NULL,
+    status      INTEGER NOT NULL,
+    code        INTEGER NOT NULL,
+    word        TEXT,
+    received_at INTEGER NOT NULL,
+    PRIMARY KEY (sid, status, code)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX parked_report_age ON parked_report (received_at);
+
+-- What must be looked after: 0 an unknown attempt, 1 a silent message.
+CREATE TABLE watch (
+    at         INTEGER NOT NULL,
+    attempt_id INTEGER NOT NULL,
+    kind       INTEGER NOT NULL,
+    looks      INTEGER NOT NULL,
+    PRIMARY KEY (at, attempt_id)
+) STRICT, WITHOUT ROWID;
+
+-- The log. Append only; prev points to the event before of the same message.
+CREATE TABLE event (
+    id         INTEGER PRIMARY KEY,
+    message_id INTEGER NOT NULL,
+    prev       INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    kind       INTEGER NOT NULL,
+    source     INTEGER NOT NULL,
+    state      INTEGER NOT NULL,
+    attempt_id INTEGER,
+    status     INTEGER,
+    code       INTEGER,
+    detail     TEXT
+) STRICT;
+
+CREATE TABLE inbound (
+    id             INTEGER PRIMARY KEY,
+    sid            BLOB NOT NULL UNIQUE,
+    person_id      INTEGER NOT NULL,
+    sender_id      INTEGER,
+    type           TEXT NOT NULL,
+    media          INTEGER NOT NULL,
+    reply_to       INTEGER,
+    received_at    INTEGER NOT NULL,
+    sealed_payload BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX inbound_by_person ON inbound (person_id, id);
+
+-- What changed a person's consent, for ever.
+CREATE TABLE consent_event (
+    id         INTEGER PRIMARY KEY,
+    person_id  INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    consent    INTEGER NOT NULL,
+    source     INTEGER NOT NULL,
+    inbound_id INTEGER,
+    message_id INTEGER,
+    code       INTEGER
+) STRICT;
+
+CREATE INDEX consent_event_by_person ON consent_event (person_id, id);
+
+CREATE TABLE idempotency (
+    key        BLOB NOT NULL PRIMARY KEY,
+    body       BLOB NOT NULL,
+    message_id INTEGER NOT NULL,
+    state      INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX idempotency_age ON idempotency (created_at);
+
+-- The newest message about a subject.
+CREATE TABLE business_key (
+    subject_index BLOB NOT NULL PRIMARY KEY,
+    version       INTEGER,
+    message_id    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE api_key (
+    id         TEXT NOT NULL PRIMARY KEY,
+    account_id INTEGER NOT NULL REFERENCES account (id),
+    name       TEXT NOT NULL,
+    scope      INTEGER NOT NULL,
+    hash       BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER
+) STRICT, WITHOUT ROWID;

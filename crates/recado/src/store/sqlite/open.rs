@@ -1,0 +1,259 @@
+//! Opening the database: lock, settings, migrations, keys, and what an earlier server left open.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use delivery::event::Source;
+use delivery::message::SenderName;
+use delivery::outcome::{Outcome, UnknownCause};
+use delivery::time::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use super::writer::{Announcements, Writer, store_error};
+use super::{READERS, Readers, Shared, SqliteStore};
+use crate::effects::Random;
+use crate::secrets::{MasterKey, Vault, WrappedKeys};
+use crate::store::StoreError;
+use crate::store::life::Rules;
+
+mod migrations {
+    refinery::embed_migrations!("src/store/sqlite/migrations");
+}
+
+/// Who opens the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// The one server: takes the lock, and closes what an earlier server left open.
+    Server,
+    /// A command-line tool, which may work beside a server.
+    Tool,
+}
+
+/// How to open the database.
+pub struct Options {
+    /// The file; its folder must exist.
+    pub path: PathBuf,
+    /// Who opens it.
+    pub mode: OpenMode,
+    /// The key that wraps all others.
+    pub master_key: MasterKey,
+    /// Where nonces and keys come from.
+    pub random: Arc<dyn Random>,
+    /// What transactions decide by.
+    pub rules: Rules,
+    /// The configured senders; tools leave the ones that are stored.
+    pub senders: Vec<SenderName>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl SqliteStore {
+    /// Opens the database, and makes it when it is new. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// [`StoreError`] with what is wrong: locked, unwritable, damaged, or another master key.
+    pub fn open(options: Options) -> Result<Self, StoreError> {
+        check_folder(&options.path)?;
+        let lock = match options.mode {
+            OpenMode::Server => Some(lock(&options.path)?),
+            OpenMode::Tool => None,
+        };
+        let mut connection = connect(&options.path, OpenFlags::default())?;
+        migrate(&mut connection)?;
+        let (vault, epoch) = open_account(&mut connection, &options)?;
+        if options.mode == OpenMode::Server {
+            configure_senders(&mut connection, &options.senders).map_err(|e| store_error(&e))?;
+        }
+        let shared = Arc::new(Shared {
+            vault,
+            rules: options.rules,
+            epoch,
+            cohorts: Mutex::default(),
+        });
+        let readers = (0..READERS)
+            .map(|_| connect(&options.path, OpenFlags::SQLITE_OPEN_READ_ONLY).map(Mutex::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        let announcements = Announcements::default();
+        let last: i64 = connection
+            .query_row("SELECT coalesce(max(id), 0) FROM event", [], |row| row.get(0))
+            .map_err(|error| store_error(&error))?;
+        announcements.last_event.send_replace(last);
+        Ok(Self {
+            writer: Writer::start(connection, Arc::clone(&shared), announcements.clone()),
+            readers: Arc::new(Readers(readers)),
+            shared,
+            announcements,
+            path: options.path,
+            _lock: lock,
+        })
+    }
+
+    /// Makes every attempt that an earlier server left open unknown: nobody can say any more
+    /// whether its request left. Comes back with their number.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is changed then.
+    pub async fn recover(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let epoch = self.shared.epoch;
+        self.writer
+            .run(move |context| {
+                let mut statement = context
+                    .db
+                    .prepare_cached("SELECT attempt_id FROM open_attempt WHERE epoch < ?1")?;
+                let left: Vec<i64> = statement
+                    .query_map([epoch], |row| row.get(0))?
+                    .collect::<rusqlite::Result<_>>()?;
+                for attempt in &left {
+                    let outcome = Outcome::Unknown(UnknownCause::ProcessEnded);
+                    context.close(*attempt, &outcome, Source::Dispatch, now, 0)?;
+                }
+                Ok(left.len())
+            })
+            .await
+    }
+}
+
+fn check_folder(path: &Path) -> Result<(), StoreError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if folder.is_dir() {
+        Ok(())
+    } else {
+        Err(StoreError::ReadOnly(format!(
+            "the folder {} does not exist; create it or change DATABASE_URL",
+            folder.display()
+        )))
+    }
+}
+
+/// A second server would send what the first one is sending. The lock lives as long as the file
+/// handle, so a killed server leaves none behind.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&lock_path)
+        .map_err(|error| StoreError::ReadOnly(format!("{}: {error}", path.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(StoreError::ReadOnly(error.to_string())),
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, flags).map_err(|e| store_error(&e))?;
+    prepare(&connection, flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY))
+        .map_err(|error| store_error(&error))?;
+    Ok(connection)
+}
+
+/// Sets the pragmas and checks that they hold: a library or a build option may ignore them
+/// silently, and then a commit would not be on disk.
+fn prepare(connection: &Connection, read_only: bool) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(256);
+    if read_only {
+        connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -8192;")?;
+        return Ok(());
+    }
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA foreign_keys = ON;
+         PRAGMA secure_delete = ON;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA trusted_schema = OFF;
+         PRAGMA cache_size = -65536;
+         PRAGMA wal_autocheckpoint = 16384;
+         PRAGMA journal_size_limit = 134217728;",
+    )?;
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+    if mode != "wal" || synchronous != 2 {
+        let text = format!(
+            "the file system does not support what durability needs (journal_mode {mode}, \
+             synchronous {synchronous}); move the database to a local disk"
+        );
+        let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+        return Err(rusqlite::Error::SqliteFailure(failure, Some(text)));
+    }
+    Ok(())
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    migrations::migrations::runner()
+        .run(connection)
+        .map(|_| ())
+        .map_err(|error| StoreError::Engine(format!("the database cannot be migrated: {error}")))
+}
+
+fn open_account(
+    connection: &mut Connection,
+    options: &Options,
+) -> Result<(Vault, i64), StoreError> {
+    let engine = |error: rusqlite::Error| store_error(&error);
+    let transaction = connection
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .map_err(engine)?;
+    let stored = transaction
+        .query_row(
+            "SELECT wrapped_account_key, wrapped_index_key FROM account WHERE id = 1",
+            [],
+            |row| Ok(WrappedKeys { account_key: row.get(0)?, index_key: row.get(1)? }),
+        )
+        .optional()
+        .map_err(engine)?;
+    let vault = match stored {
+        Some(wrapped) => Vault::open(&options.master_key, &wrapped, &options.random)
+            .map_err(|_| StoreError::Unsealable)?,
+        None => {
+            let (vault, wrapped) = Vault::create(&options.master_key, &options.random);
+            transaction
+                .execute(
+                    "INSERT INTO account (id, name, wrapped_account_key, wrapped_index_key) \
+                     VALUES (1, 'default', ?1, ?2)",
+                    params![wrapped.account_key, wrapped.index_key],
+                )
+                .map_err(engine)?;
+            vault
+        }
+    };
+    if options.mode == OpenMode::Server {
+        transaction
+            .execute("UPDATE account SET epoch = epoch + 1 WHERE id = 1", [])
+            .map_err(engine)?;
+    }
+    let epoch = transaction
+        .query_row("SELECT epoch FROM account WHERE id = 1", [], |row| row.get(0))
+        .map_err(engine)?;
+    transaction.commit().map_err(engine)?;
+    Ok((vault, epoch))
+}
+
+/// Writes the configured senders. A pause that a refusal caused ends with a restart: the operator
+/// has had the chance to correct the settings, and a wrong one pauses it again at once. A pause
+/// by hand stays.
+fn configure_senders(connection: &mut Connection, senders: &[SenderName]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute("UPDATE sender SET configured = 0", [])?;
+    for sender in senders {
+        transaction.execute(
+            "INSERT INTO sender (account_id, name, configured) VALUES (1, ?1, 1) \
+             ON CONFLICT (account_id, name) DO UPDATE SET configured = 1",
+            [sender.as_str()],
+        )?;
+    }
+    transaction.execute(
+        "UPDATE sender SET paused_at = NULL, pause_reason = NULL WHERE pause_reason <> 'operator'",
+        [],
+    )?;
+    transaction.commit()
+}

@@ -1,0 +1,281 @@
+//! Persons: found by the blind index, with their key, their address and their consent.
+
+use delivery::address::Address;
+use delivery::codes::Scope;
+use delivery::consent::Consent;
+use delivery::event::Source;
+use delivery::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::Shared;
+use super::context::{Context, Moment, number_of, of_number, unsealable};
+use crate::secrets::PersonKey;
+use crate::store::life::Life;
+
+/// A person as stored.
+pub(super) struct Person {
+    pub(super) id: i64,
+    pub(super) blind_index: Vec<u8>,
+    pub(super) wrapped_key: Option<Vec<u8>>,
+    pub(super) sealed_address: Option<Vec<u8>>,
+    pub(super) has_other_form: bool,
+    /// The proven form of the address: 0 canonical, 1 the other one.
+    pub(super) form: Option<i64>,
+    pub(super) consent: Consent,
+    pub(super) consent_at: Option<Timestamp>,
+    pub(super) consent_source: Option<Source>,
+}
+
+const PERSON_COLUMNS: &str = "id, blind_index, wrapped_key, sealed_address, has_other_form, form, \
+     consent, consent_at, consent_source";
+
+/// A new person, made ready outside the transaction.
+pub(super) struct Candidate {
+    pub(super) blind_index: [u8; 32],
+    pub(super) key: PersonKey,
+    pub(super) wrapped_key: Vec<u8>,
+    pub(super) sealed_address: Vec<u8>,
+    pub(super) area: i64,
+    pub(super) has_other_form: bool,
+}
+
+impl Candidate {
+    pub(super) fn new(shared: &Shared, blind_index: [u8; 32], address: &Address) -> Self {
+        let (key, wrapped_key) = shared.vault.create_person(&blind_index);
+        let place = address_place(&blind_index);
+        let sealed_address = shared.vault.seal(&key, &place, address.canonical().as_bytes());
+        Self {
+            blind_index,
+            key,
+            wrapped_key,
+            sealed_address,
+            area: address.area_code().map_or(0, |area| i64::from(area.ddd)),
+            has_other_form: address.alternative().is_some(),
+        }
+    }
+}
+
+impl Person {
+    /// Opens the person's key; an erased person has none.
+    pub(super) fn key(&self, shared: &Shared) -> rusqlite::Result<PersonKey> {
+        let wrapped = self.wrapped_key.as_deref().unwrap_or_default();
+        shared.vault.open_person(&self.blind_index, wrapped).map_err(unsealable)
+    }
+
+    /// Opens the person's address; `None` when they were erased.
+    pub(super) fn address(&self, shared: &Shared) -> rusqlite::Result<Option<Address>> {
+        let (Some(_), Some(sealed)) = (&self.wrapped_key, &self.sealed_address) else {
+            return Ok(None);
+        };
+        let key = self.key(shared)?;
+        let plain = shared
+            .vault
+            .unseal(&key, &address_place(&self.blind_index), sealed)
+            .map_err(unsealable)?;
+        Ok(std::str::from_utf8(&plain).ok().and_then(Address::from_canonical))
+    }
+}
+
+/// The blind index of an address.
+pub(super) fn blind_index(shared: &Shared, address: &Address) -> [u8; 32] {
+    shared.vault.index("person", address.canonical().as_bytes())
+}
+
+/// Finds a person by blind index.
+pub(super) fn find(db: &Connection, blind_index: &[u8]) -> rusqlite::Result<Option<Person>> {
+    static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+        format!("SELECT {PERSON_COLUMNS} FROM person WHERE account_id = 1 AND blind_index = ?1")
+    });
+    db.prepare_cached(&SQL)?.query_row([blind_index], read_person).optional()
+}
+
+/// Reads a person by key.
+pub(super) fn by_id(db: &Connection, id: i64) -> rusqlite::Result<Person> {
+    static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+        format!("SELECT {PERSON_COLUMNS} FROM person WHERE id = ?1")
+    });
+    db.prepare_cached(&SQL)?.query_row([id], read_person)
+}
+
+impl Context<'_> {
+    /// Stores a new person; somebody else may have done it a moment before.
+    pub(super) fn insert_person(&self, candidate: &Candidate) -> rusqlite::Result<Person> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO person (account_id, blind_index, wrapped_key, sealed_address, area, \
+                 has_other_form) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                candidate.blind_index,
+                candidate.wrapped_key,
+                candidate.sealed_address,
+                candidate.area,
+                candidate.has_other_form
+            ])?;
+        Ok(Person {
+            id: self.db.last_insert_rowid(),
+            blind_index: candidate.blind_index.to_vec(),
+            wrapped_key: Some(candidate.wrapped_key.clone()),
+            sealed_address: Some(candidate.sealed_address.clone()),
+            has_other_form: candidate.has_other_form,
+            form: None,
+            consent: Consent::Open,
+            consent_at: None,
+            consent_source: None,
+        })
+    }
+
+    /// The person of an address, stored now when they are new.
+    pub(super) fn person(&self, address: &Address) -> rusqlite::Result<Person> {
+        let index = blind_index(self.shared, address);
+        match find(self.db, &index)? {
+            Some(person) => Ok(person),
+            None => self.insert_person(&Candidate::new(self.shared, index, address)),
+        }
+    }
+
+    /// Writes a change of consent and its record, and stops or frees the person's pending
+    /// messages in the same transaction. Comes back with their number.
+    pub(super) fn change_consent(
+        &mut self,
+        person: i64,
+        consent: Consent,
+        cause: ConsentCause,
+    ) -> rusqlite::Result<u64> {
+        let number = consent_number(consent);
+        let source = number_of(&Source::ALL, &cause.source);
+        self.db
+            .prepare_cached(
+                "UPDATE person SET consent = ?2, consent_at = ?3, consent_source = ?4 WHERE id = ?1",
+            )?
+            .execute(params![person, number, cause.now.micros(), source])?;
+        self.db
+            .prepare_cached(
+                "INSERT INTO consent_event (person_id, at, consent, source, inbound_id, \
+                 message_id, code) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                person,
+                cause.now.micros(),
+                number,
+                source,
+                cause.inbound,
+                cause.message,
+                cause.code
+            ])?;
+        let mut affected = 0;
+        for message in self.stoppable_messages(person)? {
+            let Some(mut life) = self.life(message)? else { continue };
+            let moment = Moment::plain(cause.now);
+            let changed = self.work(&mut life, moment, |ledger| match consent {
+                Consent::OptedOut => ledger.suppress(cause.source),
+                Consent::Asking { .. } => ledger.hold_for_answer(cause.source),
+                Consent::Open => ledger.release_after_answer(cause.source),
+            })?;
+            affected += u64::from(changed);
+        }
+        Ok(affected)
+    }
+
+    /// The person's messages that wait or are held.
+    fn stoppable_messages(&self, person: i64) -> rusqlite::Result<Vec<i64>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT message.id FROM message JOIN progress ON progress.message_id = message.id \
+             WHERE message.person_id = ?1 AND progress.state IN (0, 1, 4) ORDER BY message.id",
+        )?;
+        statement.query_map([person], |row| row.get(0))?.collect()
+    }
+
+    /// A refusal of the class `opt_out` opts the person out, unless they are already.
+    pub(super) fn suppress_refused_person(
+        &mut self,
+        life: &Life,
+        code: Option<u32>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        if by_id(self.db, life.person)?.consent == Consent::OptedOut {
+            return Ok(());
+        }
+        let cause = ConsentCause {
+            source: Source::Callback,
+            now,
+            inbound: None,
+            message: Some(life.message),
+            code,
+        };
+        self.change_consent(life.person, Consent::OptedOut, cause)?;
+        Ok(())
+    }
+
+    /// Pauses a sender, or all of them, because of an error code.
+    pub(super) fn pause(
+        &self,
+        sender: i64,
+        scope: Scope,
+        code: Option<u32>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let reason = code.map_or_else(|| "unlisted".to_owned(), |code| code.to_string());
+        let changed = self
+            .db
+            .prepare_cached(
+                "UPDATE sender SET paused_at = ?1, pause_reason = ?2 \
+                 WHERE paused_at IS NULL AND (id = ?3 OR ?4)",
+            )?
+            .execute(params![now.micros(), reason, sender, scope == Scope::Account])?;
+        if changed > 0 {
+            tracing::error!(
+                code = reason,
+                senders = changed,
+                "the provider refuses what a sender is configured with; it is paused until resumed"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Why consent changed.
+#[derive(Clone, Copy)]
+pub(super) struct ConsentCause {
+    pub(super) source: Source,
+    pub(super) now: Timestamp,
+    pub(super) inbound: Option<i64>,
+    pub(super) message: Option<i64>,
+    pub(super) code: Option<u32>,
+}
+
+fn consent_number(consent: Consent) -> i64 {
+    match consent {
+        Consent::Open => 0,
+        Consent::Asking { .. } => 1,
+        Consent::OptedOut => 2,
+    }
+}
+
+fn read_person(row: &Row<'_>) -> rusqlite::Result<Person> {
+    let consent_at: Option<i64> = row.get(7)?;
+    let consent_at = consent_at.map(Timestamp::from_micros);
+    let consent: i64 = row.get(6)?;
+    let source: Option<i64> = row.get(8)?;
+    Ok(Person {
+        id: row.get(0)?,
+        blind_index: row.get(1)?,
+        wrapped_key: row.get(2)?,
+        sealed_address: row.get(3)?,
+        has_other_form: row.get(4)?,
+        form: row.get(5)?,
+        consent: match consent {
+            0 => Consent::Open,
+            1 => Consent::Asking { since: consent_at.unwrap_or_default() },
+            2 => Consent::OptedOut,
+            other => return Err(rusqlite::Error::IntegralValueOutOfRange(6, other)),
+        },
+        consent_at,
+        consent_source: source.and_then(|source| of_number(&Source::ALL, source)),
+    })
+}
+
+/// The place that a person's address is sealed for.
+pub(super) fn address_place(blind_index: &[u8]) -> Vec<u8> {
+    [b"person.address:".as_slice(), blind_index].concat()
+}

@@ -1,0 +1,396 @@
+//! The queue and the attempts.
+
+use delivery::consent::Consent;
+use delivery::event::Source;
+use delivery::message::{Content, Priority};
+use delivery::outcome::{Outcome, ProviderStatus};
+use delivery::sid::Sid;
+use delivery::time::Timestamp;
+use delivery::window;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::accept::{message_id, place};
+use super::context::{Context, Moment, number_of, of_number};
+use super::person::{self, Person};
+use super::SqliteStore;
+use crate::store::life::{Flags, Life, Reason, ReportFact};
+use crate::store::{
+    AttemptId, CloseRequest, CloseResult, DueMessage, DuePage, DueQuery, OpenAttempt, OpenRequest,
+    OpenResult, StoreError, sealed,
+};
+
+impl SqliteStore {
+    pub(super) fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
+        self.read(|db| {
+            let paused = db
+                .prepare_cached("SELECT 1 FROM sender WHERE id = ?1 AND paused_at IS NOT NULL")?
+                .exists([query.sender])?;
+            let mut page = DuePage { paused, ..DuePage::default() };
+            for priority in Priority::ALL {
+                read_due(db, query, *priority, &mut page)?;
+            }
+            Ok(page)
+        })
+    }
+
+    pub(super) async fn open_batch(
+        &self,
+        batch: Vec<OpenRequest>,
+    ) -> Result<Vec<OpenResult>, StoreError> {
+        self.writer
+            .run(move |context| batch.iter().map(|request| context.open(request)).collect())
+            .await
+    }
+
+    pub(super) async fn close_batch(
+        &self,
+        batch: Vec<CloseRequest>,
+    ) -> Result<Vec<CloseResult>, StoreError> {
+        self.writer
+            .run(move |context| {
+                batch
+                    .iter()
+                    .map(|request| {
+                        let CloseRequest { attempt, outcome, now, random } = request;
+                        context.close(*attempt, outcome, Source::Dispatch, *now, *random)
+                    })
+                    .collect()
+            })
+            .await
+    }
+
+    pub(super) async fn defer_batch(
+        &self,
+        batch: Vec<(i64, Timestamp)>,
+    ) -> Result<(), StoreError> {
+        self.writer
+            .run(move |context| batch.iter().try_for_each(|(key, at)| context.defer(*key, *at)))
+            .await
+    }
+}
+
+fn read_due(
+    db: &Connection,
+    query: &DueQuery,
+    priority: Priority,
+    page: &mut DuePage,
+) -> rusqlite::Result<()> {
+    let number = number_of(Priority::ALL, &priority);
+    let missing = query.limit.saturating_sub(page.due.len());
+    let limit = i64::try_from(missing + query.except.len()).unwrap_or(i64::MAX);
+    let mut statement = db.prepare_cached(
+        "SELECT message_id, person_id, due_at FROM queue \
+         WHERE sender_id = ?1 AND priority = ?2 AND due_at <= ?3 \
+         ORDER BY due_at, message_id LIMIT ?4",
+    )?;
+    let mut rows = statement.query(params![query.sender, number, query.now.micros(), limit])?;
+    while let Some(row) = rows.next()? {
+        let message: i64 = row.get(0)?;
+        if page.due.len() < query.limit && !query.except.contains(&message) {
+            page.due.push(DueMessage {
+                message,
+                person: row.get(1)?,
+                priority,
+                due_at: Timestamp::from_micros(row.get(2)?),
+            });
+        }
+    }
+    let next: Option<i64> = db
+        .prepare_cached(
+            "SELECT due_at FROM queue WHERE sender_id = ?1 AND priority = ?2 AND due_at > ?3 \
+             ORDER BY due_at LIMIT 1",
+        )?
+        .query_row(params![query.sender, number, query.now.micros()], |row| row.get(0))
+        .optional()?;
+    let next = next.map(Timestamp::from_micros);
+    page.next_due_at = [page.next_due_at, next].into_iter().flatten().min();
+    Ok(())
+}
+
+impl Context<'_> {
+    fn open(&mut self, request: &OpenRequest) -> rusqlite::Result<OpenResult> {
+        let Some(mut life) = self.life(request.message)? else { return Ok(OpenResult::Gone) };
+        if !life.state.is_waiting() || life.due_at.is_none_or(|due| due > request.now) {
+            return Ok(OpenResult::Gone);
+        }
+        let person = person::by_id(self.db, life.person)?;
+        if !self.may_leave(&mut life, &person, request.now)? {
+            return Ok(OpenResult::Gone);
+        }
+        if self.has_open_attempt(&life)? || self.is_paused(life.sender)? {
+            return Ok(OpenResult::Busy);
+        }
+        let Some((public_id, content)) = self.content(&life, &person)? else {
+            self.work(&mut life, Moment::plain(request.now), |ledger| {
+                ledger.give_up(Reason::Unreadable);
+            })?;
+            return Ok(OpenResult::Gone);
+        };
+        let Some(address) = person.address(self.shared)? else { return Ok(OpenResult::Gone) };
+        let form = self.form(&life, &person)?;
+        let to = match (form, address.alternative()) {
+            (1, Some(other)) => format!("whatsapp:{other}"),
+            _ => address.whatsapp(),
+        };
+        let attempt = self.insert_attempt(&mut life, request, form)?;
+        Ok(OpenResult::Open(Box::new(OpenAttempt {
+            attempt: AttemptId { key: attempt, nonce: request.nonce },
+            message: life.message,
+            id: message_id(&public_id)?,
+            to,
+            content,
+            expires_at: life.expires_at,
+        })))
+    }
+
+    /// The last look before anything leaves: deadline, opt-out, hold, window.
+    fn may_leave(
+        &mut self,
+        life: &mut Life,
+        person: &Person,
+        now: Timestamp,
+    ) -> rusqlite::Result<bool> {
+        let moment = Moment::plain(now);
+        if life.expires_at.is_some_and(|expires| now >= expires) {
+            self.work(life, moment, |ledger| ledger.expire())?;
+            return Ok(false);
+        }
+        let own_question = life.flags.has(Flags::OWN_QUESTION);
+        match person.consent {
+            Consent::OptedOut => {
+                self.work(life, moment, |ledger| ledger.suppress(Source::Dispatch))?;
+                return Ok(false);
+            }
+            Consent::Asking { .. } if !own_question => {
+                self.work(life, moment, |ledger| ledger.hold_for_answer(Source::Dispatch))?;
+                return Ok(false);
+            }
+            Consent::Asking { .. } | Consent::Open => {}
+        }
+        let window_choice: i64 = self
+            .db
+            .prepare_cached("SELECT window_choice FROM message WHERE id = ?1")?
+            .query_row([life.message], |row| row.get(0))?;
+        if window_choice == 1
+            && !window::is_open(self.last_inbound(life.person, life.sender)?, now)
+        {
+            self.work(life, moment, |ledger| ledger.give_up(Reason::WindowClosed))?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn has_open_attempt(&self, life: &Life) -> rusqlite::Result<bool> {
+        self.db
+            .prepare_cached("SELECT 1 FROM open_attempt WHERE person_id = ?1 AND sender_id = ?2")?
+            .exists(params![life.person, life.sender])
+    }
+
+    fn is_paused(&self, sender: i64) -> rusqlite::Result<bool> {
+        self.db
+            .prepare_cached("SELECT 1 FROM sender WHERE id = ?1 AND paused_at IS NOT NULL")?
+            .exists([sender])
+    }
+
+    /// The public id and the content; `None` when it cannot be opened.
+    pub(super) fn content(
+        &self,
+        life: &Life,
+        person: &Person,
+    ) -> rusqlite::Result<Option<(Vec<u8>, Content)>> {
+        let (public_id, sealed): (Vec<u8>, Vec<u8>) = self
+            .db
+            .prepare_cached("SELECT public_id, sealed_content FROM message WHERE id = ?1")?
+            .query_row([life.message], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let Ok(key) = person.key(self.shared) else { return Ok(None) };
+        let place = place("content", message_id(&public_id)?);
+        let content = self
+            .shared
+            .vault
+            .unseal(&key, &place, &sealed)
+            .ok()
+            .and_then(|plain| sealed::decode(&plain));
+        Ok(content.map(|content| (public_id, content)))
+    }
+
+    /// The form of the address for the next attempt: the proven one, else the canonical one; or
+    /// the other one than last time, when that was refused as no WhatsApp number.
+    fn form(&self, life: &Life, person: &Person) -> rusqlite::Result<i64> {
+        if !life.flags.has(Flags::OTHER_FORM_NEXT) {
+            return Ok(person.form.unwrap_or(0));
+        }
+        let last: i64 = self
+            .db
+            .prepare_cached("SELECT form FROM attempt WHERE id = ?1")?
+            .query_row([life.attempt], |row| row.get(0))?;
+        Ok(1 - last)
+    }
+
+    fn insert_attempt(
+        &mut self,
+        life: &mut Life,
+        request: &OpenRequest,
+        form: i64,
+    ) -> rusqlite::Result<i64> {
+        if let Some(earlier) = life.attempt {
+            self.db
+                .prepare_cached("UPDATE attempt SET seen = ?2 WHERE id = ?1")?
+                .execute(params![earlier, life.seen])?;
+        }
+        self.db
+            .prepare_cached(
+                "INSERT INTO attempt (message_id, n, nonce, started_at, form) \
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                life.message,
+                life.attempts + 1,
+                request.nonce.cast_signed(),
+                request.now.micros(),
+                form
+            ])?;
+        let attempt = self.db.last_insert_rowid();
+        self.db
+            .prepare_cached(
+                "INSERT INTO open_attempt (person_id, sender_id, attempt_id, epoch) \
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![life.person, life.sender, attempt, self.shared.epoch])?;
+        let moment = Moment::plain(request.now);
+        self.work(life, moment, |ledger| ledger.attempt_opened(attempt))?;
+        Ok(attempt)
+    }
+
+    /// Records what an attempt told us. An attempt that is closed already stays as it is.
+    pub(super) fn close(
+        &mut self,
+        attempt: i64,
+        outcome: &Outcome,
+        source: Source,
+        now: Timestamp,
+        random: u64,
+    ) -> rusqlite::Result<CloseResult> {
+        let row = self.attempt_row(attempt)?;
+        let Some(row) = row.filter(|row| row.outcome.is_none()) else {
+            return Ok(CloseResult::default());
+        };
+        let Some(mut life) = self.life(row.message)? else { return Ok(CloseResult::default()) };
+        self.write_outcome(attempt, outcome, now)?;
+        self.db
+            .prepare_cached(
+                "DELETE FROM open_attempt WHERE person_id = ?1 AND sender_id = ?2 \
+                 AND attempt_id = ?3",
+            )?
+            .execute(params![life.person, life.sender, attempt])?;
+        self.stirred.closed = true;
+        let code = match outcome {
+            Outcome::Refused { code, .. } => *code,
+            Outcome::NotSent { .. } | Outcome::Sent { .. } | Outcome::Unknown(_) => None,
+        };
+        let moment = self.moment(&life, code, now, random)?;
+        self.work(&mut life, moment, |ledger| ledger.outcome(attempt, outcome, source))?;
+        if let Outcome::Sent { sid, .. } = outcome {
+            self.attach(attempt, *sid)?;
+            self.bind_parked(&mut life, attempt, *sid, now, random)?;
+        }
+        Ok(CloseResult { paused: self.is_paused(life.sender)?, retry_at: life.due_at })
+    }
+
+    /// A moment for a fact with this error code: whether the other address form is open is only
+    /// looked up when the code makes it matter.
+    pub(super) fn moment(
+        &self,
+        life: &Life,
+        code: Option<u32>,
+        now: Timestamp,
+        random: u64,
+    ) -> rusqlite::Result<Moment> {
+        let other_form_open = matches!(code, Some(63_003 | 63_024))
+            && life.flags.has(Flags::HAS_OTHER_FORM)
+            && person::by_id(self.db, life.person)?.form.is_none();
+        Ok(Moment { now, random, other_form_open })
+    }
+
+    fn write_outcome(
+        &self,
+        attempt: i64,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let (number, cause, code) = match outcome {
+            Outcome::NotSent { cause, .. } => (0, Some(cause.word()), None),
+            Outcome::Sent { .. } => (1, None, None),
+            Outcome::Unknown(cause) => (2, Some(cause.word()), None),
+            Outcome::Refused { code, .. } => (3, None, *code),
+        };
+        self.db
+            .prepare_cached(
+                "UPDATE attempt SET finished_at = ?2, outcome = ?3, cause = ?4, error_code = ?5 \
+                 WHERE id = ?1",
+            )?
+            .execute(params![attempt, now.micros(), number, cause, code])?;
+        Ok(())
+    }
+
+    /// Attaches a provider's id to an attempt, unless another attempt has it.
+    pub(super) fn attach(&self, attempt: i64, sid: Sid) -> rusqlite::Result<()> {
+        let raw = sid.to_bytes();
+        let owner: Option<i64> = self
+            .db
+            .prepare_cached("SELECT id FROM attempt WHERE sid = ?1")?
+            .query_row([raw.as_slice()], |row| row.get(0))
+            .optional()?;
+        match owner {
+            None => {
+                self.db
+                    .prepare_cached("UPDATE attempt SET sid = ?2 WHERE id = ?1")?
+                    .execute(params![attempt, raw])?;
+            }
+            Some(owner) if owner == attempt => {}
+            Some(_) => tracing::warn!(attempt, "the provider gave two attempts the same id"),
+        }
+        Ok(())
+    }
+
+    /// Applies reports that came before anybody knew whose they were.
+    pub(super) fn bind_parked(
+        &mut self,
+        life: &mut Life,
+        attempt: i64,
+        sid: Sid,
+        now: Timestamp,
+        random: u64,
+    ) -> rusqlite::Result<()> {
+        let raw = sid.to_bytes();
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT status, code, word FROM parked_report WHERE sid = ?1")?;
+        let parked: Vec<(i64, u32, Option<String>)> = statement
+            .query_map([raw.as_slice()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        if parked.is_empty() {
+            return Ok(());
+        }
+        for (status, code, word) in parked {
+            let Some(status) = of_number(&ProviderStatus::ALL, status) else { continue };
+            let report = ReportFact {
+                attempt,
+                status,
+                word: word.as_deref(),
+                code: (code > 0).then_some(code),
+                source: Source::Callback,
+            };
+            self.report_once(life, &report, now, random)?;
+        }
+        self.db
+            .prepare_cached("DELETE FROM parked_report WHERE sid = ?1")?
+            .execute([raw.as_slice()])?;
+        Ok(())
+    }
+
+    fn defer(&mut self, message: i64, at: Timestamp) -> rusqlite::Result<()> {
+        let Some(mut life) = self.life(message)? else { return Ok(()) };
+        let Some(due) = life.due_at else { return Ok(()) };
+        self.work(&mut life, Moment::plain(due), |ledger| ledger.defer(at))
+    }
+}

@@ -1,0 +1,285 @@
+//! The one writer: a thread that drains requests, runs them in one transaction, commits, and
+//! only then answers. The cost of a commit is shared by everybody who waits for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::context::Context;
+use crate::store::StoreError;
+
+/// Requests that may wait for the writer before callers are told to come again.
+const WAITING_MAX: usize = 16_384;
+/// Requests of one transaction.
+const BATCH_MAX: usize = 1_024;
+
+/// A handle to the writer thread.
+pub(super) struct Writer {
+    sender: Option<SyncSender<Box<dyn Work>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the writer tells the rest of the program after each commit.
+#[derive(Clone)]
+pub struct Announcements {
+    /// The key of the last event on disk.
+    pub last_event: watch::Sender<i64>,
+    /// Changes whenever the queue gained a row that may be due.
+    pub queue: watch::Sender<u64>,
+    /// Changes whenever a watch was set.
+    pub watches: watch::Sender<u64>,
+    /// Changes whenever an attempt was closed.
+    pub closed: watch::Sender<u64>,
+    /// Whether the last commit went through.
+    pub writable: watch::Sender<bool>,
+}
+
+impl Default for Announcements {
+    fn default() -> Self {
+        Self {
+            last_event: watch::Sender::new(0),
+            queue: watch::Sender::new(0),
+            watches: watch::Sender::new(0),
+            closed: watch::Sender::new(0),
+            writable: watch::Sender::new(true),
+        }
+    }
+}
+
+/// A request to the writer. It may run twice: a batch that fails is rolled back, and its requests
+/// run again one by one, so that one bad request does not take others with it.
+trait Work: Send {
+    fn run(&mut self, context: &mut Context<'_>) -> rusqlite::Result<()>;
+    fn finish(self: Box<Self>, result: Result<(), StoreError>);
+}
+
+struct Task<F, T> {
+    run: F,
+    value: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Work for Task<F, T>
+where
+    F: FnMut(&mut Context<'_>) -> rusqlite::Result<T> + Send,
+    T: Send,
+{
+    fn run(&mut self, context: &mut Context<'_>) -> rusqlite::Result<()> {
+        self.value = Some((self.run)(context)?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, result: Result<(), StoreError>) {
+        let answer = match (result, self.value) {
+            (Ok(()), Some(value)) => Ok(value),
+            (Err(error), _) => Err(error),
+            (Ok(()), None) => Err(StoreError::Closed),
+        };
+        // Whoever asked may have gone; the commit stands all the same.
+        drop(self.reply.send(answer));
+    }
+}
+
+impl Writer {
+    /// Starts the thread. Replies travel through one task of the runtime, so that a commit wakes
+    /// it once and not each waiting request from outside.
+    pub(super) fn start(
+        connection: Connection,
+        shared: Arc<super::Shared>,
+        announcements: Announcements,
+    ) -> Self {
+        let (sender, receiver) = sync_channel(WAITING_MAX);
+        let (replies, mut finished) = mpsc::unbounded_channel::<Vec<Finished>>();
+        tokio::spawn(async move {
+            while let Some(batch) = finished.recv().await {
+                for (work, result) in batch {
+                    work.finish(result);
+                }
+            }
+        });
+        let thread = std::thread::Builder::new()
+            .name("recado-writer".to_owned())
+            .spawn(move || Room { connection, shared, announcements, replies }.run(&receiver))
+            .expect("the operating system starts a thread");
+        Self { sender: Some(sender), thread: Some(thread) }
+    }
+
+    /// Runs a request in the next transaction and comes back after its commit.
+    pub(super) async fn run<T, F>(&self, run: F) -> Result<T, StoreError>
+    where
+        F: FnMut(&mut Context<'_>) -> rusqlite::Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let task = Box::new(Task { run, value: None, reply });
+        let sender = self.sender.as_ref().ok_or(StoreError::Closed)?;
+        sender.try_send(task).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Disconnected(_) => StoreError::Closed,
+        })?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.sender.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the writer was reported when it happened.
+            drop(thread.join());
+        }
+    }
+}
+
+type Finished = (Box<dyn Work>, Result<(), StoreError>);
+
+struct Room {
+    connection: Connection,
+    shared: Arc<super::Shared>,
+    announcements: Announcements,
+    replies: mpsc::UnboundedSender<Vec<Finished>>,
+}
+
+/// What the rest of the program must hear after a commit.
+#[derive(Default)]
+pub(super) struct Stirred {
+    pub(super) last_event: i64,
+    pub(super) queue: bool,
+    pub(super) watches: bool,
+    pub(super) closed: bool,
+}
+
+impl Room {
+    fn run(mut self, receiver: &Receiver<Box<dyn Work>>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while let Ok(first) = receiver.recv() {
+            batch.push(first);
+            while batch.len() < BATCH_MAX {
+                match receiver.try_recv() {
+                    Ok(work) => batch.push(work),
+                    Err(_) => break,
+                }
+            }
+            let finished = self.commit(&mut batch);
+            if self.replies.send(finished).is_err() {
+                break;
+            }
+        }
+        // Readers may still look at the log of changes; failing to fold it in loses nothing.
+        if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+            tracing::warn!(%error, "the write-ahead log could not be folded in at the end");
+        }
+    }
+
+    fn commit(&mut self, batch: &mut Vec<Box<dyn Work>>) -> Vec<Finished> {
+        match self.transaction(batch) {
+            Ok(stirred) => {
+                self.announce(stirred);
+                batch.drain(..).map(|work| (work, Ok(()))).collect()
+            }
+            Err(_) => batch.drain(..).map(|work| self.alone(work)).collect(),
+        }
+    }
+
+    fn alone(&mut self, work: Box<dyn Work>) -> Finished {
+        let mut one = [work];
+        let result = self.transaction(&mut one);
+        let [work] = one;
+        match result {
+            Ok(stirred) => {
+                self.announce(stirred);
+                (work, Ok(()))
+            }
+            Err(error) => {
+                let error = store_error(&error);
+                self.announcements.writable.send_replace(false);
+                tracing::error!(%error, "a request could not be stored");
+                (work, Err(error))
+            }
+        }
+    }
+
+    fn transaction(&mut self, batch: &mut [Box<dyn Work>]) -> rusqlite::Result<Stirred> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let mut context = Context {
+            db: &self.connection,
+            shared: &self.shared,
+            counts: HashMap::new(),
+            change: crate::store::life::Change::default(),
+            stirred: Stirred::default(),
+        };
+        let worked = batch
+            .iter_mut()
+            .try_for_each(|work| work.run(&mut context))
+            .and_then(|()| context.flush_counts());
+        let stirred = context.stirred;
+        let committed = worked.and_then(|()| self.connection.execute_batch("COMMIT"));
+        if let Err(error) = committed {
+            stop_on_failed_sync(&error);
+            self.shared.forget();
+            if !self.connection.is_autocommit() {
+                self.connection.execute_batch("ROLLBACK")?;
+            }
+            return Err(error);
+        }
+        Ok(stirred)
+    }
+
+    fn announce(&self, stirred: Stirred) {
+        let tell = |channel: &watch::Sender<u64>, changed: bool| {
+            if changed {
+                channel.send_modify(|n| *n = n.wrapping_add(1));
+            }
+        };
+        if stirred.last_event > 0 {
+            self.announcements.last_event.send_replace(stirred.last_event);
+        }
+        tell(&self.announcements.queue, stirred.queue);
+        tell(&self.announcements.watches, stirred.watches);
+        tell(&self.announcements.closed, stirred.closed);
+        self.announcements.writable.send_if_modified(|writable| {
+            let was = *writable;
+            *writable = true;
+            !was
+        });
+    }
+}
+
+/// After a failed fsync the kernel may drop what it could not write and report success the next
+/// time: nothing this process knows can be trusted any more, so it ends.
+fn stop_on_failed_sync(error: &rusqlite::Error) {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    let sync_codes = [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC];
+    if extended.is_some_and(|code| sync_codes.contains(&code)) {
+        tracing::error!(%error, "the disk failed to store a commit; stopping so that nothing is lost");
+        std::process::exit(70);
+    }
+}
+
+/// What an engine error means for whoever asked.
+pub(super) fn store_error(error: &rusqlite::Error) -> StoreError {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, text) => {
+            let text = text.clone().unwrap_or_else(|| failure.to_string());
+            match failure.code {
+                ErrorCode::DiskFull => StoreError::Full,
+                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Busy,
+                ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
+                    StoreError::ReadOnly(text)
+                }
+                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(text),
+                _ => StoreError::Engine(text),
+            }
+        }
+        rusqlite::Error::FromSqlConversionFailure(_, _, cause)
+            if cause.is::<crate::secrets::Unsealable>() =>
+        {
+            StoreError::Unsealable
+        }
+        other => StoreError::Engine(other.to_string()),
+    }
+}
