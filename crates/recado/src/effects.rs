@@ -28,7 +28,11 @@ impl Effects {
     /// The real world. Waiting times of retry and reconcile are divided by `clock_scale`
     /// (1 in production), the clock itself is not.
     pub fn real() -> Self {
-        Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom), dial: Arc::new(TcpDial) }
+        Self {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            dial: Arc::new(TcpDial),
+        }
     }
 }
 
@@ -78,8 +82,11 @@ pub trait Dial: Send + Sync {
     ///
     /// # Errors
     /// [`DialError`], before any byte was sent.
-    fn dial<'a>(&'a self, host: &'a str, port: u16)
-    -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>>;
+    fn dial<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>>;
 }
 
 /// The operating system's clock.
@@ -87,7 +94,10 @@ pub trait Dial: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the clock"
+    )]
     fn now(&self) -> Timestamp {
         let since_epoch = std::time::SystemTime::now()
             .duration_since(std::time::SystemTime::UNIX_EPOCH)
@@ -122,8 +132,10 @@ impl Dial for TcpDial {
         port: u16,
     ) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
         Box::pin(async move {
-            let addresses: Vec<_> =
-                tokio::net::lookup_host((host, port)).await.map_err(DialError::Dns)?.collect();
+            let addresses: Vec<_> = tokio::net::lookup_host((host, port))
+                .await
+                .map_err(DialError::Dns)?
+                .collect();
             let stream = tokio::net::TcpStream::connect(&addresses[..])
                 .await
                 .map_err(DialError::Connect)?;

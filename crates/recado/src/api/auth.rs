@@ -58,7 +58,10 @@ impl Gate {
             let quota = Quota::per_second(rate);
             (RateLimiter::dashmap(quota).with_middleware(), rate.get())
         });
-        Self { known: Mutex::default(), limiter }
+        Self {
+            known: Mutex::default(),
+            limiter,
+        }
     }
 }
 
@@ -120,7 +123,11 @@ pub struct Needed {
 
 impl Needed {
     fn for_method(self, method: &axum::http::Method) -> KeyScope {
-        if method == axum::http::Method::GET { self.read } else { self.write }
+        if method == axum::http::Method::GET {
+            self.read
+        } else {
+            self.write
+        }
     }
 }
 
@@ -129,9 +136,14 @@ const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 impl Gate {
     /// The fields of draft-ietf-httpapi-ratelimit-headers, or the refusal.
-    #[expect(clippy::type_complexity, reason = "two header values, or a whole answer")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "two header values, or a whole answer"
+    )]
     fn rate(&self, key: &str) -> Result<Option<(HeaderValue, HeaderValue)>, Box<Response>> {
-        let Some((limiter, rate)) = &self.limiter else { return Ok(None) };
+        let Some((limiter, rate)) = &self.limiter else {
+            return Ok(None);
+        };
         let field = |text: String| {
             HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
         };
@@ -150,29 +162,30 @@ impl Gate {
                 .after(1)
                 .into_response();
                 response.headers_mut().insert(POLICY, policy);
-                response.headers_mut().insert(STATE, HeaderValue::from_static("\"key\";r=0;t=1"));
+                response
+                    .headers_mut()
+                    .insert(STATE, HeaderValue::from_static("\"key\";r=0;t=1"));
                 Err(Box::new(response))
             }
         }
     }
 }
 
-async fn find_caller(
-    api: &Api,
-    headers: &HeaderMap,
-    scope: KeyScope,
-) -> Result<Caller, Problem> {
-    let unauthorized = |detail: &str| {
-        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
-    };
+async fn find_caller(api: &Api, headers: &HeaderMap, scope: KeyScope) -> Result<Caller, Problem> {
+    let unauthorized =
+        |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
     let Some(text) = headers.get(header::AUTHORIZATION) else {
-        return Err(unauthorized("Send `Authorization: Bearer rk_…` with a key of this server."));
+        return Err(unauthorized(
+            "Send `Authorization: Bearer rk_…` with a key of this server.",
+        ));
     };
     let wrong = || unauthorized("The API key is wrong or was revoked.");
     let text = text.to_str().map_err(|_| wrong())?;
     let key = text.strip_prefix("Bearer ").ok_or_else(wrong)?.trim();
-    let (id, secret) =
-        key.strip_prefix("rk_").and_then(|key| key.split_once('_')).ok_or_else(wrong)?;
+    let (id, secret) = key
+        .strip_prefix("rk_")
+        .and_then(|key| key.split_once('_'))
+        .ok_or_else(wrong)?;
     let found = known_key(api, id).await?;
     let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
     // A key that does not exist takes as long to refuse as a wrong one.
@@ -189,13 +202,20 @@ async fn find_caller(
         );
         return Err(Problem::new(StatusCode::FORBIDDEN, "scope_missing", detail));
     }
-    Ok(Caller { key: key.id, scope: key.scope })
+    Ok(Caller {
+        key: key.id,
+        scope: key.scope,
+    })
 }
 
 async fn known_key(api: &Api, id: &str) -> Result<Option<KeyView>, Problem> {
     let now = api.effects.clock.now();
     {
-        let known = api.gate.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = api
+            .gate
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((key, seen)) = known.get(id)
             && now.since(*seen) < BELIEVED
             && *seen <= now
@@ -204,7 +224,11 @@ async fn known_key(api: &Api, id: &str) -> Result<Option<KeyView>, Problem> {
         }
     }
     let found = api.store.key(id.to_owned()).await?;
-    let mut known = api.gate.known.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = api
+        .gate
+        .known
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     match &found {
         Some(key) => {
             if known.len() >= KEYS_MAX {

@@ -26,7 +26,10 @@ struct BulkRequest<'a> {
 
 /// A bulk request, as the description shows it.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "only describes the shape; items are read one by one")]
+#[expect(
+    dead_code,
+    reason = "only describes the shape; items are read one by one"
+)]
 pub(super) struct BulkRequestSchema {
     /// 1 to 1,000 messages; each may carry its own `idempotency_key`.
     messages: Vec<MessageRequest>,
@@ -81,8 +84,11 @@ pub(super) async fn create(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let json = answer(&api, &caller, &headers, &body).await?;
-    let status =
-        if json.refused == 0 { StatusCode::ACCEPTED } else { StatusCode::MULTI_STATUS };
+    let status = if json.refused == 0 {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::MULTI_STATUS
+    };
     Ok((status, Json(json)).into_response())
 }
 
@@ -119,7 +125,9 @@ async fn answer(
     }
     if !batch.is_empty() {
         for (index, result) in places.into_iter().zip(api.store.accept(batch).await?) {
-            let Some(place) = results.get_mut(index) else { continue };
+            let Some(place) = results.get_mut(index) else {
+                continue;
+            };
             match accepted(result) {
                 Ok((id, state)) => {
                     place.id = Some(id.to_string());
@@ -129,14 +137,18 @@ async fn answer(
             }
         }
     }
-    let refused = results.iter().filter(|result| result.error.is_some()).count();
-    Ok(BulkJson { accepted: results.len() - refused, refused, results })
+    let refused = results
+        .iter()
+        .filter(|result| result.error.is_some())
+        .count();
+    Ok(BulkJson {
+        accepted: results.len() - refused,
+        refused,
+        results,
+    })
 }
 
-fn read_borrowed<'a>(
-    headers: &HeaderMap,
-    body: &'a Bytes,
-) -> Result<BulkRequest<'a>, Problem> {
+fn read_borrowed<'a>(headers: &HeaderMap, body: &'a Bytes) -> Result<BulkRequest<'a>, Problem> {
     // The borrowed form does not pass through the reader that owns; on any mistake the body is
     // read again by the one that explains it.
     if let Ok(request) = serde_json::from_slice::<BulkRequest<'a>>(body) {
@@ -149,7 +161,11 @@ fn read_borrowed<'a>(
         messages: Vec<serde_json::Value>,
     }
     read_json::<Explained>(headers, body)?;
-    Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_json", "The body is not JSON."))
+    Err(Problem::new(
+        StatusCode::BAD_REQUEST,
+        "malformed_json",
+        "The body is not JSON.",
+    ))
 }
 
 fn read_item(api: &Api, caller: &Caller, text: &str) -> Result<NewMessage, Problem> {

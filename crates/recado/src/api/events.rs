@@ -51,7 +51,11 @@ pub(super) async fn stream(
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let header = match headers.get("last-event-id").map(|value| value.to_str()) {
         Some(Ok(text)) if !text.is_empty() => Some(text.parse::<i64>().map_err(|_| {
-            Problem::field("Last-Event-ID", "event_id_invalid", "Send the id of an event.")
+            Problem::field(
+                "Last-Event-ID",
+                "event_id_invalid",
+                "Send the id of an event.",
+            )
         })?),
         _ => None,
     };
@@ -59,7 +63,11 @@ pub(super) async fn stream(
         Some(after) => after,
         None => api.store.last_event().await?,
     };
-    let reader = Reader { api, after, waiting: Vec::new().into_iter() };
+    let reader = Reader {
+        api,
+        after,
+        waiting: Vec::new().into_iter(),
+    };
     let events = stream::unfold(reader, |mut reader| async move {
         let event = reader.next().await?;
         Some((Ok(event), reader))

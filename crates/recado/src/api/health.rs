@@ -80,12 +80,19 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
             ));
         }
     }
-    let oldest = gauges.oldest_due_at.map_or(0, |due| now.since(due).as_secs());
+    let oldest = gauges
+        .oldest_due_at
+        .map_or(0, |due| now.since(due).as_secs());
     if let Err(error) = api.store.probe().await {
         concerns.push(format!("the database cannot be written: {error}"));
     }
     Ok(Json(HealthJson {
-        status: if concerns.is_empty() { "ok" } else { "degraded" }.to_owned(),
+        status: if concerns.is_empty() {
+            "ok"
+        } else {
+            "degraded"
+        }
+        .to_owned(),
         concerns,
         queued: gauges.queued,
         oldest_due_seconds: oldest,

@@ -77,7 +77,11 @@ pub(super) async fn create(
     };
     let replayed = matches!(result, AcceptResult::Replayed { .. });
     let (id, state) = accepted(result)?;
-    let answer = AcceptedJson { id: id.to_string(), state: state.word().to_owned(), to };
+    let answer = AcceptedJson {
+        id: id.to_string(),
+        state: state.word().to_owned(),
+        to,
+    };
     let location = format!("/api/v1/messages/{id}");
     let mut response =
         (StatusCode::ACCEPTED, [("location", location)], Json(answer)).into_response();
@@ -96,7 +100,13 @@ pub(super) fn new_message(
     now: Timestamp,
 ) -> NewMessage {
     let id = crate::store::new_message_id(now, &*api.effects.random);
-    NewMessage { id, message, idempotency, now, dedupe_window: api.dedupe_window }
+    NewMessage {
+        id,
+        message,
+        idempotency,
+        now,
+        dedupe_window: api.dedupe_window,
+    }
 }
 
 /// Hashes a key together with the API key it belongs to, and the body it came with.
@@ -108,7 +118,11 @@ pub(super) fn idempotency(
     if key.is_empty() || key.len() > IDEMPOTENCY_KEY_CHARACTERS_MAX {
         let detail =
             format!("An idempotency key has 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters.");
-        return Err(Problem::field("Idempotency-Key", "idempotency_key_invalid", detail));
+        return Err(Problem::field(
+            "Idempotency-Key",
+            "idempotency_key_invalid",
+            detail,
+        ));
     }
     let short = |parts: &[&[u8]]| {
         let mut hash = Sha256::new();
@@ -121,7 +135,10 @@ pub(super) fn idempotency(
         out.copy_from_slice(full.split_at(16).0);
         out
     };
-    Ok(Idempotency { key: short(&[caller.key.as_bytes(), key]), body: short(&[body]) })
+    Ok(Idempotency {
+        key: short(&[caller.key.as_bytes(), key]),
+        body: short(&[body]),
+    })
 }
 
 /// The id and state of an accepted message, or the problem of a refused one.
@@ -184,7 +201,11 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<MessageJson>, Problem> {
     let id = parse_id(&id)?;
-    let view = api.store.message(id).await?.ok_or_else(|| Problem::not_found("message"))?;
+    let view = api
+        .store
+        .message(id)
+        .await?
+        .ok_or_else(|| Problem::not_found("message"))?;
     Ok(Json(message_json(&view, &api.codes)))
 }
 
@@ -229,14 +250,24 @@ pub(super) async fn list(
 /// A query that does not read.
 pub(super) fn bad_query(rejection: &axum::extract::rejection::QueryRejection) -> Problem {
     let text = rejection.body_text();
-    let detail = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", format!("The query: {detail}."))
+    let detail = text
+        .strip_prefix("Failed to deserialize query string: ")
+        .unwrap_or(&text);
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid_query",
+        format!("The query: {detail}."),
+    )
 }
 
 fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
     let time = |field: &str, text: Option<String>| match text {
         Some(text) => parse_time(&text).map(Some).ok_or_else(|| {
-            Problem::field(field, "time_invalid", "Write an instant in RFC 3339 with its offset.")
+            Problem::field(
+                field,
+                "time_invalid",
+                "Write an instant in RFC 3339 with its offset.",
+            )
         }),
         None => Ok(None),
     };
@@ -250,14 +281,20 @@ fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
     };
     let before = match query.cursor {
         Some(cursor) => Some(i64::from_str_radix(&cursor, 36).map_err(|_| {
-            Problem::field("cursor", "cursor_invalid", "Use next_cursor of the page before.")
+            Problem::field(
+                "cursor",
+                "cursor_invalid",
+                "Use next_cursor of the page before.",
+            )
         })?),
         None => None,
     };
     Ok(MessageFilter {
         state,
         to: query.to.as_deref().map(parse_address).transpose()?,
-        sender: query.sender.map(|name| sender_name(&name).as_str().to_owned()),
+        sender: query
+            .sender
+            .map(|name| sender_name(&name).as_str().to_owned()),
         error: query.error,
         since: time("since", query.since)?,
         until: time("until", query.until)?,
@@ -272,13 +309,18 @@ pub(super) fn parse_address(text: &str) -> Result<Address, Problem> {
         Some(rest) => format!("+{rest}"),
         None => text.to_owned(),
     };
-    let context =
-        if text.starts_with("whatsapp:") { Context::Inbound } else { Context::Typed };
+    let context = if text.starts_with("whatsapp:") {
+        Context::Inbound
+    } else {
+        Context::Typed
+    };
     match Address::parse(&text, context) {
         Ok(parsed) => Ok(parsed.address),
-        Err(rejection) => {
-            Err(Problem::field("to", rejection.reason.word(), rejection.reason.explain()))
-        }
+        Err(rejection) => Err(Problem::field(
+            "to",
+            rejection.reason.word(),
+            rejection.reason.explain(),
+        )),
     }
 }
 
@@ -327,9 +369,16 @@ pub(super) async fn retry(
 
 async fn wish(api: &Api, id: &str, wish: Wish) -> Result<Json<WishJson>, Problem> {
     let id = parse_id(id)?;
-    let results = api.store.decide(vec![(id, wish)], api.effects.clock.now()).await?;
+    let results = api
+        .store
+        .decide(vec![(id, wish)], api.effects.clock.now())
+        .await?;
     let json = |state: MessageState, changed| {
-        Json(WishJson { id: id.to_string(), state: state.word().to_owned(), changed })
+        Json(WishJson {
+            id: id.to_string(),
+            state: state.word().to_owned(),
+            changed,
+        })
     };
     match results.first() {
         Some(WishResult::Done(state)) => Ok(json(*state, true)),

@@ -59,11 +59,20 @@ pub struct Api {
 
 /// Every route of the room.
 pub fn router(api: Api) -> Router {
-    let send = Needed { read: KeyScope::Read, write: KeyScope::Send };
-    let admin = Needed { read: KeyScope::Read, write: KeyScope::Admin };
+    let send = Needed {
+        read: KeyScope::Read,
+        write: KeyScope::Send,
+    };
+    let admin = Needed {
+        read: KeyScope::Read,
+        write: KeyScope::Admin,
+    };
     let guard = |needed| middleware::from_fn_with_state((api.clone(), needed), auth::check);
     let messages = Router::new()
-        .route("/api/v1/messages", post(messages::create).get(messages::list))
+        .route(
+            "/api/v1/messages",
+            post(messages::create).get(messages::list),
+        )
         .route("/api/v1/messages/{id}", get(messages::show))
         .route("/api/v1/messages/{id}/cancel", post(messages::cancel))
         .route("/api/v1/messages/{id}/retry", post(messages::retry))
@@ -77,7 +86,10 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/health", get(health::health))
         .route_layer(guard(send));
     let people = Router::new()
-        .route("/api/v1/consent", get(people::consent).put(people::set_consent))
+        .route(
+            "/api/v1/consent",
+            get(people::consent).put(people::set_consent),
+        )
         .route("/api/v1/senders", get(people::senders))
         .route("/api/v1/senders/{name}/pause", post(people::pause))
         .route("/api/v1/senders/{name}/resume", post(people::resume))

@@ -125,7 +125,10 @@ pub(super) async fn delivery(
     let day = std::time::Duration::from_secs(86_400);
     let from = instant("from", query.from.as_deref(), now.minus(day))?.hour();
     let to = instant("to", query.to.as_deref(), now)?;
-    let to = to.plus(std::time::Duration::from_secs(3_600)).minus(MICRO).hour();
+    let to = to
+        .plus(std::time::Duration::from_secs(3_600))
+        .minus(MICRO)
+        .hour();
     if to <= from || to - from > HOURS_MAX {
         return Err(Problem::field(
             "from",
@@ -134,19 +137,32 @@ pub(super) async fn delivery(
         ));
     }
     let group = group(query.group_by.as_deref())?;
-    let rows = api.store.counters(CounterQuery { from_hour: from, to_hour: to, group }).await?;
+    let rows = api
+        .store
+        .counters(CounterQuery {
+            from_hour: from,
+            to_hour: to,
+            group,
+        })
+        .await?;
     let mut groups: BTreeMap<String, Vec<CounterRow>> = BTreeMap::new();
     if group == CounterGroup::None {
         groups.insert(String::new(), Vec::new());
     }
     for row in rows {
-        groups.entry(group_name(group, &row.group)).or_default().push(row);
+        groups
+            .entry(group_name(group, &row.group))
+            .or_default()
+            .push(row);
     }
     Ok(Json(DeliveryJson {
         from: time_text(Timestamp::from_seconds(from * 3_600)),
         to: time_text(Timestamp::from_seconds(to * 3_600)),
         group_by: query.group_by,
-        groups: groups.iter().map(|(name, rows)| group_json(&api, name, rows)).collect(),
+        groups: groups
+            .iter()
+            .map(|(name, rows)| group_json(&api, name, rows))
+            .collect(),
     }))
 }
 
@@ -155,7 +171,11 @@ const MICRO: std::time::Duration = std::time::Duration::from_micros(1);
 fn instant(field: &str, text: Option<&str>, default: Timestamp) -> Result<Timestamp, Problem> {
     let Some(text) = text else { return Ok(default) };
     parse_time(text).ok_or_else(|| {
-        Problem::field(field, "time_invalid", "Write an instant in RFC 3339 with its offset.")
+        Problem::field(
+            field,
+            "time_invalid",
+            "Write an instant in RFC 3339 with its offset.",
+        )
     })
 }
 
@@ -195,7 +215,12 @@ fn group_name(group: CounterGroup, value: &str) -> String {
 }
 
 fn group_json(api: &Api, name: &str, rows: &[CounterRow]) -> DeliveryGroupJson {
-    let sum = |what: What| rows.iter().filter(|row| row.what == what).map(|row| row.n).sum();
+    let sum = |what: What| {
+        rows.iter()
+            .filter(|row| row.what == what)
+            .map(|row| row.n)
+            .sum()
+    };
     let states: BTreeMap<String, i64> = rows
         .iter()
         .filter(|row| row.what == What::State && row.n != 0)
@@ -224,7 +249,11 @@ fn group_json(api: &Api, name: &str, rows: &[CounterRow]) -> DeliveryGroupJson {
             .map(|row| {
                 let code = u32::try_from(row.code).ok().filter(|code| *code > 0);
                 let meaning = api.codes.rule(code, Met::OnMessage).meaning;
-                ErrorCountJson { code, count: row.n, meaning }
+                ErrorCountJson {
+                    code,
+                    count: row.n,
+                    meaning,
+                }
             })
             .collect(),
         accepted_to_sent: times(rows, What::AcceptedToSent),
@@ -244,8 +273,11 @@ fn rate(part: i64, whole: i64) -> f64 {
 }
 
 fn times(rows: &[CounterRow], what: What) -> TimesJson {
-    let mut buckets: Vec<(i64, i64)> =
-        rows.iter().filter(|row| row.what == what).map(|row| (row.code, row.n)).collect();
+    let mut buckets: Vec<(i64, i64)> = rows
+        .iter()
+        .filter(|row| row.what == what)
+        .map(|row| (row.code, row.n))
+        .collect();
     buckets.sort_unstable();
     let count: i64 = buckets.iter().map(|(_, n)| n).sum();
     let percentile = |hundredths: i64| {
@@ -287,29 +319,91 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
         .iter()
         .map(|(state, n)| (format!("{{state=\"{}\"}}", state.word()), *n))
         .collect();
-    family("recado_messages", "gauge", "Messages by the state they are in.", states);
+    family(
+        "recado_messages",
+        "gauge",
+        "Messages by the state they are in.",
+        states,
+    );
     let errors = gauges
         .errors
         .iter()
         .map(|(code, n)| (format!("{{code=\"{code}\"}}"), *n))
         .collect();
-    family("recado_errors_total", "counter", "Errors met, by Twilio's code (0: none given).", errors);
+    family(
+        "recado_errors_total",
+        "counter",
+        "Errors met, by Twilio's code (0: none given).",
+        errors,
+    );
     let one = |value: u64| vec![(String::new(), value)];
-    family("recado_anomalies_total", "counter", "Facts that contradicted what was known.", one(gauges.anomalies));
-    family("recado_queue_messages", "gauge", "Messages waiting.", one(gauges.queued));
-    let age = gauges.oldest_due_at.map_or(0, |due| now.since(due).as_secs());
-    family("recado_queue_oldest_due_seconds", "gauge", "Since when the oldest due message is due.", one(age));
-    family("recado_attempts_open", "gauge", "Requests to the provider that are open.", one(gauges.open_attempts));
-    family("recado_attempts_unknown", "gauge", "Attempts whose outcome is unknown and looked for.", one(gauges.unknown_watched));
-    family("recado_reports_parked", "gauge", "Reports about messages that nobody knows.", one(gauges.parked));
-    family("recado_database_bytes", "gauge", "Size of the database on disk.", one(gauges.database_bytes));
+    family(
+        "recado_anomalies_total",
+        "counter",
+        "Facts that contradicted what was known.",
+        one(gauges.anomalies),
+    );
+    family(
+        "recado_queue_messages",
+        "gauge",
+        "Messages waiting.",
+        one(gauges.queued),
+    );
+    let age = gauges
+        .oldest_due_at
+        .map_or(0, |due| now.since(due).as_secs());
+    family(
+        "recado_queue_oldest_due_seconds",
+        "gauge",
+        "Since when the oldest due message is due.",
+        one(age),
+    );
+    family(
+        "recado_attempts_open",
+        "gauge",
+        "Requests to the provider that are open.",
+        one(gauges.open_attempts),
+    );
+    family(
+        "recado_attempts_unknown",
+        "gauge",
+        "Attempts whose outcome is unknown and looked for.",
+        one(gauges.unknown_watched),
+    );
+    family(
+        "recado_reports_parked",
+        "gauge",
+        "Reports about messages that nobody knows.",
+        one(gauges.parked),
+    );
+    family(
+        "recado_database_bytes",
+        "gauge",
+        "Size of the database on disk.",
+        one(gauges.database_bytes),
+    );
     let paused = senders
         .iter()
-        .map(|s| (format!("{{sender=\"{}\"}}", s.name), u64::from(s.paused_at.is_some())))
+        .map(|s| {
+            (
+                format!("{{sender=\"{}\"}}", s.name),
+                u64::from(s.paused_at.is_some()),
+            )
+        })
         .collect();
-    family("recado_sender_paused", "gauge", "1 when a sender is paused.", paused);
+    family(
+        "recado_sender_paused",
+        "gauge",
+        "1 when a sender is paused.",
+        paused,
+    );
     let last = u64::try_from(api.store.last_event().await?).unwrap_or_default();
-    family("recado_events_total", "counter", "Events on record.", one(last));
+    family(
+        "recado_events_total",
+        "counter",
+        "Events on record.",
+        one(last),
+    );
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], page).into_response())
 }
@@ -319,14 +413,27 @@ mod tests {
     use super::*;
 
     fn row(what: What, code: i64, n: i64) -> CounterRow {
-        CounterRow { group: String::new(), what, code, n }
+        CounterRow {
+            group: String::new(),
+            what,
+            code,
+            n,
+        }
     }
 
     #[test]
     fn percentiles_come_from_the_ranks_and_rates_of_nothing_are_zero() {
         let rows = [
-            row(What::AcceptedToSent, crate::store::count::bucket(std::time::Duration::from_millis(10)), 98),
-            row(What::AcceptedToSent, crate::store::count::bucket(std::time::Duration::from_millis(1_000)), 2),
+            row(
+                What::AcceptedToSent,
+                crate::store::count::bucket(std::time::Duration::from_millis(10)),
+                98,
+            ),
+            row(
+                What::AcceptedToSent,
+                crate::store::count::bucket(std::time::Duration::from_millis(1_000)),
+                2,
+            ),
         ];
         let times_of = times(&rows, What::AcceptedToSent);
         assert_eq!(times_of.count, 100);

@@ -50,8 +50,12 @@ pub(super) async fn consent(
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let address = parse_address(&query.to)?;
     let to = address.canonical().to_owned();
-    let nobody =
-        ConsentView { consent: Consent::Open, since: None, source: None, affected: 0 };
+    let nobody = ConsentView {
+        consent: Consent::Open,
+        since: None,
+        source: None,
+        affected: 0,
+    };
     let view = api.store.consent(address).await?.unwrap_or(nobody);
     Ok(Json(consent_json(to, view)))
 }
@@ -91,7 +95,10 @@ pub(super) async fn set_consent(
             ));
         }
     };
-    let view = api.store.set_consent(address, opted_out, api.effects.clock.now()).await?;
+    let view = api
+        .store
+        .set_consent(address, opted_out, api.effects.clock.now())
+        .await?;
     Ok(Json(consent_json(to, view)))
 }
 
@@ -243,14 +250,27 @@ pub(super) async fn inbound(
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let before = match query.cursor {
         Some(cursor) => Some(i64::from_str_radix(&cursor, 36).map_err(|_| {
-            Problem::field("cursor", "cursor_invalid", "Use next_cursor of the page before.")
+            Problem::field(
+                "cursor",
+                "cursor_invalid",
+                "Use next_cursor of the page before.",
+            )
         })?),
         None => None,
     };
     let limit = query.limit.unwrap_or(50).clamp(1, 200);
     let from = query.from.as_deref().map(parse_address).transpose()?;
-    let views = api.store.inbound_messages(InboundQuery { from, before, limit }).await?;
-    let next = (views.len() == limit).then(|| views.last().map(|view| cursor(view.key))).flatten();
+    let views = api
+        .store
+        .inbound_messages(InboundQuery {
+            from,
+            before,
+            limit,
+        })
+        .await?;
+    let next = (views.len() == limit)
+        .then(|| views.last().map(|view| cursor(view.key)))
+        .flatten();
     Ok(Json(InboundPageJson {
         messages: views.into_iter().map(inbound_json).collect(),
         next_cursor: next,
@@ -260,10 +280,16 @@ pub(super) async fn inbound(
 fn inbound_json(view: InboundView) -> InboundJson {
     InboundJson {
         provider_sid: view.sid.to_string(),
-        from: view.from.as_ref().map(|address| address.canonical().to_owned()),
+        from: view
+            .from
+            .as_ref()
+            .map(|address| address.canonical().to_owned()),
         to: view.to,
         message_type: view.message_type,
-        content: view.payload.as_ref().and_then(|text| serde_json::from_str(text).ok()),
+        content: view
+            .payload
+            .as_ref()
+            .and_then(|text| serde_json::from_str(text).ok()),
         reply_to: view.reply_to.map(|id| id.to_string()),
         received_at: time_text(view.received_at),
     }

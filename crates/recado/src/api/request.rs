@@ -69,10 +69,34 @@ impl MessageRequest {
         let mut errors = Vec::new();
         let draft = Draft {
             kind: word("kind", self.kind, Kind::ALL, Kind::word, &mut errors),
-            priority: word("priority", self.priority, Priority::ALL, Priority::word, &mut errors),
-            policy: word("delivery", self.delivery, Policy::ALL, Policy::word, &mut errors),
-            window: word("window", self.window, WindowChoice::ALL, WindowChoice::word, &mut errors),
-            dedupe: word("dedupe", self.dedupe, DedupeChoice::ALL, DedupeChoice::word, &mut errors),
+            priority: word(
+                "priority",
+                self.priority,
+                Priority::ALL,
+                Priority::word,
+                &mut errors,
+            ),
+            policy: word(
+                "delivery",
+                self.delivery,
+                Policy::ALL,
+                Policy::word,
+                &mut errors,
+            ),
+            window: word(
+                "window",
+                self.window,
+                WindowChoice::ALL,
+                WindowChoice::word,
+                &mut errors,
+            ),
+            dedupe: word(
+                "dedupe",
+                self.dedupe,
+                DedupeChoice::ALL,
+                DedupeChoice::word,
+                &mut errors,
+            ),
             send_at: time("send_at", self.send_at, &mut errors),
             expires_at: time("expires_at", self.expires_at, &mut errors),
             to: self.to,
@@ -127,11 +151,7 @@ fn word<T: Copy>(
     found
 }
 
-fn time(
-    field: &str,
-    text: Option<String>,
-    errors: &mut Vec<FieldProblem>,
-) -> Option<Timestamp> {
+fn time(field: &str, text: Option<String>, errors: &mut Vec<FieldProblem>) -> Option<Timestamp> {
     let text = text?;
     match parse_time(&text) {
         Some(time) => Some(time),
@@ -159,9 +179,16 @@ pub(super) fn read_json<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<T, Problem> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let is_json = content_type.is_some_and(|value| {
-        let media = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let media = value
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         media == "application/json" || media.ends_with("+json")
     });
     if !is_json {
@@ -193,14 +220,15 @@ fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
         && let Some((name, _)) = rest.split_once('`')
     {
         let name: String = name.chars().take(64).collect();
-        let detail = format!(
-            "There is no field {name}; check its spelling against /api/v1/openapi.json."
-        );
+        let detail =
+            format!("There is no field {name}; check its spelling against /api/v1/openapi.json.");
         return Problem::field(&name, "unknown_field", detail);
     }
     if error.is_data() {
         let place = if path == "." { "the body" } else { path };
-        let wanted = text.rsplit_once("expected ").map_or("another type", |(_, wanted)| wanted);
+        let wanted = text
+            .rsplit_once("expected ")
+            .map_or("another type", |(_, wanted)| wanted);
         let wanted = wanted.split(" at line").next().unwrap_or(wanted);
         let detail = format!("{place} has the wrong type: expected {wanted}.");
         return Problem::field(place, "wrong_type", detail);
@@ -208,6 +236,10 @@ fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "malformed_json",
-        format!("The body is not JSON: error at line {}, column {}.", error.line(), error.column()),
+        format!(
+            "The body is not JSON: error at line {}, column {}.",
+            error.line(),
+            error.column()
+        ),
     )
 }

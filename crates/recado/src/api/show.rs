@@ -135,15 +135,27 @@ pub(super) struct HistoryJson {
 pub(super) fn message_json(view: &MessageView, codes: &Codes) -> MessageJson {
     MessageJson {
         summary: summary_json(&view.summary, codes),
-        attempts: view.attempts.iter().map(|attempt| attempt_json(attempt, codes)).collect(),
-        history: view.history.iter().map(|entry| history_json(entry, codes)).collect(),
+        attempts: view
+            .attempts
+            .iter()
+            .map(|attempt| attempt_json(attempt, codes))
+            .collect(),
+        history: view
+            .history
+            .iter()
+            .map(|entry| history_json(entry, codes))
+            .collect(),
     }
 }
 
 /// A page as JSON.
 pub(super) fn page_json(page: &MessagePage, codes: &Codes) -> MessagePageJson {
     MessagePageJson {
-        messages: page.messages.iter().map(|summary| summary_json(summary, codes)).collect(),
+        messages: page
+            .messages
+            .iter()
+            .map(|summary| summary_json(summary, codes))
+            .collect(),
         next_cursor: page.next.map(cursor),
     }
 }
@@ -172,14 +184,20 @@ fn summary_json(view: &MessageSummary, codes: &Codes) -> SummaryJson {
     SummaryJson {
         id: view.id.to_string(),
         state: view.state.word().to_owned(),
-        to: view.to.as_ref().map(|address| address.canonical().to_owned()),
+        to: view
+            .to
+            .as_ref()
+            .map(|address| address.canonical().to_owned()),
         from: view.from.clone(),
         kind: view.kind.word().to_owned(),
         priority: view.priority.word().to_owned(),
         delivery: view.policy.word().to_owned(),
         content_sid: view.content_sid.map(|sid| sid.to_string()),
         business_key: view.business_key.clone(),
-        metadata: view.metadata.as_ref().and_then(|text| serde_json::from_str(text).ok()),
+        metadata: view
+            .metadata
+            .as_ref()
+            .and_then(|text| serde_json::from_str(text).ok()),
         provider_sid: view.provider_sid.map(|sid| sid.to_string()),
         accepted_at: time_text(view.accepted_at),
         send_at: view.send_at.map(time_text),
@@ -197,7 +215,11 @@ fn summary_json(view: &MessageSummary, codes: &Codes) -> SummaryJson {
 fn attempt_json(view: &AttemptView, codes: &Codes) -> AttemptJson {
     let error = match (view.code, view.outcome.as_str(), view.cause.as_deref()) {
         (Some(code), outcome, _) => {
-            let met = if outcome == "refused" { Met::InAnswer } else { Met::OnMessage };
+            let met = if outcome == "refused" {
+                Met::InAnswer
+            } else {
+                Met::OnMessage
+            };
             Some(code_json(Some(code), met, codes))
         }
         (None, "refused", _) => Some(code_json(None, Met::InAnswer, codes)),
@@ -219,7 +241,11 @@ fn attempt_json(view: &AttemptView, codes: &Codes) -> AttemptJson {
 pub(super) fn history_json(view: &HistoryView, codes: &Codes) -> HistoryJson {
     let refused = view.kind == EventKind::AttemptRefused;
     let error = if view.code.is_some() || refused {
-        let met = if refused { Met::InAnswer } else { Met::OnMessage };
+        let met = if refused {
+            Met::InAnswer
+        } else {
+            Met::OnMessage
+        };
         Some(code_json(view.code, met, codes))
     } else {
         None

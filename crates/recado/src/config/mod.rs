@@ -190,7 +190,11 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(environment: &'a dyn Environment) -> Self {
-        let mut reader = Self { environment, problems: Vec::new(), mode: Mode::Production };
+        let mut reader = Self {
+            environment,
+            problems: Vec::new(),
+            mode: Mode::Production,
+        };
         reader.mode = reader.read_mode();
         reader
     }
@@ -249,7 +253,8 @@ impl<'a> Reader<'a> {
             match self.environment.file(&path) {
                 Ok(text) => return Some(text.trim_end_matches(['\n', '\r']).to_owned()),
                 Err(error) => {
-                    self.problems.push(format!("{file_name}: {path} cannot be read: {error}"));
+                    self.problems
+                        .push(format!("{file_name}: {path} cannot be read: {error}"));
                     return None;
                 }
             }
@@ -265,14 +270,16 @@ impl<'a> Reader<'a> {
         match value.trim().parse() {
             Ok(parsed) => Some(parsed),
             Err(_) => {
-                self.problems.push(format!("{name}: `{value}` is not {wanted}"));
+                self.problems
+                    .push(format!("{name}: `{value}` is not {wanted}"));
                 None
             }
         }
     }
 
     fn seconds(&mut self, name: &str) -> Option<Duration> {
-        self.parsed(name, "a whole number of seconds").map(Duration::from_secs)
+        self.parsed(name, "a whole number of seconds")
+            .map(Duration::from_secs)
     }
 
     fn read_mode(&mut self) -> Mode {
@@ -321,11 +328,17 @@ impl<'a> Reader<'a> {
             }
             None => Some(KeySource::BesideDatabase),
         };
-        Some(DatabaseConfig { path: path?, key: key? })
+        Some(DatabaseConfig {
+            path: path?,
+            key: key?,
+        })
     }
 
     fn account_sid(&mut self) -> Option<String> {
-        let value = self.required("TWILIO_ACCOUNT_SID", "the account SID from Twilio's console")?;
+        let value = self.required(
+            "TWILIO_ACCOUNT_SID",
+            "the account SID from Twilio's console",
+        )?;
         if Sid::parse(&value, &["AC"]).is_err() {
             self.problems.push(
                 "TWILIO_ACCOUNT_SID: an account SID is AC and 32 hexadecimal digits".to_owned(),
@@ -338,7 +351,8 @@ impl<'a> Reader<'a> {
     fn required(&mut self, name: &str, what: &str) -> Option<String> {
         let value = self.value(name);
         if value.is_none() {
-            self.problems.push(format!("{name}: missing; set it to {what}"));
+            self.problems
+                .push(format!("{name}: missing; set it to {what}"));
         }
         value
     }
@@ -349,8 +363,11 @@ impl<'a> Reader<'a> {
             "the auth token from Twilio's console; it verifies callbacks even when an API key sends",
         );
         let secondary = self.value("TWILIO_AUTH_TOKEN_SECONDARY");
-        let tokens: Vec<Secret> =
-            [token, secondary].into_iter().flatten().map(Secret::new).collect();
+        let tokens: Vec<Secret> = [token, secondary]
+            .into_iter()
+            .flatten()
+            .map(Secret::new)
+            .collect();
         if tokens.iter().any(|token| token.expose().len() < 32) {
             self.refuse("TWILIO_AUTH_TOKEN: an auth token has 32 characters");
         }
@@ -367,7 +384,10 @@ impl<'a> Reader<'a> {
                 if secret.len() < 20 {
                     self.refuse("TWILIO_API_KEY_SECRET: it is too short to be a secret");
                 }
-                Some(Credentials::ApiKey { sid, secret: Secret::new(secret) })
+                Some(Credentials::ApiKey {
+                    sid,
+                    secret: Secret::new(secret),
+                })
             }
             (None, None) => tokens.first().cloned().map(Credentials::AuthToken),
             _ => {
@@ -383,7 +403,11 @@ impl<'a> Reader<'a> {
 
     fn senders(&mut self) -> (Vec<SenderName>, Option<Sid>) {
         let mut senders = Vec::new();
-        for name in self.value("TWILIO_WHATSAPP_FROM").unwrap_or_default().split(',') {
+        for name in self
+            .value("TWILIO_WHATSAPP_FROM")
+            .unwrap_or_default()
+            .split(',')
+        {
             let name = name.trim();
             let number = name.strip_prefix("whatsapp:").unwrap_or(name);
             let digits = number.strip_prefix('+').unwrap_or_default();
@@ -463,7 +487,10 @@ impl<'a> Reader<'a> {
             return None;
         };
         if !text.starts_with("https://") {
-            self.refuse(&format!("{name}: production needs https, this is {}", scheme(&text)));
+            self.refuse(&format!(
+                "{name}: production needs https, this is {}",
+                scheme(&text)
+            ));
         }
         let fits = Url::parse(&text).is_ok_and(|url| {
             matches!(url.scheme(), "http" | "https")
@@ -484,7 +511,8 @@ impl<'a> Reader<'a> {
     fn clock_scale(&mut self) -> Option<u32> {
         let scale: u32 = self.parsed("RECADO_CLOCK_SCALE", "a whole number from 1")?;
         if scale == 0 {
-            self.problems.push("RECADO_CLOCK_SCALE: it is a whole number from 1".to_owned());
+            self.problems
+                .push("RECADO_CLOCK_SCALE: it is a whole number from 1".to_owned());
         }
         if scale != 1 {
             self.refuse("RECADO_CLOCK_SCALE: it is for tests; leave it out in production");
@@ -509,18 +537,23 @@ impl<'a> Reader<'a> {
         } else if rate > 0.0 && rate.is_finite() {
             Some(SenderRate::PerSecond(rate))
         } else {
-            self.problems.push("RECADO_SENDER_RATE: it cannot be negative".to_owned());
+            self.problems
+                .push("RECADO_SENDER_RATE: it cannot be negative".to_owned());
             None
         }
     }
 
     fn codes(&mut self) -> Option<Codes> {
         let builtin = Codes::builtin();
-        let Some(path) = self.value("RECADO_ERROR_CODES") else { return Some(builtin) };
+        let Some(path) = self.value("RECADO_ERROR_CODES") else {
+            return Some(builtin);
+        };
         let text = match self.environment.file(&path) {
             Ok(text) => text,
             Err(error) => {
-                self.problems.push(format!("RECADO_ERROR_CODES: {path} cannot be read: {error}"));
+                self.problems.push(format!(
+                    "RECADO_ERROR_CODES: {path} cannot be read: {error}"
+                ));
                 return None;
             }
         };
@@ -528,7 +561,10 @@ impl<'a> Reader<'a> {
             Ok(codes) => Some(codes),
             Err(problems) => {
                 self.problems.extend(problems.into_iter().map(|problem| {
-                    format!("RECADO_ERROR_CODES: {path}:{}: {}", problem.line, problem.problem)
+                    format!(
+                        "RECADO_ERROR_CODES: {path}:{}: {}",
+                        problem.line, problem.problem
+                    )
                 }));
                 None
             }
@@ -539,7 +575,9 @@ impl<'a> Reader<'a> {
 /// Whether a URL belongs to Twilio itself.
 fn is_twilio(url: &Url) -> bool {
     url.scheme() == "https"
-        && url.host_str().is_some_and(|host| host == "twilio.com" || host.ends_with(".twilio.com"))
+        && url
+            .host_str()
+            .is_some_and(|host| host == "twilio.com" || host.ends_with(".twilio.com"))
 }
 
 fn scheme(url: &str) -> &str {

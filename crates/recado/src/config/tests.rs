@@ -24,7 +24,10 @@ fn good() -> HashMap<&'static str, &'static str> {
     HashMap::from([
         ("TWILIO_ACCOUNT_SID", "AC00000000000000000000000000000001"),
         ("TWILIO_AUTH_TOKEN", "0123456789abcdef0123456789abcdef"),
-        ("TWILIO_WHATSAPP_FROM", "whatsapp:+551140000000, +551140000001"),
+        (
+            "TWILIO_WHATSAPP_FROM",
+            "whatsapp:+551140000000, +551140000001",
+        ),
     ])
 }
 
@@ -38,9 +41,21 @@ fn problems(changes: &[(&'static str, &'static str)]) -> Vec<String> {
 fn the_smallest_configuration_starts_with_the_documented_defaults() {
     let config = Config::read(&Fake(good())).ok().unwrap();
     assert_eq!((config.mode, config.port), (Mode::Development, 8080));
-    assert_eq!(config.senders, [SenderName::new("+551140000000"), SenderName::new("+551140000001")]);
-    assert_eq!(config.sender_rate.per_second(&config.senders[0]), Some(80.0));
-    assert_eq!(config.sender_rate.per_second(&SenderName::new(SANDBOX)), Some(1.0 / 3.0));
+    assert_eq!(
+        config.senders,
+        [
+            SenderName::new("+551140000000"),
+            SenderName::new("+551140000001")
+        ]
+    );
+    assert_eq!(
+        config.sender_rate.per_second(&config.senders[0]),
+        Some(80.0)
+    );
+    assert_eq!(
+        config.sender_rate.per_second(&SenderName::new(SANDBOX)),
+        Some(1.0 / 3.0)
+    );
     assert!(matches!(config.database.key, KeySource::BesideDatabase));
 }
 
@@ -61,11 +76,21 @@ fn all_problems_are_named_at_once() {
     .err()
     .unwrap();
     for name in [
-        "PORT", "BIND_ADDRESS", "DATABASE_URL", "RECADO_MASTER_KEY", "TWILIO_ACCOUNT_SID",
-        "TWILIO_WHATSAPP_FROM", "TWILIO_API_KEY_SID", "WEBHOOK_URL", "RECADO_SENDER_RATE",
+        "PORT",
+        "BIND_ADDRESS",
+        "DATABASE_URL",
+        "RECADO_MASTER_KEY",
+        "TWILIO_ACCOUNT_SID",
+        "TWILIO_WHATSAPP_FROM",
+        "TWILIO_API_KEY_SID",
+        "WEBHOOK_URL",
+        "RECADO_SENDER_RATE",
         "TWILIO_AUTH_TOKEN_FILE",
     ] {
-        assert!(found.iter().any(|problem| problem.starts_with(name)), "{name}: {found:?}");
+        assert!(
+            found.iter().any(|problem| problem.starts_with(name)),
+            "{name}: {found:?}"
+        );
     }
 }
 
@@ -76,8 +101,13 @@ fn files_give_values_and_codes_can_be_overridden() {
     variables.insert("TWILIO_AUTH_TOKEN_FILE", "token");
     variables.insert("RECADO_ERROR_CODES", "codes");
     let config = Config::read(&Fake(variables)).ok().unwrap();
-    assert_eq!(config.signing_tokens[0].expose(), "ffffffffffffffffffffffffffffffff");
-    let rule = config.codes.rule(Some(63_013), delivery::codes::Met::OnMessage);
+    assert_eq!(
+        config.signing_tokens[0].expose(),
+        "ffffffffffffffffffffffffffffffff"
+    );
+    let rule = config
+        .codes
+        .rule(Some(63_013), delivery::codes::Met::OnMessage);
     assert_eq!(rule.action, delivery::codes::Action::ConfigAlert);
 }
 
@@ -85,9 +115,18 @@ fn files_give_values_and_codes_can_be_overridden() {
 fn production_refuses_what_is_unsafe() {
     let safe = [
         ("RECADO_ENV", "production"),
-        ("RECADO_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
-        ("WEBHOOK_URL", "https://recado.example.com/api/v1/whatsapp/webhook"),
-        ("STATUS_CALLBACK_URL", "https://recado.example.com/api/v1/whatsapp/status"),
+        (
+            "RECADO_MASTER_KEY",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        ),
+        (
+            "WEBHOOK_URL",
+            "https://recado.example.com/api/v1/whatsapp/webhook",
+        ),
+        (
+            "STATUS_CALLBACK_URL",
+            "https://recado.example.com/api/v1/whatsapp/status",
+        ),
     ];
     assert_eq!(problems(&safe), Vec::<String>::new());
     for (name, value) in [
@@ -104,10 +143,16 @@ fn production_refuses_what_is_unsafe() {
         let mut changes = safe.to_vec();
         changes.push((name, value));
         let found = problems(&changes);
-        assert!(found.iter().any(|problem| problem.starts_with(name)), "{name}={value}: {found:?}");
+        assert!(
+            found.iter().any(|problem| problem.starts_with(name)),
+            "{name}={value}: {found:?}"
+        );
     }
     let found = problems(&[("RECADO_ENV", "production")]);
     for name in ["RECADO_MASTER_KEY", "WEBHOOK_URL", "STATUS_CALLBACK_URL"] {
-        assert!(found.iter().any(|problem| problem.starts_with(name)), "{name}: {found:?}");
+        assert!(
+            found.iter().any(|problem| problem.starts_with(name)),
+            "{name}: {found:?}"
+        );
     }
 }

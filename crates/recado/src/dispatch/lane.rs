@@ -45,7 +45,15 @@ impl Lane {
     ) -> Self {
         let sender_pace = SenderPace::new(rate, room.effects.clock.now());
         let person_pace = PersonPace::new(room.settings.person_interval);
-        Self { room, key, name, pressure, sender_pace, person_pace, sends: JoinSet::new() }
+        Self {
+            room,
+            key,
+            name,
+            pressure,
+            sender_pace,
+            person_pace,
+            sends: JoinSet::new(),
+        }
     }
 
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
@@ -67,7 +75,11 @@ impl Lane {
         if !stopped.is_zero() {
             return stopped;
         }
-        let free = self.pressure.lane_limit().saturating_sub(self.sends.len()).min(BATCH_MAX);
+        let free = self
+            .pressure
+            .lane_limit()
+            .saturating_sub(self.sends.len())
+            .min(BATCH_MAX);
         if free == 0 {
             return IDLE_MAX;
         }
@@ -75,7 +87,12 @@ impl Lane {
         if limit == 0 {
             return self.sender_pace.wait();
         }
-        let query = DueQuery { sender: self.key, now, limit, except: Vec::new() };
+        let query = DueQuery {
+            sender: self.key,
+            now,
+            limit,
+            except: Vec::new(),
+        };
         let page = match self.room.store.due(query).await {
             Ok(page) => page,
             Err(error) => {
@@ -84,7 +101,10 @@ impl Lane {
             }
         };
         if page.due.is_empty() || page.paused {
-            return page.next_due_at.map_or(IDLE_MAX, |due| due.since(now)).min(IDLE_MAX);
+            return page
+                .next_due_at
+                .map_or(IDLE_MAX, |due| due.since(now))
+                .min(IDLE_MAX);
         }
         self.send_due(&page.due, now).await
     }
@@ -149,7 +169,11 @@ impl Lane {
             }
             persons.push(message.person);
             let nonce = self.room.effects.random.next_u64();
-            requests.push(OpenRequest { message: message.message, nonce, now });
+            requests.push(OpenRequest {
+                message: message.message,
+                nonce,
+                now,
+            });
         }
         (requests, later)
     }

@@ -56,7 +56,10 @@ pub struct Settings {
 impl Dispatch {
     /// Runs every lane until shutdown; open requests are waited for as long as the drain allows.
     pub async fn run(self, shutdown: CancellationToken) {
-        let pressure = Arc::new(Pressure::new(self.settings.senders.len(), self.settings.clock_scale));
+        let pressure = Arc::new(Pressure::new(
+            self.settings.senders.len(),
+            self.settings.clock_scale,
+        ));
         let mut lanes = JoinSet::new();
         for (key, name, rate) in self.settings.senders.clone() {
             let lane = Lane::new(self.clone(), key, name, rate, Arc::clone(&pressure));

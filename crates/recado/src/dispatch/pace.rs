@@ -23,11 +23,21 @@ pub(super) struct SenderPace {
 impl SenderPace {
     pub(super) fn new(per_second: Option<f64>, now: Timestamp) -> Self {
         let Some(limit) = per_second else {
-            return Self { interval: 0.0, burst: f64::MAX, tokens: f64::MAX, at: now };
+            return Self {
+                interval: 0.0,
+                burst: f64::MAX,
+                tokens: f64::MAX,
+                at: now,
+            };
         };
         let burst = (limit * 0.02).max(1.0);
         let refill = if limit > 50.0 { limit - burst } else { limit };
-        Self { interval: 1_000_000.0 / refill, burst, tokens: burst, at: now }
+        Self {
+            interval: 1_000_000.0 / refill,
+            burst,
+            tokens: burst,
+            at: now,
+        }
     }
 
     /// How many messages may leave now, at most `wanted`.
@@ -35,11 +45,18 @@ impl SenderPace {
         if self.interval == 0.0 {
             return wanted;
         }
-        #[expect(clippy::cast_precision_loss, reason = "seconds at most between two looks")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "seconds at most between two looks"
+        )]
         let passed = now.since(self.at).as_micros() as f64;
         self.at = self.at.max(now);
         self.tokens = (self.tokens + passed / self.interval).min(self.burst);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the burst")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "bounded by the burst"
+        )]
         let whole = self.tokens as usize;
         whole.min(wanted)
     }
@@ -56,7 +73,11 @@ impl SenderPace {
     /// How long until the next message may leave.
     pub(super) fn wait(&self) -> Duration {
         let missing = (1.0 - self.tokens).max(0.0);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by one interval")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "bounded by one interval"
+        )]
         let micros = (missing * self.interval).ceil() as u64;
         Duration::from_micros(micros)
     }
@@ -72,7 +93,10 @@ pub(super) struct PersonPace {
 
 impl PersonPace {
     pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, full_at: HashMap::new() }
+        Self {
+            interval,
+            full_at: HashMap::new(),
+        }
     }
 
     /// When a message to this person may leave, and books it: now, or a later time.
@@ -113,11 +137,17 @@ mod tests {
             }
             let bound = (limit.ceil() as usize).max(1) + usize::from(limit <= 50.0);
             for (at, first) in left.iter().enumerate() {
-                let within = left[at..].iter().filter(|t| t.since(*first) < Duration::from_secs(1));
+                let within = left[at..]
+                    .iter()
+                    .filter(|t| t.since(*first) < Duration::from_secs(1));
                 assert!(within.count() <= bound, "{limit}");
             }
             let seconds = now.since(START).as_secs_f64();
-            assert!(left.len() as f64 >= seconds * limit * 0.9 - 1.0, "{limit}: {}", left.len());
+            assert!(
+                left.len() as f64 >= seconds * limit * 0.9 - 1.0,
+                "{limit}: {}",
+                left.len()
+            );
         }
     }
 

@@ -31,15 +31,27 @@ struct Inner {
 
 impl Pressure {
     pub(super) fn new(lanes: usize, clock_scale: u32) -> Self {
-        let inner = Inner { limit: LIMIT_FIRST, troubles: 0, stopped_until: Timestamp::default() };
-        Self { lanes: lanes.max(1), clock_scale: clock_scale.max(1), inner: Mutex::new(inner) }
+        let inner = Inner {
+            limit: LIMIT_FIRST,
+            troubles: 0,
+            stopped_until: Timestamp::default(),
+        };
+        Self {
+            lanes: lanes.max(1),
+            clock_scale: clock_scale.max(1),
+            inner: Mutex::new(inner),
+        }
     }
 
     /// How many requests one lane may have open.
     pub(super) fn lane_limit(&self) -> usize {
         let limit = self.inner().limit;
         // The limit lies between 1 and 512.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 512")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "1 to 512"
+        )]
         let whole = limit as usize;
         (whole / self.lanes).max(1)
     }
@@ -58,7 +70,10 @@ impl Pressure {
                 // One more for each full round of successes.
                 inner.limit = (inner.limit + 1.0 / inner.limit.max(1.0) * 4.0).min(LIMIT_MAX);
             }
-            Outcome::NotSent { cause: NotSentCause::RateLimited, retry_after } => {
+            Outcome::NotSent {
+                cause: NotSentCause::RateLimited,
+                retry_after,
+            } => {
                 inner.limit = (inner.limit / 2.0).max(LIMIT_MIN);
                 if let Some(wait) = retry_after {
                     let wait = match wait {
@@ -72,7 +87,9 @@ impl Pressure {
             Outcome::NotSent { .. } => {
                 // The requests of one round fail together: only the first of them counts.
                 if now >= inner.stopped_until {
-                    let wait = STOP_FIRST.saturating_mul(1 << inner.troubles.min(10)).min(STOP_MAX);
+                    let wait = STOP_FIRST
+                        .saturating_mul(1 << inner.troubles.min(10))
+                        .min(STOP_MAX);
                     inner.stopped_until = now.plus(wait / self.clock_scale);
                     inner.troubles += 1;
                 }
@@ -93,7 +110,10 @@ mod tests {
     const START: Timestamp = Timestamp::from_seconds(1_000);
 
     fn lost() -> Outcome {
-        Outcome::NotSent { cause: NotSentCause::Connect, retry_after: None }
+        Outcome::NotSent {
+            cause: NotSentCause::Connect,
+            retry_after: None,
+        }
     }
 
     #[test]
@@ -124,7 +144,13 @@ mod tests {
         assert_eq!(pressure.lane_limit(), 8);
         assert_eq!(pressure.stopped_until().since(START), RETRY_AFTER_MAX);
         for _ in 0..100_000 {
-            pressure.learn(&Outcome::Refused { http_status: 400, code: None }, START);
+            pressure.learn(
+                &Outcome::Refused {
+                    http_status: 400,
+                    code: None,
+                },
+                START,
+            );
         }
         assert_eq!(pressure.lane_limit(), 256);
     }

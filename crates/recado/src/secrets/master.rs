@@ -38,8 +38,12 @@ impl MasterKey {
     /// [`MasterKeyError::Format`] or [`MasterKeyError::Weak`].
     pub fn parse(text: &str) -> Result<Self, MasterKeyError> {
         let text = text.trim();
-        let mut raw = if text.len() == 64 { from_hex(text) } else { STANDARD.decode(text).ok() }
-            .ok_or(MasterKeyError::Format)?;
+        let mut raw = if text.len() == 64 {
+            from_hex(text)
+        } else {
+            STANDARD.decode(text).ok()
+        }
+        .ok_or(MasterKeyError::Format)?;
         let bytes: Result<[u8; 32], _> = raw.as_slice().try_into();
         raw.zeroize();
         let bytes = Zeroizing::new(bytes.map_err(|_| MasterKeyError::Format)?);
@@ -47,7 +51,11 @@ impl MasterKey {
         distinct.sort_unstable();
         distinct.dedup();
         // 32 random bytes have fewer than 12 different values about once in 10^15 keys.
-        if distinct.len() < 12 { Err(MasterKeyError::Weak) } else { Ok(Self(bytes)) }
+        if distinct.len() < 12 {
+            Err(MasterKeyError::Weak)
+        } else {
+            Ok(Self(bytes))
+        }
     }
 
     /// Reads the key from a file, or makes one there that only its owner can read.
@@ -90,9 +98,16 @@ impl MasterKey {
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
-    Some(digits?.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok()))
+        .collect();
+    Some(
+        digits?
+            .chunks_exact(2)
+            .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -104,18 +119,31 @@ mod tests {
     fn reads_both_spellings_and_refuses_weak_keys() {
         let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
         let base64 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-        let (a, b) = (MasterKey::parse(hex).ok().unwrap(), MasterKey::parse(base64).ok().unwrap());
+        let (a, b) = (
+            MasterKey::parse(hex).ok().unwrap(),
+            MasterKey::parse(base64).ok().unwrap(),
+        );
         assert_eq!(a.bytes(), b.bytes());
-        assert!(matches!(MasterKey::parse("secret"), Err(MasterKeyError::Format)));
-        assert!(matches!(MasterKey::parse(&"00".repeat(32)), Err(MasterKeyError::Weak)));
+        assert!(matches!(
+            MasterKey::parse("secret"),
+            Err(MasterKeyError::Format)
+        ));
+        assert!(matches!(
+            MasterKey::parse(&"00".repeat(32)),
+            Err(MasterKeyError::Weak)
+        ));
     }
 
     #[test]
     fn makes_a_file_that_only_its_owner_reads() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recado.db.key");
-        let first = MasterKey::read_or_create(&path, &SystemRandom).ok().unwrap();
-        let second = MasterKey::read_or_create(&path, &SystemRandom).ok().unwrap();
+        let first = MasterKey::read_or_create(&path, &SystemRandom)
+            .ok()
+            .unwrap();
+        let second = MasterKey::read_or_create(&path, &SystemRandom)
+            .ok()
+            .unwrap();
         assert_eq!(first.bytes(), second.bytes());
         #[cfg(unix)]
         {

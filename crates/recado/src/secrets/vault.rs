@@ -79,7 +79,11 @@ impl Vault {
 
     fn from_keys(account: &[u8; 32], index: &[u8; 32], random: &Arc<dyn Random>) -> Self {
         let index = Hmac::<Sha256>::new_from_slice(index).expect("HMAC takes a key of any length");
-        Self { account: cipher(account), index, random: Arc::clone(random) }
+        Self {
+            account: cipher(account),
+            index,
+            random: Arc::clone(random),
+        }
     }
 
     /// The blind index of a value of one kind, for example `person` and a canonical address.
@@ -94,7 +98,12 @@ impl Vault {
     /// A key for a new person, and its wrapped form for the database.
     pub fn create_person(&self, blind_index: &[u8; 32]) -> (PersonKey, Vec<u8>) {
         let key = random_key(&*self.random);
-        let wrapped = seal(&self.account, &*self.random, &person_place(blind_index), &key[..]);
+        let wrapped = seal(
+            &self.account,
+            &*self.random,
+            &person_place(blind_index),
+            &key[..],
+        );
         (PersonKey(cipher(&key)), wrapped)
     }
 
@@ -102,11 +111,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`Unsealable`] when the key was destroyed or belongs to another person.
-    pub fn open_person(
-        &self,
-        blind_index: &[u8],
-        wrapped: &[u8],
-    ) -> Result<PersonKey, Unsealable> {
+    pub fn open_person(&self, blind_index: &[u8], wrapped: &[u8]) -> Result<PersonKey, Unsealable> {
         let key = key_bytes(open(&self.account, &person_place(blind_index), wrapped)?)?;
         Ok(PersonKey(cipher(&key)))
     }
@@ -141,7 +146,11 @@ fn random_key(random: &dyn Random) -> Zeroizing<[u8; 32]> {
 }
 
 fn key_bytes(plain: Zeroizing<Vec<u8>>) -> Result<Zeroizing<[u8; 32]>, Unsealable> {
-    plain.as_slice().try_into().map(Zeroizing::new).map_err(|_| Unsealable)
+    plain
+        .as_slice()
+        .try_into()
+        .map(Zeroizing::new)
+        .map_err(|_| Unsealable)
 }
 
 fn person_place(blind_index: &[u8]) -> Vec<u8> {
@@ -152,7 +161,10 @@ fn person_place(blind_index: &[u8]) -> Vec<u8> {
 fn seal(cipher: &XChaCha20Poly1305, random: &dyn Random, place: &[u8], plain: &[u8]) -> Vec<u8> {
     let mut nonce = [0u8; NONCE_BYTES];
     random.fill(&mut nonce);
-    let payload = Payload { msg: plain, aad: place };
+    let payload = Payload {
+        msg: plain,
+        aad: place,
+    };
     let sealed = cipher
         .encrypt(&XNonce::from(nonce), payload)
         .expect("a value far below 256 GiB can be encrypted");
@@ -170,9 +182,17 @@ fn open(
     if sealed.len() < NONCE_BYTES + TAG_BYTES {
         return Err(Unsealable);
     }
-    let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(Unsealable)?;
-    let payload = Payload { msg: sealed, aad: place };
-    cipher.decrypt(&XNonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| Unsealable)
+    let (nonce, sealed) = sealed
+        .split_first_chunk::<NONCE_BYTES>()
+        .ok_or(Unsealable)?;
+    let payload = Payload {
+        msg: sealed,
+        aad: place,
+    };
+    cipher
+        .decrypt(&XNonce::from(*nonce), payload)
+        .map(Zeroizing::new)
+        .map_err(|_| Unsealable)
 }
 
 #[cfg(test)]
@@ -181,7 +201,8 @@ mod tests {
     use crate::effects::SystemRandom;
 
     fn master(last: u8) -> MasterKey {
-        let mut text = String::from("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e");
+        let mut text =
+            String::from("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e");
         text.push_str(&format!("{last:02x}"));
         MasterKey::parse(&text).ok().unwrap()
     }
@@ -199,7 +220,10 @@ mod tests {
         assert_ne!(again.index("person", b"+5585988887778"), index);
         assert_ne!(again.index("business_key", b"+5585988887777"), index);
         let key = again.open_person(&index, &wrapped_person).unwrap();
-        assert_eq!(&again.unseal(&key, b"message.content:1", &sealed).unwrap()[..], "olá".as_bytes());
+        assert_eq!(
+            &again.unseal(&key, b"message.content:1", &sealed).unwrap()[..],
+            "olá".as_bytes()
+        );
 
         assert!(again.unseal(&key, b"message.content:2", &sealed).is_err());
         let (other, _) = again.create_person(&index);

@@ -102,13 +102,18 @@ impl Leg {
 
 /// The number of a state in the store: its place in [`State::ALL`].
 pub fn state_number(state: State) -> i64 {
-    let place = State::ALL.iter().position(|known| *known == state).unwrap_or_default();
+    let place = State::ALL
+        .iter()
+        .position(|known| *known == state)
+        .unwrap_or_default();
     i64::try_from(place).unwrap_or_default()
 }
 
 /// Reads the number of a state.
 pub fn state_from_number(number: i64) -> Option<State> {
-    usize::try_from(number).ok().and_then(|place| State::ALL.get(place).copied())
+    usize::try_from(number)
+        .ok()
+        .and_then(|place| State::ALL.get(place).copied())
 }
 
 /// Sub-buckets of each power of two: a bucket is at most a quarter of a power of two wide, so a
@@ -137,7 +142,9 @@ pub fn bucket_edge(bucket: i64) -> Duration {
     }
     let (octave, within) = (place / BUCKETS_IN_OCTAVE, place % BUCKETS_IN_OCTAVE);
     let base = 1u64.checked_shl(octave).unwrap_or(u64::MAX / 2);
-    let width = base.saturating_mul(u64::from(within + 1)).div_ceil(u64::from(BUCKETS_IN_OCTAVE));
+    let width = base
+        .saturating_mul(u64::from(within + 1))
+        .div_ceil(u64::from(BUCKETS_IN_OCTAVE));
     Duration::from_millis(base.saturating_add(width))
 }
 
@@ -152,7 +159,10 @@ mod tests {
             let duration = Duration::from_millis(millis);
             let at = bucket(duration);
             assert!(duration < bucket_edge(at), "{millis} in {at}");
-            assert!(at == 0 || duration >= bucket_edge(at - 1), "{millis} in {at}");
+            assert!(
+                at == 0 || duration >= bucket_edge(at - 1),
+                "{millis} in {at}"
+            );
             millis += 1 + millis / 7;
         }
     }

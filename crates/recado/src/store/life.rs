@@ -313,9 +313,11 @@ impl Ledger<'_> {
         self.step(Fact::AttemptOpened);
         let life = &mut *self.life;
         if life.flags.has(Flags::RETRY_IN_DOUBT) {
-            life.flags.set(Flags::RESENT_AFTER_DOUBT | Flags::POSSIBLE_DUPLICATE);
+            life.flags
+                .set(Flags::RESENT_AFTER_DOUBT | Flags::POSSIBLE_DUPLICATE);
         }
-        life.flags.clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT | Flags::OTHER_FORM_NEXT);
+        life.flags
+            .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT | Flags::OTHER_FORM_NEXT);
         life.attempts += 1;
         life.attempt = Some(attempt);
         life.seen = 0;
@@ -333,7 +335,13 @@ impl Ledger<'_> {
         match outcome {
             Outcome::Sent { status, .. } => self.sent(attempt, *status, source),
             Outcome::NotSent { cause, retry_after } => {
-                self.not_sent(attempt, *cause, Trouble::NotSent { retry_after: *retry_after });
+                self.not_sent(
+                    attempt,
+                    *cause,
+                    Trouble::NotSent {
+                        retry_after: *retry_after,
+                    },
+                );
             }
             Outcome::Unknown(cause) => self.unknown(attempt, *cause),
             Outcome::Refused { code, .. } => self.refused(attempt, *code),
@@ -361,7 +369,15 @@ impl Ledger<'_> {
             self.count_error(code);
         }
         let state = self.life.state;
-        self.push(Event { kind, source, state, attempt: Some(attempt), status, code, detail: None });
+        self.push(Event {
+            kind,
+            source,
+            state,
+            attempt: Some(attempt),
+            status,
+            code,
+            detail: None,
+        });
     }
 
     fn sent(&mut self, attempt: i64, status: ProviderStatus, source: Source) {
@@ -384,7 +400,11 @@ impl Ledger<'_> {
     fn watch_silence(&mut self, attempt: i64) {
         if !self.life.state.is_resting() {
             let at = self.now.plus(self.rules.wait(SILENT_POLLS[0]));
-            self.change.watch = Some(Watch { attempt, at, kind: WatchKind::Silent });
+            self.change.watch = Some(Watch {
+                attempt,
+                at,
+                kind: WatchKind::Silent,
+            });
         }
     }
 
@@ -427,7 +447,11 @@ impl Ledger<'_> {
         });
         if self.life.state == State::Unknown {
             let at = self.now.plus(self.rules.wait(SETTLE_POLLS[0]));
-            self.change.watch = Some(Watch { attempt, at, kind: WatchKind::Unknown });
+            self.change.watch = Some(Watch {
+                attempt,
+                at,
+                kind: WatchKind::Unknown,
+            });
         } else {
             self.watch_silence(attempt);
         }
@@ -469,7 +493,9 @@ impl Ledger<'_> {
         if moved && self.life.due_at.is_some() {
             // Evidence for the earlier attempt: the retry that waits must not leave.
             self.take();
-            self.life.flags.clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT);
+            self.life
+                .flags
+                .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT);
         }
         self.mark_double(report, latest, moved);
         self.reached(report.status);
@@ -488,7 +514,10 @@ impl Ledger<'_> {
                 Step::To(_) | Step::Same => report.word.map(str::to_owned),
             },
         });
-        let failure = matches!(state_of(report.status), Some(State::Failed | State::Undelivered));
+        let failure = matches!(
+            state_of(report.status),
+            Some(State::Failed | State::Undelivered)
+        );
         if failure && moved && !replaced {
             self.failed(report.code);
             self.after_failure(report.code, Met::OnMessage, report.source);
@@ -499,7 +528,10 @@ impl Ledger<'_> {
     /// A device receipt for an earlier attempt while a later one may be under way: the person may
     /// receive it twice.
     fn mark_double(&mut self, report: &ReportFact<'_>, latest: bool, moved: bool) {
-        let arrived = matches!(state_of(report.status), Some(State::Delivered | State::Read));
+        let arrived = matches!(
+            state_of(report.status),
+            Some(State::Delivered | State::Read)
+        );
         if arrived {
             self.change.form_proven = true;
         }
@@ -522,7 +554,10 @@ impl Ledger<'_> {
         if self.life.state != State::Unknown || self.life.attempt != Some(attempt) {
             return;
         }
-        self.life.error = Some(Failing { reason: Reason::Unsettled, code: None });
+        self.life.error = Some(Failing {
+            reason: Reason::Unsettled,
+            code: None,
+        });
         self.event_about(EventKind::HorizonPassed, Source::Poll, Some(attempt));
         self.decide(&Trouble::Unsettled, Source::Poll);
     }
@@ -575,7 +610,10 @@ impl Ledger<'_> {
     /// The operator asks for another attempt. `false` when the state does not allow one.
     pub fn retry_by_operator(&mut self) -> bool {
         let doubt = matches!(self.life.state, State::Unknown)
-            || self.life.error.is_some_and(|error| error.reason == Reason::Unsettled);
+            || self
+                .life
+                .error
+                .is_some_and(|error| error.reason == Reason::Unsettled);
         let waits_already = matches!(self.life.state, State::Sending | State::Scheduled);
         if waits_already || self.life.attempts >= ATTEMPTS_MAX {
             return false;
@@ -616,14 +654,19 @@ impl Ledger<'_> {
 
     fn failed(&mut self, code: Option<u32>) {
         self.life.failed_at = Some(self.now);
-        self.life.error = Some(Failing { reason: Reason::Provider, code });
+        self.life.error = Some(Failing {
+            reason: Reason::Provider,
+            code,
+        });
     }
 
     fn after_failure(&mut self, code: Option<u32>, met: Met, source: Source) {
         let tried = self.life.flags.has(Flags::OTHER_FORM_TRIED);
         let unknown_number = matches!(code, Some(63_024 | 63_003));
         if unknown_number && self.other_form_open && !tried {
-            self.life.flags.set(Flags::OTHER_FORM_TRIED | Flags::OTHER_FORM_NEXT);
+            self.life
+                .flags
+                .set(Flags::OTHER_FORM_TRIED | Flags::OTHER_FORM_NEXT);
             self.retry_at(self.now, false, source);
             return;
         }
@@ -647,7 +690,10 @@ impl Ledger<'_> {
             patience.attempts_max = ATTEMPTS_MAX;
         }
         match retry::decide(&case, trouble, &patience) {
-            Decision::Retry { at, possible_duplicate } => {
+            Decision::Retry {
+                at,
+                possible_duplicate,
+            } => {
                 let in_doubt = possible_duplicate && !case.resent_after_doubt;
                 let at = self.now.plus(self.rules.wait(at.since(self.now)));
                 self.retry_at(at, in_doubt, source);
@@ -701,7 +747,9 @@ impl Ledger<'_> {
     fn take_if_in_doubt(&mut self) {
         if self.life.flags.has(Flags::RETRY_IN_DOUBT) && self.life.due_at.is_some() {
             self.take();
-            self.life.flags.clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT);
+            self.life
+                .flags
+                .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT);
         }
     }
 
@@ -724,7 +772,10 @@ impl Ledger<'_> {
         if state == State::Read && self.life.read_at.is_none() {
             self.life.read_at = Some(self.now);
             self.count(What::Read, 0, 1);
-            self.count_leg(Leg::DeliveredToRead, self.life.delivered_at.unwrap_or(self.now));
+            self.count_leg(
+                Leg::DeliveredToRead,
+                self.life.delivered_at.unwrap_or(self.now),
+            );
         }
         if state >= State::Delivered {
             self.life.error = None;
@@ -765,7 +816,15 @@ impl Ledger<'_> {
 
     fn event_about(&mut self, kind: EventKind, source: Source, attempt: Option<i64>) {
         let state = self.life.state;
-        self.push(Event { kind, source, state, attempt, status: None, code: None, detail: None });
+        self.push(Event {
+            kind,
+            source,
+            state,
+            attempt,
+            status: None,
+            code: None,
+            detail: None,
+        });
     }
 
     fn push_detail(&mut self, kind: EventKind, source: Source, detail: &str) {
@@ -780,7 +839,12 @@ impl Ledger<'_> {
     }
 
     fn count(&mut self, what: What, code: i64, by: i64) {
-        self.change.counts.push(Count { cohort: self.life.cohort, what, code, by });
+        self.change.counts.push(Count {
+            cohort: self.life.cohort,
+            what,
+            code,
+            by,
+        });
     }
 
     fn count_state(&mut self, state: State, by: i64) {
@@ -798,11 +862,17 @@ impl Ledger<'_> {
 }
 
 fn sent_kind(source: Source) -> EventKind {
-    if source == Source::Dispatch { EventKind::AttemptSent } else { EventKind::Settled }
+    if source == Source::Dispatch {
+        EventKind::AttemptSent
+    } else {
+        EventKind::Settled
+    }
 }
 
 /// The bit of a status in [`Life::seen`].
 pub fn bit(status: ProviderStatus) -> u32 {
-    let place = ProviderStatus::ALL.iter().position(|known| *known == status);
+    let place = ProviderStatus::ALL
+        .iter()
+        .position(|known| *known == status);
     1 << place.unwrap_or(ProviderStatus::ALL.len())
 }

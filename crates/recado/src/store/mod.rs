@@ -57,7 +57,11 @@ pub trait Messages: Send + Sync {
     fn accept(&self, batch: Vec<NewMessage>) -> StoreFuture<'_, Vec<AcceptResult>>;
 
     /// Cancels, retries or releases messages.
-    fn decide(&self, batch: Vec<(MessageId, Wish)>, now: Timestamp) -> StoreFuture<'_, Vec<WishResult>>;
+    fn decide(
+        &self,
+        batch: Vec<(MessageId, Wish)>,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Vec<WishResult>>;
 
     /// One message with its whole history.
     fn message(&self, id: MessageId) -> StoreFuture<'_, Option<MessageView>>;

@@ -28,12 +28,20 @@ enum SealedContent {
 /// Writes a content.
 pub(super) fn encode(content: &Content) -> Zeroizing<Vec<u8>> {
     let sealed = match content.clone() {
-        Content::Text { body, persistent_action } => {
-            SealedContent::Text { body, persistent_action }
-        }
-        Content::Template { content_sid, variables } => {
-            SealedContent::Template { content_sid: content_sid.to_string(), variables }
-        }
+        Content::Text {
+            body,
+            persistent_action,
+        } => SealedContent::Text {
+            body,
+            persistent_action,
+        },
+        Content::Template {
+            content_sid,
+            variables,
+        } => SealedContent::Template {
+            content_sid: content_sid.to_string(),
+            variables,
+        },
         Content::Media { url, caption } => SealedContent::Media { url, caption },
     };
     Zeroizing::new(serde_json::to_vec(&sealed).expect("strings are always valid JSON"))
@@ -42,12 +50,20 @@ pub(super) fn encode(content: &Content) -> Zeroizing<Vec<u8>> {
 /// Reads what [`encode`] wrote; `None` when it is something else.
 pub(super) fn decode(plain: &[u8]) -> Option<Content> {
     Some(match serde_json::from_slice(plain).ok()? {
-        SealedContent::Text { body, persistent_action } => {
-            Content::Text { body, persistent_action }
-        }
-        SealedContent::Template { content_sid, variables } => {
-            Content::Template { content_sid: Sid::parse(&content_sid, &["HX"]).ok()?, variables }
-        }
+        SealedContent::Text {
+            body,
+            persistent_action,
+        } => Content::Text {
+            body,
+            persistent_action,
+        },
+        SealedContent::Template {
+            content_sid,
+            variables,
+        } => Content::Template {
+            content_sid: Sid::parse(&content_sid, &["HX"]).ok()?,
+            variables,
+        },
         SealedContent::Media { url, caption } => Content::Media { url, caption },
     })
 }
@@ -60,10 +76,22 @@ mod tests {
     fn contents_read_back() {
         let content_sid = Sid::parse("HX0123456789abcdef0123456789abcdef", &["HX"]).unwrap();
         for content in [
-            Content::Text { body: "olá \"você\"\n".into(), persistent_action: None },
-            Content::Text { body: "Sede".into(), persistent_action: Some("geo:1,2".into()) },
-            Content::Template { content_sid, variables: vec![("1".into(), "Ana".into())] },
-            Content::Media { url: "https://host/a.png".into(), caption: Some("foto".into()) },
+            Content::Text {
+                body: "olá \"você\"\n".into(),
+                persistent_action: None,
+            },
+            Content::Text {
+                body: "Sede".into(),
+                persistent_action: Some("geo:1,2".into()),
+            },
+            Content::Template {
+                content_sid,
+                variables: vec![("1".into(), "Ana".into())],
+            },
+            Content::Media {
+                url: "https://host/a.png".into(),
+                caption: Some("foto".into()),
+            },
         ] {
             assert!(decode(&encode(&content)) == Some(content));
         }

@@ -210,6 +210,16 @@ pub struct AttemptId {
 }
 
 impl AttemptId {
+    /// Reads the 16 bytes that the digits stand for.
+    pub fn from_bytes(raw: [u8; 16]) -> Option<Self> {
+        let both = u128::from_be_bytes(raw);
+        let key = u64::try_from(both >> 64)
+            .ok()
+            .and_then(|key| i64::try_from(key).ok())?;
+        let nonce = u64::try_from(both & u128::from(u64::MAX)).ok()?;
+        Some(Self { key, nonce })
+    }
+
     /// Reads 32 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -217,7 +227,10 @@ impl AttemptId {
         }
         let (key, nonce) = text.split_at_checked(16)?;
         let key = i64::try_from(u64::from_str_radix(key, 16).ok()?).ok()?;
-        Some(Self { key, nonce: u64::from_str_radix(nonce, 16).ok()? })
+        Some(Self {
+            key,
+            nonce: u64::from_str_radix(nonce, 16).ok()?,
+        })
     }
 }
 
@@ -372,11 +385,22 @@ pub struct Settlement {
     /// What was found.
     pub finding: Finding,
     /// When to look again; `None` ends the watch.
-    pub next: Option<(Timestamp, WatchKind)>,
+    pub next: Option<NextWatch>,
     /// Now.
     pub now: Timestamp,
     /// 64 random bits, for jitter.
     pub random: u64,
+}
+
+/// When to look again, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextWatch {
+    /// When.
+    pub at: Timestamp,
+    /// What to look for.
+    pub kind: WatchKind,
+    /// How often it was looked by then.
+    pub looks: u32,
 }
 
 /// What was found.
@@ -461,11 +485,21 @@ mod tests {
 
     #[test]
     fn correlation_ids_read_back_and_nothing_else_does() {
-        let id = AttemptId { key: 42, nonce: u64::MAX - 1 };
+        let id = AttemptId {
+            key: 42,
+            nonce: u64::MAX - 1,
+        };
         let text = id.to_string();
         assert_eq!(text.len(), 32);
         assert_eq!(AttemptId::parse(&text), Some(id));
-        for bad in ["", "zz", &text[1..], &format!("{text}0"), &text.replace('0', "+"), &"f".repeat(32)] {
+        for bad in [
+            "",
+            "zz",
+            &text[1..],
+            &format!("{text}0"),
+            &text.replace('0', "+"),
+            &"f".repeat(32),
+        ] {
             assert_eq!(AttemptId::parse(bad), None, "{bad}");
         }
     }

@@ -45,12 +45,18 @@ impl SqliteStore {
     ) -> Result<Vec<AcceptResult>, StoreError> {
         let prepared = if batch.len() > 4 {
             self.read_long(move |db, shared| {
-                batch.into_iter().map(|new| prepare(db, shared, new)).collect()
+                batch
+                    .into_iter()
+                    .map(|new| prepare(db, shared, new))
+                    .collect()
             })
             .await?
         } else {
             self.read(|db| {
-                batch.into_iter().map(|new| prepare(db, &self.shared, new)).collect()
+                batch
+                    .into_iter()
+                    .map(|new| prepare(db, &self.shared, new))
+                    .collect()
             })?
         };
         let prepared: Arc<Vec<Prepared>> = Arc::new(prepared);
@@ -77,21 +83,37 @@ fn prepare(
         }
     };
     let plain = sealed::encode(&new.message.content);
-    let content_index = short(shared.vault.index("content", &[&blind_index[..], &plain].concat()));
+    let content_index = short(
+        shared
+            .vault
+            .index("content", &[&blind_index[..], &plain].concat()),
+    );
     let subject_index = new
         .message
         .business_key
         .as_ref()
         .map(|key| short(shared.vault.index("business_key", key.subject.as_bytes())));
     let sealed = seal_columns(shared, &key, &new);
-    Ok(Prepared { new, blind_index, content_index, subject_index, candidate, sealed, sealed_for })
+    Ok(Prepared {
+        new,
+        blind_index,
+        content_index,
+        subject_index,
+        candidate,
+        sealed,
+        sealed_for,
+    })
 }
 
 fn seal_columns(shared: &Shared, key: &PersonKey, new: &NewMessage) -> SealedColumns {
     let seal = |column: &str, plain: &[u8]| shared.vault.seal(key, &place(column, new.id), plain);
     SealedColumns {
         content: seal("content", &sealed::encode(&new.message.content)),
-        metadata: new.message.metadata.as_ref().map(|data| seal("metadata", data.as_bytes())),
+        metadata: new
+            .message
+            .metadata
+            .as_ref()
+            .map(|data| seal("metadata", data.as_bytes())),
         business_key: new
             .message
             .business_key
@@ -118,11 +140,16 @@ impl Context<'_> {
             return Ok(AcceptResult::Refused(refusal));
         }
         let state = self.insert_message(&person, sender, item)?;
-        Ok(AcceptResult::Accepted { id: item.new.id, state })
+        Ok(AcceptResult::Accepted {
+            id: item.new.id,
+            state,
+        })
     }
 
     fn replay(&self, item: &Prepared) -> rusqlite::Result<Option<AcceptResult>> {
-        let Some(idempotency) = &item.new.idempotency else { return Ok(None) };
+        let Some(idempotency) = &item.new.idempotency else {
+            return Ok(None);
+        };
         let found: Option<(Vec<u8>, Vec<u8>, State)> = self
             .db
             .prepare_cached(
@@ -134,11 +161,16 @@ impl Context<'_> {
                 Ok((row.get(0)?, row.get(1)?, super::context::state_at(row, 2)?))
             })
             .optional()?;
-        let Some((body, public_id, state)) = found else { return Ok(None) };
+        let Some((body, public_id, state)) = found else {
+            return Ok(None);
+        };
         if body != idempotency.body {
             return Ok(Some(AcceptResult::Refused(AcceptRefusal::KeyReused)));
         }
-        Ok(Some(AcceptResult::Replayed { id: message_id(&public_id)?, state }))
+        Ok(Some(AcceptResult::Replayed {
+            id: message_id(&public_id)?,
+            state,
+        }))
     }
 
     /// The sender that the caller names; else the one this person wrote to last, so that an
@@ -166,7 +198,9 @@ impl Context<'_> {
             .query_map([], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         let turn = usize::try_from(person.id).unwrap_or_default();
-        Ok(turn.checked_rem(senders.len()).and_then(|place| senders.get(place).copied()))
+        Ok(turn
+            .checked_rem(senders.len())
+            .and_then(|place| senders.get(place).copied()))
     }
 
     pub(super) fn sender_key(&self, name: &SenderName) -> rusqlite::Result<Option<i64>> {
@@ -280,7 +314,11 @@ impl Context<'_> {
             sender,
             kind: new.message.kind,
             template,
-            area: new.message.to.area_code().map_or(0, |area| i64::from(area.ddd)),
+            area: new
+                .message
+                .to
+                .area_code()
+                .map_or(0, |area| i64::from(area.ddd)),
         })?;
         let send_at = new.message.send_at.map(Timestamp::micros);
         let mut life = Life {
@@ -293,7 +331,11 @@ impl Context<'_> {
             policy: new.message.policy,
             accepted_at: new.now,
             expires_at: new.message.expires_at,
-            flags: Flags(if person.has_other_form { Flags::HAS_OTHER_FORM } else { 0 }),
+            flags: Flags(if person.has_other_form {
+                Flags::HAS_OTHER_FORM
+            } else {
+                0
+            }),
             ..Life::empty()
         };
         let due_at = new.message.send_at.unwrap_or(new.now);
@@ -322,12 +364,7 @@ impl Context<'_> {
         Ok(life.state)
     }
 
-    fn insert_row(
-        &self,
-        person: &Person,
-        template: i64,
-        item: &Prepared,
-    ) -> rusqlite::Result<()> {
+    fn insert_row(&self, person: &Person, template: i64, item: &Prepared) -> rusqlite::Result<()> {
         let new = &item.new;
         // Somebody else stored the person while this message was made ready: seal again with
         // their key.
@@ -380,7 +417,11 @@ impl Context<'_> {
                 "INSERT OR REPLACE INTO business_key (subject_index, version, message_id) \
                  VALUES (?1, ?2, ?3)",
             )?
-            .execute(params![subject, business_key.version.map(version_number), key])?;
+            .execute(params![
+                subject,
+                business_key.version.map(version_number),
+                key
+            ])?;
         let Some(older) = older else { return Ok(()) };
         if let Some(mut life) = self.life(older)? {
             self.work(&mut life, Moment::plain(item.new.now), |ledger| {
@@ -426,15 +467,9 @@ pub(super) fn place(column: &str, id: MessageId) -> Vec<u8> {
 
 /// Reads a public id as stored.
 pub(super) fn message_id(raw: &[u8]) -> rusqlite::Result<MessageId> {
-    uuid::Uuid::from_slice(raw)
-        .map(MessageId)
-        .map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(
-                0,
-                rusqlite::types::Type::Blob,
-                Box::new(error),
-            )
-        })
+    uuid::Uuid::from_slice(raw).map(MessageId).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
+    })
 }
 
 /// The business key as its caller wrote it.
@@ -466,7 +501,11 @@ fn window_number(content: &Content, choice: WindowChoice) -> i64 {
 }
 
 fn first_state(send_at: Option<i64>, accepted_at: i64) -> State {
-    if send_at.is_some_and(|at| at > accepted_at) { State::Scheduled } else { State::Accepted }
+    if send_at.is_some_and(|at| at > accepted_at) {
+        State::Scheduled
+    } else {
+        State::Accepted
+    }
 }
 
 fn short(index: [u8; 32]) -> [u8; 16] {

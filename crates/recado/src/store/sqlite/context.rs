@@ -35,7 +35,10 @@ impl Context<'_> {
         static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
             format!("SELECT {LIFE_COLUMNS} FROM progress WHERE message_id = ?1")
         });
-        self.db.prepare_cached(&SQL)?.query_row([message], read_life).optional()
+        self.db
+            .prepare_cached(&SQL)?
+            .query_row([message], read_life)
+            .optional()
     }
 
     /// Works a fact into a life and writes everything it changes.
@@ -82,16 +85,28 @@ impl Context<'_> {
             life.last_event = self.insert_event(life, event, now)?;
         }
         for count in &change.counts {
-            *self.counts.entry((count.cohort, count.what, count.code)).or_default() += count.by;
+            *self
+                .counts
+                .entry((count.cohort, count.what, count.code))
+                .or_default() += count.by;
         }
         self.write_queue(life, change.queue, due_before)?;
         if let Some(watch) = change.watch {
             self.insert_watch(watch, 0)?;
         }
-        if new { self.insert_life(life) } else { self.save_life(life) }
+        if new {
+            self.insert_life(life)
+        } else {
+            self.save_life(life)
+        }
     }
 
-    fn insert_event(&mut self, life: &Life, event: &Event, now: Timestamp) -> rusqlite::Result<i64> {
+    fn insert_event(
+        &mut self,
+        life: &Life,
+        event: &Event,
+        now: Timestamp,
+    ) -> rusqlite::Result<i64> {
         self.db
             .prepare_cached(
                 "INSERT INTO event (message_id, prev, at, kind, source, state, attempt_id, status, \
@@ -105,7 +120,9 @@ impl Context<'_> {
                 number_of(&Source::ALL, &event.source),
                 state_number(event.state),
                 event.attempt,
-                event.status.map(|status| number_of(&ProviderStatus::ALL, &status)),
+                event
+                    .status
+                    .map(|status| number_of(&ProviderStatus::ALL, &status)),
                 event.code,
                 event.detail,
             ])?;
@@ -186,7 +203,8 @@ impl Context<'_> {
                 life.delivered_at.map(Timestamp::micros),
                 life.read_at.map(Timestamp::micros),
                 life.failed_at.map(Timestamp::micros),
-                life.error.map(|error| number_of(&Reason::ALL, &error.reason)),
+                life.error
+                    .map(|error| number_of(&Reason::ALL, &error.reason)),
                 life.error.and_then(|error| error.code),
             ])?;
         Ok(())
@@ -245,8 +263,11 @@ impl Context<'_> {
         ];
         let find = "SELECT id FROM cohort WHERE hour = ?1 AND sender_id = ?2 AND kind = ?3 \
                     AND template_id = ?4 AND area = ?5";
-        let found: Option<i64> =
-            self.db.prepare_cached(find)?.query_row(row, |row| row.get(0)).optional()?;
+        let found: Option<i64> = self
+            .db
+            .prepare_cached(find)?
+            .query_row(row, |row| row.get(0))
+            .optional()?;
         let key = match found {
             Some(key) => key,
             None => {
@@ -265,10 +286,15 @@ impl Context<'_> {
 
     /// The key of a template, made when it is new; 0 for none.
     pub(super) fn template(&self, content_sid: Option<&str>) -> rusqlite::Result<i64> {
-        let Some(content_sid) = content_sid else { return Ok(0) };
+        let Some(content_sid) = content_sid else {
+            return Ok(0);
+        };
         let find = "SELECT id FROM template WHERE account_id = 1 AND content_sid = ?1";
-        let found: Option<i64> =
-            self.db.prepare_cached(find)?.query_row([content_sid], |row| row.get(0)).optional()?;
+        let found: Option<i64> = self
+            .db
+            .prepare_cached(find)?
+            .query_row([content_sid], |row| row.get(0))
+            .optional()?;
         if let Some(key) = found {
             return Ok(key);
         }
@@ -290,7 +316,11 @@ pub(super) struct Moment {
 impl Moment {
     /// A moment at which no new attempt is decided, so that neither chance nor forms matter.
     pub(super) fn plain(now: Timestamp) -> Self {
-        Self { now, random: 0, other_form_open: false }
+        Self {
+            now,
+            random: 0,
+            other_form_open: false,
+        }
     }
 }
 
@@ -306,7 +336,9 @@ pub(super) struct Cohort {
 
 fn read_life(row: &Row<'_>) -> rusqlite::Result<Life> {
     let time = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
-        Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_micros))
+        Ok(row
+            .get::<_, Option<i64>>(column)?
+            .map(Timestamp::from_micros))
     };
     let reason: Option<i64> = row.get(19)?;
     let code: Option<u32> = row.get(20)?;
@@ -338,13 +370,18 @@ fn read_life(row: &Row<'_>) -> rusqlite::Result<Life> {
 
 /// The number of a value in the store: its place in the list of all.
 pub(super) fn number_of<T: PartialEq>(all: &[T], value: &T) -> i64 {
-    let place = all.iter().position(|known| known == value).unwrap_or_default();
+    let place = all
+        .iter()
+        .position(|known| known == value)
+        .unwrap_or_default();
     i64::try_from(place).unwrap_or_default()
 }
 
 /// Reads the number of a value.
 pub(super) fn of_number<T: Copy>(all: &[T], number: i64) -> Option<T> {
-    usize::try_from(number).ok().and_then(|place| all.get(place).copied())
+    usize::try_from(number)
+        .ok()
+        .and_then(|place| all.get(place).copied())
 }
 
 /// Reads a column that holds the number of a value.

@@ -15,7 +15,9 @@ use super::context::{Cohort, Context, Moment, number_of, unsealable};
 use super::person::{self, ConsentCause, Person};
 use super::{Shared, SqliteStore};
 use crate::store::life::{Flags, Life};
-use crate::store::{InboundQuery, InboundResult, InboundView, MessageId, NewInbound, StoreError, sealed};
+use crate::store::{
+    InboundQuery, InboundResult, InboundView, MessageId, NewInbound, StoreError, sealed,
+};
 
 impl SqliteStore {
     pub(super) async fn inbound_batch(
@@ -23,7 +25,12 @@ impl SqliteStore {
         batch: Vec<NewInbound>,
     ) -> Result<Vec<InboundResult>, StoreError> {
         self.writer
-            .run(move |context| batch.iter().map(|inbound| context.inbound(inbound)).collect())
+            .run(move |context| {
+                batch
+                    .iter()
+                    .map(|inbound| context.inbound(inbound))
+                    .collect()
+            })
             .await
     }
 
@@ -68,8 +75,10 @@ impl Context<'_> {
     fn inbound(&mut self, inbound: &NewInbound) -> rusqlite::Result<InboundResult> {
         let person = self.person(&inbound.from)?;
         let raw_sid = inbound.sid.to_bytes();
-        let known =
-            self.db.prepare_cached("SELECT 1 FROM inbound WHERE sid = ?1")?.exists([raw_sid])?;
+        let known = self
+            .db
+            .prepare_cached("SELECT 1 FROM inbound WHERE sid = ?1")?
+            .exists([raw_sid])?;
         if known {
             return Ok(InboundResult {
                 duplicate: true,
@@ -91,7 +100,11 @@ impl Context<'_> {
         };
         let change = consent::read_inbound(person.consent, &text);
         self.apply_change(inbound, &person, sender, key, change)?;
-        Ok(InboundResult { duplicate: false, person: person.id, change })
+        Ok(InboundResult {
+            duplicate: false,
+            person: person.id,
+            change,
+        })
     }
 
     fn insert_inbound(
@@ -102,7 +115,10 @@ impl Context<'_> {
     ) -> rusqlite::Result<i64> {
         let key = person.key(self.shared)?;
         let place = payload_place(inbound.sid);
-        let sealed_payload = self.shared.vault.seal(&key, &place, inbound.payload.as_bytes());
+        let sealed_payload = self
+            .shared
+            .vault
+            .seal(&key, &place, inbound.payload.as_bytes());
         let reply_to = match inbound.reply_to {
             Some(sid) => self
                 .db
@@ -210,7 +226,10 @@ impl Context<'_> {
         };
         let id = inbound.question_id;
         let key = person.key(self.shared)?;
-        let sealed = self.shared.vault.seal(&key, &place("content", id), &sealed::encode(&content));
+        let sealed = self
+            .shared
+            .vault
+            .seal(&key, &place("content", id), &sealed::encode(&content));
         self.db
             .prepare_cached(
                 "INSERT INTO message (public_id, person_id, content_index, template_id, kind, \
@@ -230,9 +249,16 @@ impl Context<'_> {
             sender,
             kind: Kind::Service,
             template: 0,
-            area: inbound.from.area_code().map_or(0, |area| i64::from(area.ddd)),
+            area: inbound
+                .from
+                .area_code()
+                .map_or(0, |area| i64::from(area.ddd)),
         })?;
-        let other_form = if person.has_other_form { Flags::HAS_OTHER_FORM } else { 0 };
+        let other_form = if person.has_other_form {
+            Flags::HAS_OTHER_FORM
+        } else {
+            0
+        };
         let mut life = Life {
             message,
             cohort,
@@ -260,8 +286,10 @@ fn read_view(row: &Row<'_>, person: &Person, shared: &Shared) -> rusqlite::Resul
         Some(_) => {
             let key = person.key(shared)?;
             let sealed: Vec<u8> = row.get(5)?;
-            let plain =
-                shared.vault.unseal(&key, &payload_place(sid), &sealed).map_err(unsealable)?;
+            let plain = shared
+                .vault
+                .unseal(&key, &payload_place(sid), &sealed)
+                .map_err(unsealable)?;
             Some(String::from_utf8_lossy(&plain).into_owned())
         }
         None => None,

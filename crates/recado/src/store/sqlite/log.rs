@@ -36,7 +36,11 @@ impl SqliteStore {
                     let mut entry = read_entry(row)?;
                     entry.attempt = row.get(5)?;
                     let message = message_id(row.get_ref(9)?.as_blob()?)?;
-                    Ok(EventView { key: row.get(0)?, message, entry })
+                    Ok(EventView {
+                        key: row.get(0)?,
+                        message,
+                        entry,
+                    })
                 })?
                 .collect()
         })
@@ -69,7 +73,12 @@ impl SqliteStore {
                 let what = What::from_number(what)
                     .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, what))?;
                 let group = group_text(query.group, row.get(0)?);
-                counters.push(CounterRow { group, what, code: row.get(2)?, n: row.get(3)? });
+                counters.push(CounterRow {
+                    group,
+                    what,
+                    code: row.get(2)?,
+                    n: row.get(3)?,
+                });
             }
             Ok(counters)
         })
@@ -91,7 +100,9 @@ impl SqliteStore {
     async fn probe_write(&self) -> Result<(), StoreError> {
         self.writer
             .run(|context| {
-                context.db.execute("UPDATE account SET epoch = epoch WHERE id = 1", [])?;
+                context
+                    .db
+                    .execute("UPDATE account SET epoch = epoch WHERE id = 1", [])?;
                 Ok(())
             })
             .await
@@ -109,8 +120,9 @@ fn count_gauges(db: &Connection) -> rusqlite::Result<Gauges> {
         parked: one("SELECT count(*) FROM parked_report")?,
         ..Gauges::default()
     };
-    let oldest: Option<i64> =
-        db.prepare_cached("SELECT min(due_at) FROM queue")?.query_row([], |row| row.get(0))?;
+    let oldest: Option<i64> = db
+        .prepare_cached("SELECT min(due_at) FROM queue")?
+        .query_row([], |row| row.get(0))?;
     gauges.oldest_due_at = oldest.map(Timestamp::from_micros);
     let mut statement = db.prepare_cached(
         "SELECT what, code, sum(n) FROM counter WHERE what IN (10, 11, 15) GROUP BY what, code",
@@ -120,7 +132,9 @@ fn count_gauges(db: &Connection) -> rusqlite::Result<Gauges> {
         let (code, n): (i64, i64) = (row.get(1)?, row.get(2)?);
         let n = u64::try_from(n).unwrap_or_default();
         match What::from_number(row.get(0)?) {
-            Some(What::State) => gauges.states.extend(state_from_number(code).map(|s| (s, n))),
+            Some(What::State) => gauges
+                .states
+                .extend(state_from_number(code).map(|s| (s, n))),
             Some(What::Errors) => gauges.errors.push((code, n)),
             _ => gauges.anomalies += n,
         }

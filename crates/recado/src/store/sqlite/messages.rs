@@ -27,12 +27,20 @@ impl SqliteStore {
             let transaction = db.unchecked_transaction()?;
             let found = transaction
                 .prepare_cached(&format!("{SUMMARY} WHERE message.public_id = ?1"))?
-                .query_row([id.0.as_bytes()], |row| read_summary(row, &transaction, &self.shared))
+                .query_row([id.0.as_bytes()], |row| {
+                    read_summary(row, &transaction, &self.shared)
+                })
                 .optional()?;
-            let Some((_, last_event, mut summary)) = found else { return Ok(None) };
+            let Some((_, last_event, mut summary)) = found else {
+                return Ok(None);
+            };
             let (history, attempts) = read_history(&transaction, last_event)?;
             summary.provider_sid = attempts.iter().rev().find_map(|attempt| attempt.sid);
-            Ok(Some(MessageView { summary, attempts, history }))
+            Ok(Some(MessageView {
+                summary,
+                attempts,
+                history,
+            }))
         })
     }
 
@@ -40,7 +48,8 @@ impl SqliteStore {
         &self,
         filter: MessageFilter,
     ) -> Result<MessagePage, StoreError> {
-        self.read_long(move |db, shared| read_page(db, shared, &filter)).await
+        self.read_long(move |db, shared| read_page(db, shared, &filter))
+            .await
     }
 
     pub(super) async fn decide_batch(
@@ -50,7 +59,10 @@ impl SqliteStore {
     ) -> Result<Vec<WishResult>, StoreError> {
         self.writer
             .run(move |context| {
-                batch.iter().map(|(id, wish)| context.decide(*id, *wish, now)).collect()
+                batch
+                    .iter()
+                    .map(|(id, wish)| context.decide(*id, *wish, now))
+                    .collect()
             })
             .await
     }
@@ -72,7 +84,9 @@ impl Context<'_> {
             Some(key) => self.life(key)?,
             None => None,
         };
-        let Some(mut life) = life else { return Ok(WishResult::NotFound) };
+        let Some(mut life) = life else {
+            return Ok(WishResult::NotFound);
+        };
         let before = life.state;
         let moment = Moment::plain(now);
         let done = match wish {
@@ -120,7 +134,9 @@ fn read_summary(
     shared: &Shared,
 ) -> rusqlite::Result<(i64, i64, MessageSummary)> {
     let time = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
-        Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_micros))
+        Ok(row
+            .get::<_, Option<i64>>(column)?
+            .map(Timestamp::from_micros))
     };
     let id = message_id(row.get_ref(2)?.as_blob()?)?;
     let person = person::by_id(db, row.get(4)?)?;
@@ -131,7 +147,9 @@ fn read_summary(
         };
         let key = person.key(shared)?;
         let plain = shared.vault.unseal(&key, &place(name, id), sealed);
-        Ok(plain.ok().map(|plain| String::from_utf8_lossy(&plain).into_owned()))
+        Ok(plain
+            .ok()
+            .map(|plain| String::from_utf8_lossy(&plain).into_owned()))
     };
     let content_sid: Option<String> = row.get(9)?;
     let reason: Option<i64> = row.get(20)?;
@@ -146,7 +164,10 @@ fn read_summary(
         content_sid: content_sid.and_then(|sid| Sid::parse(&sid, &["HX"]).ok()),
         business_key: open(10, "business_key")?,
         metadata: open(11, "metadata")?,
-        provider_sid: row.get_ref(24)?.as_blob_or_null()?.and_then(Sid::from_bytes),
+        provider_sid: row
+            .get_ref(24)?
+            .as_blob_or_null()?
+            .and_then(Sid::from_bytes),
         accepted_at: Timestamp::from_micros(row.get(12)?),
         send_at: time(13)?,
         expires_at: time(14)?,
@@ -252,7 +273,10 @@ fn read_page(
     filter: &MessageFilter,
 ) -> rusqlite::Result<MessagePage> {
     let Some((conditions, mut values)) = conditions(db, shared, filter)? else {
-        return Ok(MessagePage { messages: Vec::new(), next: None });
+        return Ok(MessagePage {
+            messages: Vec::new(),
+            next: None,
+        });
     };
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     values.push(Value::Integer(limit.saturating_add(1)));
@@ -290,13 +314,18 @@ fn conditions(
         values.push(value);
         conditions.push(condition.replace('?', &format!("?{}", values.len())));
     };
-    add("message.id < ?", Value::Integer(filter.before.unwrap_or(i64::MAX)));
+    add(
+        "message.id < ?",
+        Value::Integer(filter.before.unwrap_or(i64::MAX)),
+    );
     if let Some(state) = filter.state {
         add("progress.state = ?", Value::Integer(state_number(state)));
     }
     if let Some(address) = &filter.to {
         let index = person::blind_index(shared, address);
-        let Some(person) = person::find(db, &index)? else { return Ok(None) };
+        let Some(person) = person::find(db, &index)? else {
+            return Ok(None);
+        };
         add("message.person_id = ?", Value::Integer(person.id));
     }
     if let Some(sender) = &filter.sender {
@@ -322,10 +351,11 @@ fn conditions(
 /// The key of the first message accepted at or after a time. Keys and times grow together, so a
 /// search by halves needs no index on the time.
 fn first_message_at(db: &Connection, time: Timestamp) -> rusqlite::Result<i64> {
-    let mut statement =
-        db.prepare_cached("SELECT id, accepted_at FROM message WHERE id >= ?1 ORDER BY id LIMIT 1")?;
-    let last: i64 =
-        db.query_row("SELECT coalesce(max(id), 0) FROM message", [], |row| row.get(0))?;
+    let mut statement = db
+        .prepare_cached("SELECT id, accepted_at FROM message WHERE id >= ?1 ORDER BY id LIMIT 1")?;
+    let last: i64 = db.query_row("SELECT coalesce(max(id), 0) FROM message", [], |row| {
+        row.get(0)
+    })?;
     let (mut low, mut high) = (1, last + 1);
     while low < high {
         let middle = low + (high - low) / 2;

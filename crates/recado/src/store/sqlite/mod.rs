@@ -96,7 +96,9 @@ impl SqliteStore {
         let (readers, shared) = (Arc::clone(&self.readers), Arc::clone(&self.shared));
         let joined = tokio::task::spawn_blocking(move || {
             let reader = readers.free();
-            let transaction = reader.unchecked_transaction().map_err(|e| store_error(&e))?;
+            let transaction = reader
+                .unchecked_transaction()
+                .map_err(|e| store_error(&e))?;
             read(&transaction, &shared).map_err(|error| store_error(&error))
         });
         joined.await.map_err(|_| StoreError::Closed)?

@@ -77,7 +77,9 @@ impl SqliteStore {
             .collect::<Result<Vec<_>, _>>()?;
         let announcements = Announcements::default();
         let last: i64 = connection
-            .query_row("SELECT coalesce(max(id), 0) FROM event", [], |row| row.get(0))
+            .query_row("SELECT coalesce(max(id), 0) FROM event", [], |row| {
+                row.get(0)
+            })
             .map_err(|error| store_error(&error))?;
         announcements.last_event.send_replace(last);
         Ok(Self {
@@ -150,8 +152,11 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags).map_err(|e| store_error(&e))?;
-    prepare(&connection, flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY))
-        .map_err(|error| store_error(&error))?;
+    prepare(
+        &connection,
+        flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY),
+    )
+    .map_err(|error| store_error(&error))?;
     Ok(connection)
 }
 
@@ -207,7 +212,12 @@ fn open_account(
         .query_row(
             "SELECT wrapped_account_key, wrapped_index_key FROM account WHERE id = 1",
             [],
-            |row| Ok(WrappedKeys { account_key: row.get(0)?, index_key: row.get(1)? }),
+            |row| {
+                Ok(WrappedKeys {
+                    account_key: row.get(0)?,
+                    index_key: row.get(1)?,
+                })
+            },
         )
         .optional()
         .map_err(engine)?;
@@ -232,7 +242,9 @@ fn open_account(
             .map_err(engine)?;
     }
     let epoch = transaction
-        .query_row("SELECT epoch FROM account WHERE id = 1", [], |row| row.get(0))
+        .query_row("SELECT epoch FROM account WHERE id = 1", [], |row| {
+            row.get(0)
+        })
         .map_err(engine)?;
     transaction.commit().map_err(engine)?;
     Ok((vault, epoch))

@@ -23,7 +23,11 @@ impl SqliteStore {
         opted_out: bool,
         now: Timestamp,
     ) -> Result<ConsentView, StoreError> {
-        let consent = if opted_out { Consent::OptedOut } else { Consent::Open };
+        let consent = if opted_out {
+            Consent::OptedOut
+        } else {
+            Consent::Open
+        };
         self.writer
             .run(move |context| {
                 let person = context.person(&address)?;

@@ -43,7 +43,9 @@ impl Candidate {
     pub(super) fn new(shared: &Shared, blind_index: [u8; 32], address: &Address) -> Self {
         let (key, wrapped_key) = shared.vault.create_person(&blind_index);
         let place = address_place(&blind_index);
-        let sealed_address = shared.vault.seal(&key, &place, address.canonical().as_bytes());
+        let sealed_address = shared
+            .vault
+            .seal(&key, &place, address.canonical().as_bytes());
         Self {
             blind_index,
             key,
@@ -59,7 +61,10 @@ impl Person {
     /// Opens the person's key; an erased person has none.
     pub(super) fn key(&self, shared: &Shared) -> rusqlite::Result<PersonKey> {
         let wrapped = self.wrapped_key.as_deref().unwrap_or_default();
-        shared.vault.open_person(&self.blind_index, wrapped).map_err(unsealable)
+        shared
+            .vault
+            .open_person(&self.blind_index, wrapped)
+            .map_err(unsealable)
     }
 
     /// Opens the person's address; `None` when they were erased.
@@ -72,7 +77,9 @@ impl Person {
             .vault
             .unseal(&key, &address_place(&self.blind_index), sealed)
             .map_err(unsealable)?;
-        Ok(std::str::from_utf8(&plain).ok().and_then(Address::from_canonical))
+        Ok(std::str::from_utf8(&plain)
+            .ok()
+            .and_then(Address::from_canonical))
     }
 }
 
@@ -86,14 +93,15 @@ pub(super) fn find(db: &Connection, blind_index: &[u8]) -> rusqlite::Result<Opti
     static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         format!("SELECT {PERSON_COLUMNS} FROM person WHERE account_id = 1 AND blind_index = ?1")
     });
-    db.prepare_cached(&SQL)?.query_row([blind_index], read_person).optional()
+    db.prepare_cached(&SQL)?
+        .query_row([blind_index], read_person)
+        .optional()
 }
 
 /// Reads a person by key.
 pub(super) fn by_id(db: &Connection, id: i64) -> rusqlite::Result<Person> {
-    static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-        format!("SELECT {PERSON_COLUMNS} FROM person WHERE id = ?1")
-    });
+    static SQL: std::sync::LazyLock<String> =
+        std::sync::LazyLock::new(|| format!("SELECT {PERSON_COLUMNS} FROM person WHERE id = ?1"));
     db.prepare_cached(&SQL)?.query_row([id], read_person)
 }
 
@@ -165,7 +173,9 @@ impl Context<'_> {
             ])?;
         let mut affected = 0;
         for message in self.stoppable_messages(person)? {
-            let Some(mut life) = self.life(message)? else { continue };
+            let Some(mut life) = self.life(message)? else {
+                continue;
+            };
             let moment = Moment::plain(cause.now);
             let changed = self.work(&mut life, moment, |ledger| match consent {
                 Consent::OptedOut => ledger.suppress(cause.source),
@@ -222,7 +232,12 @@ impl Context<'_> {
                 "UPDATE sender SET paused_at = ?1, pause_reason = ?2 \
                  WHERE paused_at IS NULL AND (id = ?3 OR ?4)",
             )?
-            .execute(params![now.micros(), reason, sender, scope == Scope::Account])?;
+            .execute(params![
+                now.micros(),
+                reason,
+                sender,
+                scope == Scope::Account
+            ])?;
         if changed > 0 {
             tracing::error!(
                 code = reason,
@@ -266,7 +281,9 @@ fn read_person(row: &Row<'_>) -> rusqlite::Result<Person> {
         form: row.get(5)?,
         consent: match consent {
             0 => Consent::Open,
-            1 => Consent::Asking { since: consent_at.unwrap_or_default() },
+            1 => Consent::Asking {
+                since: consent_at.unwrap_or_default(),
+            },
             2 => Consent::OptedOut,
             other => return Err(rusqlite::Error::IntegralValueOutOfRange(6, other)),
         },

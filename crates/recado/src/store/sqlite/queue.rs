@@ -9,10 +9,10 @@ use delivery::time::Timestamp;
 use delivery::window;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::SqliteStore;
 use super::accept::{message_id, place};
 use super::context::{Context, Moment, number_of, of_number};
 use super::person::{self, Person};
-use super::SqliteStore;
 use crate::store::life::{Flags, Life, Reason, ReportFact};
 use crate::store::{
     AttemptId, CloseRequest, CloseResult, DueMessage, DuePage, DueQuery, OpenAttempt, OpenRequest,
@@ -25,7 +25,10 @@ impl SqliteStore {
             let paused = db
                 .prepare_cached("SELECT 1 FROM sender WHERE id = ?1 AND paused_at IS NOT NULL")?
                 .exists([query.sender])?;
-            let mut page = DuePage { paused, ..DuePage::default() };
+            let mut page = DuePage {
+                paused,
+                ..DuePage::default()
+            };
             for priority in Priority::ALL {
                 read_due(db, query, *priority, &mut page)?;
             }
@@ -51,7 +54,12 @@ impl SqliteStore {
                 batch
                     .iter()
                     .map(|request| {
-                        let CloseRequest { attempt, outcome, now, random } = request;
+                        let CloseRequest {
+                            attempt,
+                            outcome,
+                            now,
+                            random,
+                        } = request;
                         context.close(*attempt, outcome, Source::Dispatch, *now, *random)
                     })
                     .collect()
@@ -59,12 +67,13 @@ impl SqliteStore {
             .await
     }
 
-    pub(super) async fn defer_batch(
-        &self,
-        batch: Vec<(i64, Timestamp)>,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn defer_batch(&self, batch: Vec<(i64, Timestamp)>) -> Result<(), StoreError> {
         self.writer
-            .run(move |context| batch.iter().try_for_each(|(key, at)| context.defer(*key, *at)))
+            .run(move |context| {
+                batch
+                    .iter()
+                    .try_for_each(|(key, at)| context.defer(*key, *at))
+            })
             .await
     }
 }
@@ -100,7 +109,9 @@ fn read_due(
             "SELECT due_at FROM queue WHERE sender_id = ?1 AND priority = ?2 AND due_at > ?3 \
              ORDER BY due_at LIMIT 1",
         )?
-        .query_row(params![query.sender, number, query.now.micros()], |row| row.get(0))
+        .query_row(params![query.sender, number, query.now.micros()], |row| {
+            row.get(0)
+        })
         .optional()?;
     let next = next.map(Timestamp::from_micros);
     page.next_due_at = [page.next_due_at, next].into_iter().flatten().min();
@@ -109,7 +120,9 @@ fn read_due(
 
 impl Context<'_> {
     fn open(&mut self, request: &OpenRequest) -> rusqlite::Result<OpenResult> {
-        let Some(mut life) = self.life(request.message)? else { return Ok(OpenResult::Gone) };
+        let Some(mut life) = self.life(request.message)? else {
+            return Ok(OpenResult::Gone);
+        };
         if !life.state.is_waiting() || life.due_at.is_none_or(|due| due > request.now) {
             return Ok(OpenResult::Gone);
         }
@@ -126,7 +139,9 @@ impl Context<'_> {
             })?;
             return Ok(OpenResult::Gone);
         };
-        let Some(address) = person.address(self.shared)? else { return Ok(OpenResult::Gone) };
+        let Some(address) = person.address(self.shared)? else {
+            return Ok(OpenResult::Gone);
+        };
         let form = self.form(&life, &person)?;
         let to = match (form, address.alternative()) {
             (1, Some(other)) => format!("whatsapp:{other}"),
@@ -134,7 +149,10 @@ impl Context<'_> {
         };
         let attempt = self.insert_attempt(&mut life, request, form)?;
         Ok(OpenResult::Open(Box::new(OpenAttempt {
-            attempt: AttemptId { key: attempt, nonce: request.nonce },
+            attempt: AttemptId {
+                key: attempt,
+                nonce: request.nonce,
+            },
             message: life.message,
             id: message_id(&public_id)?,
             to,
@@ -162,7 +180,9 @@ impl Context<'_> {
                 return Ok(false);
             }
             Consent::Asking { .. } if !own_question => {
-                self.work(life, moment, |ledger| ledger.hold_for_answer(Source::Dispatch))?;
+                self.work(life, moment, |ledger| {
+                    ledger.hold_for_answer(Source::Dispatch)
+                })?;
                 return Ok(false);
             }
             Consent::Asking { .. } | Consent::Open => {}
@@ -171,8 +191,7 @@ impl Context<'_> {
             .db
             .prepare_cached("SELECT window_choice FROM message WHERE id = ?1")?
             .query_row([life.message], |row| row.get(0))?;
-        if window_choice == 1
-            && !window::is_open(self.last_inbound(life.person, life.sender)?, now)
+        if window_choice == 1 && !window::is_open(self.last_inbound(life.person, life.sender)?, now)
         {
             self.work(life, moment, |ledger| ledger.give_up(Reason::WindowClosed))?;
             return Ok(false);
@@ -202,7 +221,9 @@ impl Context<'_> {
             .db
             .prepare_cached("SELECT public_id, sealed_content FROM message WHERE id = ?1")?
             .query_row([life.message], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let Ok(key) = person.key(self.shared) else { return Ok(None) };
+        let Ok(key) = person.key(self.shared) else {
+            return Ok(None);
+        };
         let place = place("content", message_id(&public_id)?);
         let content = self
             .shared
@@ -255,7 +276,12 @@ impl Context<'_> {
                 "INSERT INTO open_attempt (person_id, sender_id, attempt_id, epoch) \
                  VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute(params![life.person, life.sender, attempt, self.shared.epoch])?;
+            .execute(params![
+                life.person,
+                life.sender,
+                attempt,
+                self.shared.epoch
+            ])?;
         let moment = Moment::plain(request.now);
         self.work(life, moment, |ledger| ledger.attempt_opened(attempt))?;
         Ok(attempt)
@@ -274,7 +300,9 @@ impl Context<'_> {
         let Some(row) = row.filter(|row| row.outcome.is_none()) else {
             return Ok(CloseResult::default());
         };
-        let Some(mut life) = self.life(row.message)? else { return Ok(CloseResult::default()) };
+        let Some(mut life) = self.life(row.message)? else {
+            return Ok(CloseResult::default());
+        };
         self.write_outcome(attempt, outcome, now)?;
         self.db
             .prepare_cached(
@@ -288,12 +316,17 @@ impl Context<'_> {
             Outcome::NotSent { .. } | Outcome::Sent { .. } | Outcome::Unknown(_) => None,
         };
         let moment = self.moment(&life, code, now, random)?;
-        self.work(&mut life, moment, |ledger| ledger.outcome(attempt, outcome, source))?;
+        self.work(&mut life, moment, |ledger| {
+            ledger.outcome(attempt, outcome, source)
+        })?;
         if let Outcome::Sent { sid, .. } = outcome {
             self.attach(attempt, *sid)?;
             self.bind_parked(&mut life, attempt, *sid, now, random)?;
         }
-        Ok(CloseResult { paused: self.is_paused(life.sender)?, retry_at: life.due_at })
+        Ok(CloseResult {
+            paused: self.is_paused(life.sender)?,
+            retry_at: life.due_at,
+        })
     }
 
     /// A moment for a fact with this error code: whether the other address form is open is only
@@ -308,7 +341,11 @@ impl Context<'_> {
         let other_form_open = matches!(code, Some(63_003 | 63_024))
             && life.flags.has(Flags::HAS_OTHER_FORM)
             && person::by_id(self.db, life.person)?.form.is_none();
-        Ok(Moment { now, random, other_form_open })
+        Ok(Moment {
+            now,
+            random,
+            other_form_open,
+        })
     }
 
     fn write_outcome(
@@ -366,13 +403,17 @@ impl Context<'_> {
             .db
             .prepare_cached("SELECT status, code, word FROM parked_report WHERE sid = ?1")?;
         let parked: Vec<(i64, u32, Option<String>)> = statement
-            .query_map([raw.as_slice()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .query_map([raw.as_slice()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
             .collect::<rusqlite::Result<_>>()?;
         if parked.is_empty() {
             return Ok(());
         }
         for (status, code, word) in parked {
-            let Some(status) = of_number(&ProviderStatus::ALL, status) else { continue };
+            let Some(status) = of_number(&ProviderStatus::ALL, status) else {
+                continue;
+            };
             let report = ReportFact {
                 attempt,
                 status,
@@ -389,8 +430,12 @@ impl Context<'_> {
     }
 
     fn defer(&mut self, message: i64, at: Timestamp) -> rusqlite::Result<()> {
-        let Some(mut life) = self.life(message)? else { return Ok(()) };
-        let Some(due) = life.due_at else { return Ok(()) };
+        let Some(mut life) = self.life(message)? else {
+            return Ok(());
+        };
+        let Some(due) = life.due_at else {
+            return Ok(());
+        };
         self.work(&mut life, Moment::plain(due), |ledger| ledger.defer(at))
     }
 }

@@ -6,8 +6,8 @@ use delivery::state::{State, state_of};
 use delivery::time::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::context::{Context, number_of};
 use super::SqliteStore;
+use super::context::{Context, number_of};
 use crate::store::life::{Life, ReportFact, bit};
 use crate::store::{AttemptId, Report, ReportResult, StoreError};
 
@@ -44,8 +44,12 @@ impl Context<'_> {
             (None, Some(sid)) => self.attempt_by_sid(sid)?,
             (None, None) => None,
         };
-        let Some(row) = found else { return self.park(report) };
-        let Some(mut life) = self.life(row.message)? else { return self.park(report) };
+        let Some(row) = found else {
+            return self.park(report);
+        };
+        let Some(mut life) = self.life(row.message)? else {
+            return self.park(report);
+        };
         self.learn_sid(&row, report.sid, report.now)?;
         let fact = ReportFact {
             attempt: row.id,
@@ -69,7 +73,9 @@ impl Context<'_> {
         now: Timestamp,
         random: u64,
     ) -> rusqlite::Result<()> {
-        let Some(row) = self.attempt_row(fact.attempt)? else { return Ok(()) };
+        let Some(row) = self.attempt_row(fact.attempt)? else {
+            return Ok(());
+        };
         if self.is_new(life, &row, fact)? {
             self.apply_report(life, &row, fact, now, random)?;
         }
@@ -84,7 +90,10 @@ impl Context<'_> {
         now: Timestamp,
         random: u64,
     ) -> rusqlite::Result<()> {
-        let failed = matches!(state_of(fact.status), Some(State::Failed | State::Undelivered));
+        let failed = matches!(
+            state_of(fact.status),
+            Some(State::Failed | State::Undelivered)
+        );
         let moment = self.moment(life, fact.code.filter(|_| failed), now, random)?;
         self.work(life, moment, |ledger| ledger.reported(fact))?;
         if failed {
@@ -111,7 +120,9 @@ impl Context<'_> {
     /// The key says where to look, the random bits say that it is ours: a database restored from
     /// a backup hands out the same keys again.
     fn attempt_by_id(&self, id: AttemptId) -> rusqlite::Result<Option<AttemptRow>> {
-        Ok(self.attempt_row(id.key)?.filter(|row| row.nonce == id.nonce))
+        Ok(self
+            .attempt_row(id.key)?
+            .filter(|row| row.nonce == id.nonce))
     }
 
     pub(super) fn attempt_row(&self, key: i64) -> rusqlite::Result<Option<AttemptRow>> {
@@ -145,9 +156,7 @@ impl Context<'_> {
         }
         if row.outcome == Some(2) {
             self.db
-                .prepare_cached(
-                    "UPDATE attempt SET outcome = 1, finished_at = ?2 WHERE id = ?1",
-                )?
+                .prepare_cached("UPDATE attempt SET outcome = 1, finished_at = ?2 WHERE id = ?1")?
                 .execute(params![row.id, now.micros()])?;
         }
         Ok(())
@@ -168,7 +177,11 @@ impl Context<'_> {
                     "INSERT OR IGNORE INTO coded_report (attempt_id, status, code) \
                      VALUES (?1, ?2, ?3)",
                 )?
-                .execute(params![row.id, number_of(&ProviderStatus::ALL, &fact.status), code])?;
+                .execute(params![
+                    row.id,
+                    number_of(&ProviderStatus::ALL, &fact.status),
+                    code
+                ])?;
             return Ok(inserted > 0);
         }
         let seen = if latest { life.seen } else { row.seen };
@@ -184,7 +197,9 @@ impl Context<'_> {
     /// Keeps a report of a message that nobody knows: it may be bound when its attempt learns
     /// its SID, and is dropped after a day.
     fn park(&mut self, report: &Report) -> rusqlite::Result<ReportResult> {
-        let Some(sid) = report.sid else { return Ok(ReportResult::Duplicate) };
+        let Some(sid) = report.sid else {
+            return Ok(ReportResult::Duplicate);
+        };
         self.db
             .prepare_cached(
                 "INSERT OR IGNORE INTO parked_report (sid, status, code, word, received_at) \

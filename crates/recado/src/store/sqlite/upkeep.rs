@@ -84,6 +84,8 @@ impl Context<'_> {
 
     fn keys(&self, sql: &str, before: i64) -> rusqlite::Result<Vec<i64>> {
         let mut statement = self.db.prepare_cached(sql)?;
-        statement.query_map(params![before, RUN_MAX], |row| row.get(0))?.collect()
+        statement
+            .query_map(params![before, RUN_MAX], |row| row.get(0))?
+            .collect()
     }
 }

@@ -11,8 +11,8 @@ use rusqlite::{Connection, Row};
 
 use super::SqliteStore;
 use super::context::{of_number, state_at, word_at};
-use crate::store::life::CONTRADICTS;
 use crate::store::count::{Leg, What, bucket, state_number};
+use crate::store::life::CONTRADICTS;
 use crate::store::{StoreError, VerifyReport};
 
 /// Differences that are listed in words; the rest is only counted.
@@ -61,10 +61,19 @@ fn recount_messages(db: &Connection, report: &mut VerifyReport) -> rusqlite::Res
         report.events += 1;
         let message: i64 = row.get(1)?;
         let Some(cohort) = cohorts.get(&message) else {
-            difference(report, format!("event {} is about no message", row.get::<_, i64>(0)?));
+            difference(
+                report,
+                format!("event {} is about no message", row.get::<_, i64>(0)?),
+            );
             continue;
         };
-        retell(row, *cohort, told.entry(message).or_default(), &mut totals, report)?;
+        retell(
+            row,
+            *cohort,
+            told.entry(message).or_default(),
+            &mut totals,
+            report,
+        )?;
     }
     compare_progress(db, &told, &cohorts, &mut totals, report)?;
     Ok(totals)
@@ -80,7 +89,10 @@ fn retell(
 ) -> rusqlite::Result<()> {
     let (id, prev, at): (i64, i64, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
     if prev != told.last_event {
-        difference(report, format!("event {id} does not follow the event before it"));
+        difference(
+            report,
+            format!("event {id} does not follow the event before it"),
+        );
     }
     told.last_event = id;
     let kind: EventKind = word_at(row, 4, &EventKind::ALL)?;
@@ -125,7 +137,10 @@ fn retell(
         | EventKind::Held
         | EventKind::Released => {}
     }
-    let reached = matches!(kind, EventKind::Reported | EventKind::AttemptSent | EventKind::Settled);
+    let reached = matches!(
+        kind,
+        EventKind::Reported | EventKind::AttemptSent | EventKind::Settled
+    );
     if reached && let Some(state) = status.and_then(state_of) {
         reach(told, state, at, cohort, totals);
     }
@@ -138,16 +153,28 @@ fn reach(told: &mut Told, state: State, at: i64, cohort: i64, totals: &mut Total
             *place = Some(at);
             *totals.entry((cohort, what.number(), 0)).or_default() += 1;
             let waited = Timestamp::from_micros(at).since(Timestamp::from_micros(from));
-            *totals.entry((cohort, leg.what().number(), bucket(waited))).or_default() += 1;
+            *totals
+                .entry((cohort, leg.what().number(), bucket(waited)))
+                .or_default() += 1;
         }
     };
     let arrived = matches!(state, State::Delivered | State::Read);
     if arrived || state == State::Sent {
-        first(&mut told.sent_at, What::Sent, Leg::AcceptedToSent, told.accepted_at);
+        first(
+            &mut told.sent_at,
+            What::Sent,
+            Leg::AcceptedToSent,
+            told.accepted_at,
+        );
     }
     if arrived {
         let from = told.sent_at.unwrap_or(at);
-        first(&mut told.delivered_at, What::Delivered, Leg::SentToDelivered, from);
+        first(
+            &mut told.delivered_at,
+            What::Delivered,
+            Leg::SentToDelivered,
+            from,
+        );
     }
     if state == State::Read {
         let from = told.delivered_at.unwrap_or(at);
@@ -175,7 +202,14 @@ fn compare_progress(
             continue;
         };
         let state = state_at(row, 1)?;
-        let shown = (row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?);
+        let shown = (
+            row.get(2)?,
+            row.get(3)?,
+            row.get(4)?,
+            row.get(5)?,
+            row.get(6)?,
+            row.get(7)?,
+        );
         let recounted = (
             told.last_event,
             told.sent_at,
@@ -185,7 +219,10 @@ fn compare_progress(
             told.accepted_at,
         );
         if told.state != Some(state) || shown != recounted {
-            difference(report, format!("message {message} shows another life than its log tells"));
+            difference(
+                report,
+                format!("message {message} shows another life than its log tells"),
+            );
         }
         if let (Some(cohort), Some(state)) = (cohorts.get(&message), told.state) {
             let key = (*cohort, What::State.number(), state_number(state));
@@ -202,13 +239,17 @@ fn compare_counters(
 ) -> rusqlite::Result<()> {
     let shown: Totals = db
         .prepare("SELECT cohort_id, what, code, n FROM counter WHERE n <> 0")?
-        .query_map([], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get(3)?)))?
+        .query_map([], |row| {
+            Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get(3)?))
+        })?
         .collect::<rusqlite::Result<_>>()?;
     report.counters = u64::try_from(shown.len()).unwrap_or(u64::MAX);
     let keys: std::collections::BTreeSet<_> = totals.keys().chain(shown.keys()).collect();
     for key in keys {
-        let (counted, recounted) =
-            (shown.get(key).copied().unwrap_or(0), totals.get(key).copied().unwrap_or(0));
+        let (counted, recounted) = (
+            shown.get(key).copied().unwrap_or(0),
+            totals.get(key).copied().unwrap_or(0),
+        );
         if counted != recounted {
             let (cohort, what, code) = key;
             let name = What::from_number(*what).map_or_else(String::new, |w| format!("{w:?}"));
@@ -246,7 +287,10 @@ fn check_queue(db: &Connection, report: &mut VerifyReport) -> rusqlite::Result<(
     for (n, text) in [
         (strays, "queue rows stand for no waiting message"),
         (missing, "waiting messages are missing from the queue"),
-        (stuck, "messages wait without a due time, or have one without waiting"),
+        (
+            stuck,
+            "messages wait without a due time, or have one without waiting",
+        ),
     ] {
         if n != 0 {
             difference(report, format!("{n} {text}"));

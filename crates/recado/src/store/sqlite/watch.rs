@@ -6,7 +6,7 @@ use delivery::outcome::Outcome;
 use delivery::settle::TextEvidence;
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::accept::{message_id, place};
 use super::context::{Context, state_at};
@@ -15,11 +15,9 @@ use crate::store::life::{ReportFact, Watch, WatchKind};
 use crate::store::{DueWatch, Evidence, Finding, Settlement, StoreError, WatchQuery, sealed};
 
 impl SqliteStore {
-    pub(super) async fn watches_due(
-        &self,
-        query: WatchQuery,
-    ) -> Result<Vec<DueWatch>, StoreError> {
-        self.read_long(move |db, shared| read_due_watches(db, shared, query)).await
+    pub(super) async fn watches_due(&self, query: WatchQuery) -> Result<Vec<DueWatch>, StoreError> {
+        self.read_long(move |db, shared| read_due_watches(db, shared, query))
+            .await
     }
 
     pub(super) async fn settle_batch(&self, batch: Vec<Settlement>) -> Result<(), StoreError> {
@@ -43,8 +41,9 @@ impl SqliteStore {
 
     pub(super) fn earliest_watch(&self) -> Result<Option<Timestamp>, StoreError> {
         self.read(|db| {
-            let at: Option<i64> =
-                db.prepare_cached("SELECT min(at) FROM watch")?.query_row([], |row| row.get(0))?;
+            let at: Option<i64> = db
+                .prepare_cached("SELECT min(at) FROM watch")?
+                .query_row([], |row| row.get(0))?;
             Ok(at.map(Timestamp::from_micros))
         })
     }
@@ -77,7 +76,11 @@ fn read_due_watches(
         watches.push(DueWatch {
             at: Timestamp::from_micros(row.get(0)?),
             attempt: row.get(1)?,
-            kind: if unknown { WatchKind::Unknown } else { WatchKind::Silent },
+            kind: if unknown {
+                WatchKind::Unknown
+            } else {
+                WatchKind::Silent
+            },
             looks: row.get(3)?,
             sid,
             state: state_at(row, 5)?,
@@ -101,11 +104,17 @@ fn read_evidence(
              FROM message JOIN progress ON progress.message_id = message.id \
              JOIN sender ON sender.id = progress.sender_id WHERE message.id = ?1",
         )?
-        .query_row([message], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        .query_row([message], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
     let person = person::by_id(db, person_id)?;
-    let Some(address) = person.address(shared)? else { return Ok(None) };
+    let Some(address) = person.address(shared)? else {
+        return Ok(None);
+    };
     let key = person.key(shared)?;
-    let plain = shared.vault.unseal(&key, &place("content", message_id(&public_id)?), &sealed);
+    let plain = shared
+        .vault
+        .unseal(&key, &place("content", message_id(&public_id)?), &sealed);
     let Some(content) = plain.ok().and_then(|plain| sealed::decode(&plain)) else {
         return Ok(None);
     };
@@ -137,13 +146,15 @@ fn text_evidence(content: Content) -> TextEvidence {
 impl Context<'_> {
     fn settle(&mut self, item: &Settlement) -> rusqlite::Result<()> {
         let (at, attempt) = item.watch;
-        let looks: Option<u32> = self
-            .db
-            .prepare_cached("DELETE FROM watch WHERE at = ?1 AND attempt_id = ?2 RETURNING looks")?
-            .query_row(params![at.micros(), attempt], |row| row.get(0))
-            .optional()?;
-        let Some(row) = self.attempt_row(attempt)? else { return Ok(()) };
-        let Some(mut life) = self.life(row.message)? else { return Ok(()) };
+        self.db
+            .prepare_cached("DELETE FROM watch WHERE at = ?1 AND attempt_id = ?2")?
+            .execute(params![at.micros(), attempt])?;
+        let Some(row) = self.attempt_row(attempt)? else {
+            return Ok(());
+        };
+        let Some(mut life) = self.life(row.message)? else {
+            return Ok(());
+        };
         let moment = self.moment(&life, None, item.now, item.random)?;
         match item.finding {
             Finding::Nothing => {}
@@ -162,13 +173,23 @@ impl Context<'_> {
                     })?;
                     self.bind_parked(&mut life, attempt, sid, item.now, item.random)?;
                 }
-                let report =
-                    ReportFact { attempt, status, word: None, code, source: Source::Poll };
+                let report = ReportFact {
+                    attempt,
+                    status,
+                    word: None,
+                    code,
+                    source: Source::Poll,
+                };
                 self.report_once(&mut life, &report, item.now, item.random)?;
             }
         }
-        if let Some((at, kind)) = item.next {
-            self.insert_watch(Watch { attempt, at, kind }, looks.unwrap_or(0) + 1)?;
+        if let Some(next) = item.next {
+            let watch = Watch {
+                attempt,
+                at: next.at,
+                kind: next.kind,
+            };
+            self.insert_watch(watch, next.looks)?;
         }
         Ok(())
     }

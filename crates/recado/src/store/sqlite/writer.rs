@@ -103,9 +103,20 @@ impl Writer {
         });
         let thread = std::thread::Builder::new()
             .name("recado-writer".to_owned())
-            .spawn(move || Room { connection, shared, announcements, replies }.run(&receiver))
+            .spawn(move || {
+                Room {
+                    connection,
+                    shared,
+                    announcements,
+                    replies,
+                }
+                .run(&receiver)
+            })
             .expect("the operating system starts a thread");
-        Self { sender: Some(sender), thread: Some(thread) }
+        Self {
+            sender: Some(sender),
+            thread: Some(thread),
+        }
     }
 
     /// Runs a request in the next transaction and comes back after its commit.
@@ -115,7 +126,11 @@ impl Writer {
         T: Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let task = Box::new(Task { run, value: None, reply });
+        let task = Box::new(Task {
+            run,
+            value: None,
+            reply,
+        });
         let sender = self.sender.as_ref().ok_or(StoreError::Closed)?;
         sender.try_send(task).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
@@ -170,7 +185,10 @@ impl Room {
             }
         }
         // Readers may still look at the log of changes; failing to fold it in loses nothing.
-        if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        if let Err(error) = self
+            .connection
+            .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        {
             tracing::warn!(%error, "the write-ahead log could not be folded in at the end");
         }
     }
@@ -236,7 +254,9 @@ impl Room {
             }
         };
         if stirred.last_event > 0 {
-            self.announcements.last_event.send_replace(stirred.last_event);
+            self.announcements
+                .last_event
+                .send_replace(stirred.last_event);
         }
         tell(&self.announcements.queue, stirred.queue);
         tell(&self.announcements.watches, stirred.watches);
@@ -253,7 +273,10 @@ impl Room {
 /// time: nothing this process knows can be trusted any more, so it ends.
 fn stop_on_failed_sync(error: &rusqlite::Error) {
     let extended = error.sqlite_error().map(|error| error.extended_code);
-    let sync_codes = [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC];
+    let sync_codes = [
+        rusqlite::ffi::SQLITE_IOERR_FSYNC,
+        rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC,
+    ];
     if extended.is_some_and(|code| sync_codes.contains(&code)) {
         tracing::error!(%error, "the disk failed to store a commit; stopping so that nothing is lost");
         std::process::exit(70);

@@ -1,0 +1,158 @@
+//! Room 3: the provider reports. Verifies the signature on the raw body, reads the fields, stores,
+//! and only then answers.
+//!
+//! Must not know: SQL, other rooms. Twilio's words end here.
+
+pub mod form;
+pub mod inbound_message;
+pub mod report;
+pub mod signature;
+
+mod inbound;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use delivery::message::SenderName;
+use tokio::sync::watch;
+
+use self::form::Form;
+use self::signature::Verifier;
+use crate::effects::Effects;
+use crate::store::{Store, StoreError};
+
+/// Bytes of a callback's body.
+pub const BODY_BYTES_MAX: usize = 64 << 10;
+/// How long the answer to an opt-out waits for requests to that person that are under way. Twilio
+/// waits 15 seconds for us.
+const OPT_OUT_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// What the room needs.
+#[derive(Clone)]
+pub struct Callbacks {
+    /// The memory.
+    pub store: Arc<dyn Store>,
+    /// Clock and randomness.
+    pub effects: Effects,
+    /// Verifies what comes to the status URL.
+    pub status: Arc<Verifier>,
+    /// Verifies what comes to the inbound URL.
+    pub webhook: Arc<Verifier>,
+    /// Our senders by their canonical address: the provider may write them without the ninth
+    /// digit.
+    pub senders: Arc<Vec<(String, SenderName)>>,
+    /// Changes whenever an attempt was closed.
+    pub closed: watch::Receiver<u64>,
+}
+
+/// The two routes that Twilio calls.
+pub fn router(callbacks: Callbacks) -> Router {
+    Router::new()
+        .route("/api/v1/whatsapp/status", post(status_route).get(reachable))
+        .route(
+            "/api/v1/whatsapp/webhook",
+            post(webhook_route).get(reachable),
+        )
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(callbacks)
+}
+
+/// For people and monitors who look whether the URL can be reached.
+async fn reachable() -> &'static str {
+    "Recado receives Twilio's callbacks here.\n"
+}
+
+async fn status_route(
+    State(room): State<Callbacks>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let verifier = Arc::clone(&room.status);
+    receive(&room, &verifier, query.as_deref(), &headers, &body).await
+}
+
+async fn webhook_route(
+    State(room): State<Callbacks>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let verifier = Arc::clone(&room.webhook);
+    receive(&room, &verifier, query.as_deref(), &headers, &body).await
+}
+
+/// Verifies, then reads by what the body is and not by which URL it came to: both URLs are easily
+/// exchanged in Twilio's console, and nothing may be lost by that.
+async fn receive(
+    room: &Callbacks,
+    verifier: &Verifier,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Response {
+    let signature = headers
+        .get("x-twilio-signature")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if query.is_some_and(|query| query.contains("bodySHA256=")) {
+        return match verifier.verify_json(query, body, signature) {
+            Ok(()) => {
+                tracing::warn!("a signed JSON callback came; Twilio sends none for messages");
+                StatusCode::NO_CONTENT.into_response()
+            }
+            Err(_) => refused(),
+        };
+    }
+    let Ok(form) = verifier.verify_form(query, body, signature) else {
+        return refused();
+    };
+    if report::is_status_callback(&form) {
+        return status::receive(room, query, &form).await;
+    }
+    if form.get("MessageSid").or(form.get("SmsSid")).is_some() {
+        return inbound::receive(room, &form).await;
+    }
+    notice(&form)
+}
+
+/// Twilio's debugger posts what went wrong between it and us.
+fn notice(form: &Form) -> Response {
+    let payload = form.get("Payload");
+    let code = payload
+        .and_then(|payload| serde_json::from_str::<serde_json::Value>(payload).ok())
+        .and_then(|payload| payload.get("error_code").cloned());
+    tracing::warn!(
+        code = code.as_ref().map(ToString::to_string),
+        "a signed callback without a message came; Twilio's debugger may be set to this URL"
+    );
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// Nothing is stored and nothing is said about why: the sender is not Twilio, or a URL or token
+/// differs from what Twilio has.
+fn refused() -> Response {
+    tracing::warn!(
+        "a callback with a wrong signature was refused; if Twilio sent it, compare WEBHOOK_URL, \
+         STATUS_CALLBACK_URL and TWILIO_AUTH_TOKEN with the console"
+    );
+    (StatusCode::FORBIDDEN, "The signature is wrong.\n").into_response()
+}
+
+/// Twilio calls again after a 5xx, because the URL that it has asks for that.
+fn not_stored(error: &StoreError) -> Response {
+    tracing::error!(%error, "a callback could not be stored; Twilio is asked to come again");
+    let mut response =
+        (StatusCode::SERVICE_UNAVAILABLE, "It could not be stored.\n").into_response();
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}

@@ -1,0 +1,190 @@
+//! A caller of a running server's API.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use futures_util::StreamExt;
+use http_body_util::{BodyExt, BodyStream, Full};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::{Method, Request, StatusCode};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+use super::Failure;
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where the server is, and the key.
+#[derive(Args, Clone)]
+pub(super) struct Server {
+    /// Where the server is
+    #[arg(long, env = "RECADO_URL", default_value = "http://127.0.0.1:8080")]
+    pub(super) url: String,
+    /// A key of the API; `recado keys create` makes one
+    #[arg(long, env = "RECADO_API_KEY", hide_env_values = true)]
+    pub(super) api_key: Option<String>,
+}
+
+/// A caller of a running server's API.
+#[derive(Clone)]
+pub(super) struct Client {
+    http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    url: String,
+    key: String,
+}
+
+/// An answer.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Value,
+}
+
+impl Client {
+    pub(super) fn new(server: &Server) -> Result<Self, Failure> {
+        let Some(key) = server.api_key.clone() else {
+            return Err(Failure::Usage(vec![
+                "no API key: set RECADO_API_KEY or give --api-key; `recado keys create --name \
+                 cli --scope send` makes one"
+                    .to_owned(),
+            ]));
+        };
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let http = HyperClient::builder(TokioExecutor::new()).build(connector);
+        Ok(Self {
+            http,
+            url: server.url.trim_end_matches('/').to_owned(),
+            key,
+        })
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Answer, Failure> {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+        self.call(Method::POST, path, body).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Failure> {
+        let request = self.request(method, path, body)?;
+        let answered = tokio::time::timeout(TIMEOUT, async {
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(|e| self.unreachable(&e))?;
+            let status = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
+            let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            Ok::<_, Failure>(Answer { status, body })
+        });
+        match answered.await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::Other(anyhow::anyhow!(
+                "{} does not answer",
+                self.url
+            ))),
+        }
+    }
+
+    /// Follows the live stream; each event goes to `each`, which says whether to go on.
+    pub(super) async fn follow(
+        &self,
+        path: &str,
+        mut each: impl FnMut(Value) -> bool,
+    ) -> Result<(), Failure> {
+        let request = self.request(Method::GET, path, None)?;
+        let response = self
+            .http
+            .request(request)
+            .await
+            .map_err(|e| self.unreachable(&e))?;
+        if !response.status().is_success() {
+            let status = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
+            let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            return Err(Answer { status, body }.failure());
+        }
+        let mut frames = BodyStream::new(response.into_body());
+        let mut text = String::new();
+        while let Some(frame) = frames.next().await {
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            text.push_str(&String::from_utf8_lossy(&data));
+            while let Some((event, rest)) = text.split_once("\n\n") {
+                let data = event.lines().find_map(|line| line.strip_prefix("data: "));
+                let go_on = data
+                    .and_then(|data| serde_json::from_str(data).ok())
+                    .is_none_or(&mut each);
+                if !go_on {
+                    return Ok(());
+                }
+                text = rest.to_owned();
+            }
+        }
+        Ok(())
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
+        let bytes = body
+            .map(serde_json::to_vec)
+            .transpose()?
+            .unwrap_or_default();
+        Ok(Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header(AUTHORIZATION, format!("Bearer {}", self.key))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(bytes)))?)
+    }
+
+    fn unreachable(&self, error: &hyper_util::client::legacy::Error) -> Failure {
+        Failure::Other(anyhow::anyhow!(
+            "{} cannot be reached ({error}); is the server running?",
+            self.url
+        ))
+    }
+}
+
+impl Answer {
+    /// The body, or the server's problem as a failure.
+    pub(super) fn good(self) -> Result<Value, Failure> {
+        if self.status.is_success() {
+            Ok(self.body)
+        } else {
+            Err(self.failure())
+        }
+    }
+
+    fn failure(&self) -> Failure {
+        let detail = self
+            .body
+            .get("detail")
+            .and_then(Value::as_str)
+            .unwrap_or("no explanation");
+        Failure::Other(anyhow::anyhow!(
+            "the server answered {}: {detail}",
+            self.status.as_u16()
+        ))
+    }
+}

@@ -1,0 +1,149 @@
+//! `recado keys`: works on the database itself, also while a server runs on it.
+
+use std::sync::Arc;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{End, Failure, Outcome, print};
+use crate::api::auth::create_key;
+use crate::config::{DatabaseConfig, ProcessEnvironment};
+use crate::effects::Effects;
+use crate::server::master_key;
+use crate::store::life::Rules;
+use crate::store::sqlite::{OpenMode, Options, SqliteStore};
+use crate::store::{KeyScope, KeyView, Keys};
+
+/// Make, list or revoke keys of the API
+#[derive(Args)]
+#[command(after_help = "Examples:
+  recado keys create --name backend --scope send
+  recado keys list
+  recado keys revoke --id 3kf0s9dlw2xq")]
+pub(super) struct KeysCommand {
+    #[command(subcommand)]
+    command: KeysAction,
+}
+
+#[derive(Subcommand)]
+enum KeysAction {
+    /// Make a key; it is shown once
+    Create {
+        /// What you call it
+        #[arg(long)]
+        name: String,
+        /// What it may do
+        #[arg(long, value_enum)]
+        scope: Scope,
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List keys, without their secrets
+    List {
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a key; a running server forgets it within a second
+    Revoke {
+        /// Its id, as `list` shows it
+        #[arg(long)]
+        id: String,
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Scope {
+    /// Read messages, events and numbers
+    Read,
+    /// Also send, cancel and retry messages
+    Send,
+    /// Also change consent and senders
+    Admin,
+}
+
+pub(super) async fn run(command: KeysCommand) -> Outcome {
+    let effects = Effects::real();
+    let store = open_database(&effects)?;
+    let now = effects.clock.now();
+    match command.command {
+        KeysAction::Create { name, scope, json } => {
+            let scope = match scope {
+                Scope::Read => KeyScope::Read,
+                Scope::Send => KeyScope::Send,
+                Scope::Admin => KeyScope::Admin,
+            };
+            let (key, text) = create_key(&*effects.random, &name, scope, now);
+            let id = key.id.clone();
+            store.create_key(key).await?;
+            if json {
+                print::json(&serde_json::json!({ "id": id, "key": text }));
+            } else {
+                print::line(&text);
+                print::note("This is shown once. Send it as `Authorization: Bearer rk_…`.");
+            }
+        }
+        KeysAction::List { json } => list(&store.keys().await?, json),
+        KeysAction::Revoke { id, json } => {
+            if !store.revoke_key(id.clone(), now).await? {
+                return Err(Failure::Usage(vec![format!("there is no key {id}")]));
+            }
+            if json {
+                print::json(&serde_json::json!({ "id": id, "revoked": true }));
+            }
+        }
+    }
+    Ok(End::Done)
+}
+
+/// Opens the database beside a server that may run on it.
+pub(super) fn open_database(effects: &Effects) -> Result<SqliteStore, Failure> {
+    let database = DatabaseConfig::read(&ProcessEnvironment).map_err(Failure::Usage)?;
+    let store = SqliteStore::open(Options {
+        master_key: master_key(&database, effects)?,
+        path: database.path,
+        mode: OpenMode::Tool,
+        random: Arc::clone(&effects.random),
+        rules: Rules {
+            codes: delivery::codes::Codes::builtin(),
+            patience: delivery::retry::Patience::default(),
+            clock_scale: 1,
+        },
+        senders: Vec::new(),
+        now: effects.clock.now(),
+    })?;
+    Ok(store)
+}
+
+fn list(keys: &[KeyView], json: bool) {
+    let time = |at: delivery::time::Timestamp| {
+        jiff::Timestamp::from_microsecond(at.micros())
+            .map_or_else(|_| String::new(), |at| format!("{at:.0}"))
+    };
+    if json {
+        for key in keys {
+            print::json(&serde_json::json!({
+                "id": key.id,
+                "name": key.name,
+                "scope": key.scope.word(),
+                "created_at": time(key.created_at),
+                "revoked_at": key.revoked_at.map(time),
+            }));
+        }
+        return;
+    }
+    let rows = keys.iter().map(|key| {
+        let revoked = key.revoked_at.map_or_else(String::new, time);
+        vec![
+            key.id.clone(),
+            key.name.clone(),
+            key.scope.word().to_owned(),
+            time(key.created_at),
+            revoked,
+        ]
+    });
+    print::table(&["id", "name", "scope", "created", "revoked"], rows);
+}

@@ -1,0 +1,288 @@
+//! `recado messages`: a window on a running server.
+
+use clap::{Args, Subcommand};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use super::client::{Client, Server};
+use super::{End, Outcome, print};
+
+/// List, show, cancel, retry or watch messages of a running server
+#[derive(Args)]
+#[command(after_help = "Examples:
+  recado messages list --state failed
+  recado messages list --to '(85) 98888-7777' --json
+  recado messages show 0198c7d0-…
+  recado messages retry 0198c7d0-…
+  recado messages watch")]
+pub(super) struct MessagesCommand {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    server: Server,
+    /// Write JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// List messages, newest first
+    List(List),
+    /// Show a message with its whole history
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Cancel a message that has not left
+    Cancel {
+        /// Its id
+        id: String,
+    },
+    /// Try a failed, unknown or held message again
+    Retry {
+        /// Its id
+        id: String,
+    },
+    /// Show what happens as it happens
+    Watch {
+        /// Start after this event; 0 for the beginning of the log
+        #[arg(long)]
+        after: Option<i64>,
+    },
+}
+
+#[derive(Args)]
+struct List {
+    /// Only in this state
+    #[arg(long)]
+    state: Option<String>,
+    /// Only to this person, in any form of the number
+    #[arg(long)]
+    to: Option<String>,
+    /// Only from this sender
+    #[arg(long)]
+    sender: Option<String>,
+    /// Only with this error code
+    #[arg(long)]
+    error: Option<u32>,
+    /// Accepted at or after (RFC 3339)
+    #[arg(long)]
+    since: Option<String>,
+    /// Accepted before (RFC 3339)
+    #[arg(long)]
+    until: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+}
+
+pub(super) async fn run(command: MessagesCommand) -> Outcome {
+    let client = Client::new(&command.server)?;
+    match command.action {
+        Action::List(list) => show_list(&client, &list, command.json).await,
+        Action::Show { id } => {
+            let message = client
+                .get(&format!("/api/v1/messages/{}", encoded(&id)))
+                .await?
+                .good()?;
+            if command.json {
+                print::json(&message);
+            } else {
+                show(&message);
+            }
+            Ok(End::Done)
+        }
+        Action::Cancel { id } => wish(&client, &id, "cancel", command.json).await,
+        Action::Retry { id } => wish(&client, &id, "retry", command.json).await,
+        Action::Watch { after } => watch(&client, after, command.json).await,
+    }
+}
+
+async fn show_list(client: &Client, list: &List, json: bool) -> Outcome {
+    let mut left = list.limit;
+    let mut cursor: Option<String> = None;
+    let mut rows = Vec::new();
+    while left > 0 {
+        let path = list_path(list, left.min(200), cursor.as_deref());
+        let page = client.get(&path).await?.good()?;
+        let messages = page
+            .get("messages")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        left = left.saturating_sub(messages.len());
+        if json {
+            messages.iter().for_each(print::json);
+        } else {
+            rows.extend(messages.iter().map(list_row));
+        }
+        cursor = page
+            .get("next_cursor")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if !json {
+        print::table(&["id", "state", "to", "accepted", "error"], rows);
+    }
+    Ok(End::Done)
+}
+
+fn list_path(list: &List, limit: usize, cursor: Option<&str>) -> String {
+    let mut path = format!("/api/v1/messages?limit={limit}");
+    let error = list.error.map(|code| code.to_string());
+    for (name, value) in [
+        ("state", list.state.as_deref()),
+        ("to", list.to.as_deref()),
+        ("sender", list.sender.as_deref()),
+        ("error", error.as_deref()),
+        ("since", list.since.as_deref()),
+        ("until", list.until.as_deref()),
+        ("cursor", cursor),
+    ] {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", encoded(value)));
+        }
+    }
+    path
+}
+
+/// Numbers are masked on the screen: a list is often looked at together with others.
+fn list_row(message: &Value) -> Vec<String> {
+    vec![
+        text(message, "id"),
+        text(message, "state"),
+        masked(&text(message, "to")),
+        text(message, "accepted_at"),
+        error_text(message),
+    ]
+}
+
+fn masked(address: &str) -> String {
+    delivery::address::Address::from_canonical(address)
+        .map_or_else(String::new, |address| address.masked().to_string())
+}
+
+fn show(message: &Value) {
+    for field in [
+        "id",
+        "state",
+        "from",
+        "kind",
+        "priority",
+        "delivery",
+        "content_sid",
+        "business_key",
+        "provider_sid",
+        "accepted_at",
+        "send_at",
+        "expires_at",
+        "due_at",
+        "sent_at",
+        "delivered_at",
+        "read_at",
+        "failed_at",
+    ] {
+        let value = text(message, field);
+        if !value.is_empty() {
+            print::line(&format!("{field:<14} {value}"));
+        }
+    }
+    print::line(&format!("{:<14} {}", "to", masked(&text(message, "to"))));
+    if let Some(error) = message.get("error").filter(|error| !error.is_null()) {
+        print::line(&format!("{:<14} {}", "error", error_text(message)));
+        print::line(&format!("{:<14} {}", "advice", text(error, "advice")));
+    }
+    if message.get("possible_duplicate").and_then(Value::as_bool) == Some(true) {
+        print::line("               the person may have received it twice");
+    }
+    let history = message
+        .get("history")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let rows = history.iter().map(|entry| {
+        vec![
+            text(entry, "at"),
+            text(entry, "event"),
+            text(entry, "state"),
+            text(entry, "source"),
+            text(entry, "attempt"),
+            text(entry, "provider_status"),
+            error_text(entry),
+        ]
+    });
+    print::table(
+        &[
+            "at", "event", "state", "source", "attempt", "provider", "error",
+        ],
+        rows,
+    );
+}
+
+async fn wish(client: &Client, id: &str, verb: &str, json: bool) -> Outcome {
+    let path = format!("/api/v1/messages/{}/{verb}", encoded(id));
+    let answer = client.post(&path, None).await?.good()?;
+    if json {
+        print::json(&answer);
+    } else {
+        print::line(&format!(
+            "{} is {}",
+            text(&answer, "id"),
+            text(&answer, "state")
+        ));
+    }
+    Ok(End::Done)
+}
+
+async fn watch(client: &Client, after: Option<i64>, json: bool) -> Outcome {
+    let path = match after {
+        Some(after) => format!("/api/v1/events?after={after}"),
+        None => "/api/v1/events".to_owned(),
+    };
+    client
+        .follow(&path, |event| {
+            if json {
+                print::json(&event);
+            } else {
+                print::line(&format!(
+                    "{}  {}  {:<24} {:<12} {} {}",
+                    text(&event, "at"),
+                    text(&event, "message_id"),
+                    text(&event, "event"),
+                    text(&event, "state"),
+                    text(&event, "provider_status"),
+                    error_text(&event),
+                ));
+            }
+            true
+        })
+        .await?;
+    Ok(End::Done)
+}
+
+fn error_text(value: &Value) -> String {
+    let Some(error) = value.get("error").filter(|error| !error.is_null()) else {
+        return String::new();
+    };
+    match error.get("code").and_then(Value::as_u64) {
+        Some(code) => format!("{code} {}", text(error, "meaning")),
+        None => text(error, "meaning"),
+    }
+}
+
+/// A field as text; empty when it is missing or null.
+pub(super) fn text(value: &Value, field: &str) -> String {
+    match value.get(field) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+pub(super) fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}

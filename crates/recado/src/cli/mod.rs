@@ -1,0 +1,106 @@
+//! The command line. Data goes to stdout, everything else to stderr; every command knows
+//! `--json`. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 done in part.
+
+mod address;
+mod client;
+mod keys;
+mod messages;
+mod print;
+mod send;
+mod serve;
+mod sheet;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// WhatsApp delivery through Twilio: accepts a message, sends it once, and keeps its whole life
+/// on record.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server; settings come from the environment (docs/configuration.md)
+    Serve(serve::Serve),
+    /// Send one message, or a spreadsheet of them, through a running server
+    Send(send::Send),
+    /// List, show, cancel, retry or watch messages of a running server
+    Messages(messages::MessagesCommand),
+    /// Show how numbers are read
+    Address(address::AddressCommand),
+    /// Make, list or revoke keys of the API
+    Keys(keys::KeysCommand),
+    /// Recount everything from the log and compare it with what is shown
+    Verify(verify::Verify),
+}
+
+/// How a command ended.
+pub(crate) enum End {
+    /// All of it was done.
+    Done,
+    /// Some of it was done.
+    Partly,
+}
+
+/// Why a command failed.
+pub(crate) enum Failure {
+    /// Wrong usage or settings: every problem.
+    Usage(Vec<String>),
+    /// Anything else.
+    Other(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+type Outcome = Result<End, Failure>;
+
+/// Runs the command of the arguments.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            print::problem(&format!("the runtime cannot start: {error}"));
+            return ExitCode::from(1);
+        }
+    };
+    let ended = runtime.block_on(async {
+        match arguments.command {
+            Command::Serve(command) => serve::run(command).await,
+            Command::Send(command) => send::run(command).await,
+            Command::Messages(command) => messages::run(command).await,
+            Command::Address(command) => address::run(&command),
+            Command::Keys(command) => keys::run(command).await,
+            Command::Verify(command) => verify::run(command).await,
+        }
+    });
+    // Blocking reads of the database must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match ended {
+        Ok(End::Done) => ExitCode::SUCCESS,
+        Ok(End::Partly) => ExitCode::from(3),
+        Err(Failure::Usage(problems)) => {
+            for problem in problems {
+                print::problem(&problem);
+            }
+            ExitCode::from(2)
+        }
+        Err(Failure::Other(error)) => {
+            print::problem(&format!("{error:#}"));
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The only place that writes to the terminal.
+
+use std::io::{IsTerminal, Write};
+
+/// Writes a line of data to stdout. A reader that has gone (`| head`) is no error.
+pub(super) fn line(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    if writeln!(stdout, "{text}")
+        .and_then(|()| stdout.flush())
+        .is_err()
+    {
+        std::process::exit(0);
+    }
+}
+
+/// Writes a value as one line of JSON.
+pub(super) fn json(value: &impl serde::Serialize) {
+    line(&serde_json::to_string(value).unwrap_or_default());
+}
+
+/// Writes a remark to stderr.
+pub(super) fn note(text: &str) {
+    // Without a terminal there is nobody to tell.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Writes what went wrong to stderr.
+pub(super) fn problem(text: &str) {
+    note(&format!("recado: {text}"));
+}
+
+/// Whether a person looks at stderr, for progress bars.
+pub(super) fn person_watches() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// A table with a header row.
+pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
+        .set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    line(&table.to_string());
+}

@@ -1,0 +1,93 @@
+//! `recado serve`.
+
+use clap::Args;
+use delivery::address::{Address, Context};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{End, Failure, Outcome, print};
+use crate::config::{Config, Environment, ProcessEnvironment};
+use crate::effects::Effects;
+use crate::server::Server;
+
+/// Run the server
+///
+/// Example: TWILIO_ACCOUNT_SID=AC… TWILIO_AUTH_TOKEN=… TWILIO_WHATSAPP_FROM=+55… recado serve
+#[derive(Args)]
+#[command(after_help = "Examples:
+  recado serve                    settings from the environment
+  PORT=0 recado serve             any free port; the log says which
+  recado serve --check            only check the settings")]
+pub(super) struct Serve {
+    /// Check the settings and stop
+    #[arg(long)]
+    check: bool,
+    /// Write what the check finds as JSON
+    #[arg(long, requires = "check")]
+    json: bool,
+}
+
+pub(super) async fn run(command: Serve) -> Outcome {
+    start_log(&ProcessEnvironment);
+    let config = Config::read(&ProcessEnvironment);
+    if command.check {
+        let problems = config.err().unwrap_or_default();
+        if command.json {
+            print::json(&serde_json::json!({ "problems": problems }));
+        }
+        return if problems.is_empty() {
+            Ok(End::Done)
+        } else {
+            Err(Failure::Usage(problems))
+        };
+    }
+    let config = config.map_err(Failure::Usage)?;
+    // The library of foreign numbers reads its tables at first use; no caller shall wait for it.
+    std::thread::spawn(|| Address::parse("+14155552671", Context::Typed).is_ok());
+    let server = Server::start(config, Effects::real()).await?;
+    let shutdown = CancellationToken::new();
+    end_on_signal(shutdown.clone())?;
+    print::note(&format!("listening on http://{}", server.address()));
+    server.run(shutdown).await?;
+    Ok(End::Done)
+}
+
+/// Ends at SIGTERM and SIGINT; at a second one, at once.
+fn end_on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        for again in [false, true] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if again {
+                std::process::exit(1);
+            }
+            tracing::info!("shutting down: no new work, open requests may end");
+            shutdown.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// Starts the log on stderr.
+pub(super) fn start_log(environment: &dyn Environment) {
+    let filter = environment
+        .variable("RECADO_LOG")
+        .unwrap_or_else(|| "info".to_owned());
+    let filter = tracing_subscriber::EnvFilter::try_new(&filter)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(print::person_watches());
+    let started = match environment.variable("RECADO_LOG_FORMAT").as_deref() {
+        Some("json") => builder.json().try_init(),
+        _ => builder.try_init(),
+    };
+    if started.is_err() {
+        print::note("the log was started before");
+    }
+}

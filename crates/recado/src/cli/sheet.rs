@@ -1,0 +1,314 @@
+//! A spreadsheet of messages, saved as CSV: comma or semicolon, UTF-8 or the old Windows code
+//! page, numbers as people type them.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use delivery::address::{Address, Context, Flag};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::Failure;
+
+/// Names under which the column of numbers is found.
+const NUMBER_COLUMNS: [&str; 9] = [
+    "to",
+    "phone",
+    "telefone",
+    "celular",
+    "whatsapp",
+    "numero",
+    "número",
+    "fone",
+    "telephone",
+];
+/// Columns that go to the API under their own name.
+const FIELD_COLUMNS: [&str; 9] = [
+    "body",
+    "content_sid",
+    "media_url",
+    "kind",
+    "priority",
+    "send_at",
+    "expires_at",
+    "delivery",
+    "business_key",
+];
+
+/// What is the same for every row, unless the row says otherwise.
+#[derive(Clone, Default)]
+pub(super) struct Defaults {
+    pub(super) fields: Vec<(&'static str, String)>,
+    /// Send to numbers that look like typing mistakes too.
+    pub(super) doubtful: bool,
+}
+
+/// One row of the sheet.
+pub(super) struct Row {
+    /// Line of the file, from 1.
+    pub(super) line: u64,
+    /// The number as typed.
+    pub(super) input: String,
+    /// What is thought of it.
+    pub(super) verdict: Verdict,
+}
+
+/// What is thought of a row.
+pub(super) enum Verdict {
+    /// It can be sent.
+    Good {
+        address: Address,
+        /// The message for the API, with the row's idempotency key.
+        message: Value,
+        /// Remarks about the number.
+        flags: Vec<&'static str>,
+    },
+    /// It says the same to the same person as an earlier row.
+    Repeated {
+        /// Line of the earlier row.
+        of: u64,
+    },
+    /// It cannot be sent.
+    Bad {
+        /// Stable word.
+        code: String,
+        /// What was wrong and what to do.
+        detail: String,
+    },
+}
+
+/// Reads a sheet.
+pub(super) fn read(path: &Path, defaults: &Defaults) -> Result<Vec<Row>, Failure> {
+    let raw = std::fs::read(path)
+        .map_err(|error| anyhow::anyhow!("{} cannot be read: {error}", path.display()))?;
+    read_text(&decode(&raw), defaults)
+}
+
+fn read_text(text: &str, defaults: &Defaults) -> Result<Vec<Row>, Failure> {
+    let header_line = text.lines().next().unwrap_or_default();
+    let semicolons = header_line.matches(';').count() > header_line.matches(',').count();
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(if semicolons { b';' } else { b',' })
+        .flexible(true)
+        .from_reader(text.as_bytes());
+    let headers: Vec<String> = reader
+        .headers()?
+        .iter()
+        .map(|h| h.trim().to_owned())
+        .collect();
+    let Some(number_column) = headers
+        .iter()
+        .position(|header| NUMBER_COLUMNS.contains(&header.to_lowercase().as_str()))
+    else {
+        return Err(Failure::Usage(vec![format!(
+            "the file has no column for the number; name one of {}",
+            NUMBER_COLUMNS.join(", ")
+        )]));
+    };
+    let mut rows = Vec::new();
+    let mut seen: HashMap<String, u64> = HashMap::new();
+    for record in reader.records() {
+        let record = record?;
+        let line = record.position().map_or(0, csv::Position::line);
+        if record.iter().all(|cell| cell.trim().is_empty()) {
+            continue;
+        }
+        let input = record.get(number_column).unwrap_or_default().to_owned();
+        let mut verdict = judge(&input, &headers, &record, defaults);
+        if let Verdict::Good { message, .. } = &verdict {
+            let key = message
+                .get("idempotency_key")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            if let Some(of) = seen.get(key) {
+                verdict = Verdict::Repeated { of: *of };
+            } else {
+                seen.insert(key.to_owned(), line);
+            }
+        }
+        rows.push(Row {
+            line,
+            input,
+            verdict,
+        });
+    }
+    Ok(rows)
+}
+
+fn judge(
+    input: &str,
+    headers: &[String],
+    record: &csv::StringRecord,
+    defaults: &Defaults,
+) -> Verdict {
+    let bad = |code: &str, detail: &str| Verdict::Bad {
+        code: code.to_owned(),
+        detail: detail.to_owned(),
+    };
+    let parsed = match Address::parse(input, Context::Sheet) {
+        Ok(parsed) => parsed,
+        Err(rejection) => return bad(rejection.reason.word(), rejection.reason.explain()),
+    };
+    let doubtful =
+        parsed.flags.contains(Flag::MaybeTruncated) || parsed.flags.contains(Flag::SuspectRepeated);
+    if doubtful && !defaults.doubtful {
+        return bad(
+            "doubtful",
+            "The number may have lost a digit or be a placeholder. Check it, or send with \
+             --send-doubtful.",
+        );
+    }
+    let mut message = Map::new();
+    for (name, value) in &defaults.fields {
+        message.insert((*name).to_owned(), Value::String(value.clone()));
+    }
+    let mut variables = Map::new();
+    for (header, cell) in headers.iter().zip(record.iter()) {
+        let name = header.to_lowercase();
+        let cell = cell.trim();
+        if cell.is_empty() {
+            continue;
+        }
+        if FIELD_COLUMNS.contains(&name.as_str()) {
+            message.insert(name, Value::String(cell.to_owned()));
+        } else if let Some(variable) = variable_name(header) {
+            variables.insert(variable.to_owned(), Value::String(cell.to_owned()));
+        }
+    }
+    let has_content = ["body", "content_sid", "media_url"]
+        .iter()
+        .any(|n| message.contains_key(*n));
+    if !has_content {
+        return bad(
+            "content_missing",
+            "The row has no body, content_sid or media_url, and none was given for all rows.",
+        );
+    }
+    if !variables.is_empty() && message.contains_key("content_sid") {
+        message.insert("variables".to_owned(), Value::Object(variables));
+    }
+    message.insert(
+        "to".to_owned(),
+        Value::String(parsed.address.canonical().to_owned()),
+    );
+    let key = idempotency_key(&message);
+    message.insert("idempotency_key".to_owned(), Value::String(key));
+    let flags = parsed.flags.iter().map(Flag::word).collect();
+    Verdict::Good {
+        address: parsed.address,
+        message: Value::Object(message),
+        flags,
+    }
+}
+
+/// Columns that hold values of a template: `1`, `2`, `3` … or `var:name`.
+fn variable_name(header: &str) -> Option<&str> {
+    if !header.is_empty() && header.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(header);
+    }
+    header
+        .strip_prefix("var:")
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+}
+
+/// The same row of the same file, or of another one, has the same key: sending a file twice sends
+/// nothing twice.
+fn idempotency_key(message: &Map<String, Value>) -> String {
+    let mut sorted: Vec<(&String, &Value)> = message.iter().collect();
+    sorted.sort_by_key(|(name, _)| name.as_str());
+    let mut hash = Sha256::new();
+    for (name, value) in sorted {
+        hash.update(name.as_bytes());
+        hash.update([0]);
+        hash.update(value.to_string().as_bytes());
+        hash.update([0]);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let hex: String = digest
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("row-{hex}")
+}
+
+/// UTF-8 with or without a byte order mark, else Windows-1252, which Excel writes.
+fn decode(raw: &[u8]) -> String {
+    let raw = raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(raw);
+    match std::str::from_utf8(raw) {
+        Ok(text) => text.to_owned(),
+        // The letters of Portuguese stand at the same places as in Latin-1.
+        Err(_) => raw.iter().map(|byte| char::from(*byte)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdicts(text: &str, defaults: &Defaults) -> Vec<String> {
+        read_text(text, defaults)
+            .ok()
+            .unwrap()
+            .iter()
+            .map(|row| match &row.verdict {
+                Verdict::Good {
+                    address, message, ..
+                } => {
+                    format!(
+                        "{} {}",
+                        address.canonical(),
+                        super::super::messages::text(message, "body")
+                    )
+                }
+                Verdict::Repeated { of } => format!("repeated {of}"),
+                Verdict::Bad { code, .. } => code.clone(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn rows_are_judged_one_by_one() {
+        let text = "nome,telefone,body\nAna,(85) 98888-7777,oi\nBia,85 8888-7777,oi\nCau,98888-7777,oi\n\
+                    Davi,99999999999,oi\nEva,85 98888-7778,\n\n";
+        let defaults = Defaults::default();
+        let expected = [
+            "+5585988887777 oi",
+            "repeated 2",
+            "missing_ddd",
+            "doubtful",
+            "content_missing",
+        ];
+        assert_eq!(verdicts(text, &defaults), expected);
+        let all = Defaults {
+            fields: vec![("body", "olá".into())],
+            doubtful: true,
+        };
+        let expected = [
+            "+5585988887777 oi",
+            "repeated 2",
+            "missing_ddd",
+            "+5599999999999 oi",
+            "+5585988887778 olá",
+        ];
+        assert_eq!(verdicts(text, &all), expected);
+    }
+
+    #[test]
+    fn semicolons_old_code_pages_and_variables_are_read() {
+        let raw = b"celular;1;var:hora;obs\n85988887777;Jo\xe3o;14:00;x\n";
+        let defaults = Defaults {
+            fields: vec![("content_sid", "HX0123456789abcdef0123456789abcdef".into())],
+            doubtful: false,
+        };
+        let rows = read_text(&decode(raw), &defaults).ok().unwrap();
+        let Verdict::Good { message, .. } = &rows[0].verdict else {
+            panic!("good")
+        };
+        let variables = message.get("variables").unwrap();
+        assert_eq!(variables.get("1").unwrap(), "João");
+        assert_eq!(variables.get("hora").unwrap(), "14:00");
+        assert!(message.get("obs").is_none());
+    }
+}

@@ -1,0 +1,52 @@
+//! `recado verify`: the recount.
+
+use clap::Args;
+
+use super::keys::open_database;
+use super::{End, Failure, Outcome, print};
+use crate::effects::Effects;
+use crate::store::Log;
+
+/// Recount everything from the log and compare it with what is shown
+#[derive(Args)]
+#[command(after_help = "Exit code 0 when nothing differs, 1 when anything does.
+
+Examples:
+  recado verify
+  DATABASE_URL=sqlite:/var/lib/recado/recado.db recado verify --json")]
+pub(super) struct Verify {
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(command: Verify) -> Outcome {
+    let store = open_database(&Effects::real())?;
+    let report = store.verify().await?;
+    if command.json {
+        print::json(&serde_json::json!({
+            "messages": report.messages,
+            "events": report.events,
+            "counters": report.counters,
+            "differences": report.differences,
+        }));
+    } else {
+        print::line(&format!(
+            "{} messages, {} events and {} counters recounted: {} differences",
+            report.messages,
+            report.events,
+            report.counters,
+            report.differences.len()
+        ));
+        for difference in &report.differences {
+            print::line(difference);
+        }
+    }
+    if report.differences.is_empty() {
+        Ok(End::Done)
+    } else {
+        Err(Failure::Other(anyhow::anyhow!(
+            "what is shown differs from what the log tells"
+        )))
+    }
+}

@@ -1,0 +1,106 @@
+//! What we ask: the form of a create request and the query of a list request.
+
+use std::time::Duration;
+
+use delivery::message::Content;
+use serde::Serializer as _;
+use url::form_urlencoded::Serializer;
+
+use crate::provider::{CreateRequest, ListQuery};
+
+/// Bounds of `ValidityPeriod` (`message_create` in Twilio's API description).
+const VALIDITY_SECONDS: (u64, u64) = (1, 36_000);
+/// Messages on one page: so many that the longest texts, each character escaped, stay below the
+/// bound on an answer's bytes.
+const PAGE_SIZE: &str = "50";
+
+/// The body of a create request.
+pub(super) fn create_form(request: &CreateRequest) -> String {
+    let mut form = Serializer::new(String::with_capacity(1024));
+    form.append_pair("To", &request.to);
+    if request.from.is_messaging_service() {
+        form.append_pair("MessagingServiceSid", request.from.as_str());
+    } else {
+        form.append_pair("From", &whatsapp(request.from.as_str()));
+        if let Some(service) = request.messaging_service {
+            form.append_pair("MessagingServiceSid", &service.to_string());
+        }
+    }
+    append_content(&mut form, &request.content);
+    if let Some(validity) = request.validity {
+        form.append_pair("ValidityPeriod", &validity_seconds(validity).to_string());
+    }
+    if let Some(url) = &request.status_callback {
+        form.append_pair("StatusCallback", url);
+    }
+    form.finish()
+}
+
+/// The query of a list request, newest first. There is no filter by date: it would look at the
+/// date of sending, which is empty before a message is sent.
+pub(super) fn list_query(query: &ListQuery) -> String {
+    let mut form = Serializer::new(String::new());
+    form.append_pair("To", &query.to);
+    if let Some(from) = &query.from {
+        form.append_pair("From", &whatsapp(from));
+    }
+    form.append_pair("PageSize", PAGE_SIZE);
+    form.finish()
+}
+
+/// The body of a request to cancel a message.
+pub(super) fn cancel_form() -> String {
+    Serializer::new(String::new())
+        .append_pair("Status", "canceled")
+        .finish()
+}
+
+fn append_content(form: &mut Serializer<'_, String>, content: &Content) {
+    match content {
+        Content::Text {
+            body,
+            persistent_action,
+        } => {
+            form.append_pair("Body", body);
+            if let Some(action) = persistent_action {
+                form.append_pair("PersistentAction", action);
+            }
+        }
+        Content::Template {
+            content_sid,
+            variables,
+        } => {
+            form.append_pair("ContentSid", &content_sid.to_string());
+            if !variables.is_empty() {
+                form.append_pair("ContentVariables", &json_object(variables));
+            }
+        }
+        Content::Media { url, caption } => {
+            form.append_pair("MediaUrl", url);
+            if let Some(caption) = caption {
+                form.append_pair("Body", caption);
+            }
+        }
+    }
+}
+
+fn json_object(pairs: &[(String, String)]) -> String {
+    let mut json = Vec::new();
+    serde_json::Serializer::new(&mut json)
+        .collect_map(pairs.iter().map(|(name, value)| (name, value)))
+        .expect("texts in memory are always JSON");
+    String::from_utf8(json).expect("JSON is UTF-8")
+}
+
+fn whatsapp(number: &str) -> String {
+    format!("whatsapp:{number}")
+}
+
+/// Whole seconds, rounded down: a message must not outlive its deadline.
+fn validity_seconds(validity: Duration) -> u64 {
+    let (min, max) = VALIDITY_SECONDS;
+    validity.as_secs().clamp(min, max)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! Twilio's Messages resource (`/2010-04-01/Accounts/{AccountSid}/Messages.json`) over HTTP/1.1.
+
+mod answer;
+mod connection;
+mod form;
+mod meter;
+mod retry_after;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use delivery::outcome::Outcome;
+use delivery::sid::Sid;
+use http_body_util::Full;
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, InvalidHeaderValue, USER_AGENT,
+};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Request, Uri};
+use rustls::RootCertStore;
+use rustls::pki_types::ServerName;
+use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
+
+use self::connection::{Endpoint, Pool};
+pub use crate::config::Credentials;
+use crate::effects::{BoxFuture, Effects};
+use crate::provider::{CreateRequest, ListQuery, Provider, ProviderError, ProviderMessage};
+
+/// Pages that one list call reads; a person does not get so many messages in the quarter of an
+/// hour that is asked for.
+const LIST_PAGES_MAX: usize = 40;
+const API_VERSION: &str = "2010-04-01";
+
+/// Where Twilio is and how to talk to it. No `Debug`: it holds a secret.
+#[derive(Clone)]
+pub struct TwilioSettings {
+    /// `https://api.twilio.com`, a regional host, or `http://127.0.0.1:PORT` of a simulator.
+    pub base_url: String,
+    /// The account: `AC` and 32 hexadecimal digits.
+    pub account_sid: String,
+    /// What proves that we may use it.
+    pub credentials: Credentials,
+    /// For a free connection, name resolution, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// From the first byte of a request to the last byte of its answer. Twilio's own limit is
+    /// about 26 s; a shorter one makes unknown outcomes of slow answers.
+    pub answer_timeout: Duration,
+    /// Bytes of one answer's body.
+    pub answer_bytes_max: usize,
+    /// Connections open at one time, and so requests in flight.
+    pub connections_max: usize,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TwilioSettingsError {
+    /// The base URL is more or less than scheme, host and port.
+    #[error("the Twilio base URL must be http:// or https:// and a host, without a path")]
+    BaseUrl,
+    /// The account SID is not one.
+    #[error("the Twilio account SID must be AC and 32 hexadecimal digits")]
+    AccountSid,
+    /// The API key's SID is not one.
+    #[error("the Twilio API key SID must be SK and 32 hexadecimal digits")]
+    ApiKeySid,
+    /// The TLS library does not start.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Twilio as a [`Provider`]. Nothing below it repeats a request or follows a redirect.
+pub struct Twilio {
+    pool: Pool,
+    account_sid: String,
+    host: HeaderValue,
+    authorization: HeaderValue,
+}
+
+impl TwilioSettings {
+    /// Settings with the default limits.
+    pub fn new(base_url: String, account_sid: String, credentials: Credentials) -> Self {
+        Self {
+            base_url,
+            account_sid,
+            credentials,
+            connect_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(30),
+            answer_bytes_max: 1024 * 1024,
+            connections_max: 50,
+        }
+    }
+}
+
+impl Twilio {
+    /// A client that trusts the certificate authorities that browsers trust.
+    ///
+    /// # Errors
+    /// [`TwilioSettingsError`]; nothing is connected yet.
+    pub fn new(settings: &TwilioSettings, effects: &Effects) -> Result<Self, TwilioSettingsError> {
+        let roots = RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        };
+        Self::with_roots(settings, effects, roots)
+    }
+
+    /// A client that trusts `roots` alone.
+    ///
+    /// # Errors
+    /// [`TwilioSettingsError`]; nothing is connected yet.
+    pub fn with_roots(
+        settings: &TwilioSettings,
+        effects: &Effects,
+        roots: RootCertStore,
+    ) -> Result<Self, TwilioSettingsError> {
+        Sid::parse(&settings.account_sid, &["AC"]).map_err(|_| TwilioSettingsError::AccountSid)?;
+        let (endpoint, host) = endpoint(&settings.base_url, roots)?;
+        Ok(Self {
+            pool: Pool::new(endpoint, settings, effects),
+            account_sid: settings.account_sid.clone(),
+            host,
+            authorization: authorization(settings)?,
+        })
+    }
+
+    fn messages_path(&self) -> String {
+        format!("/{API_VERSION}/Accounts/{}/Messages.json", self.account_sid)
+    }
+
+    fn message_path(&self, sid: Sid) -> String {
+        format!(
+            "/{API_VERSION}/Accounts/{}/Messages/{sid}.json",
+            self.account_sid
+        )
+    }
+
+    fn get(&self, path: &PathAndQuery) -> Request<Full<Bytes>> {
+        self.request(Method::GET, path, Full::default())
+    }
+
+    fn post(&self, path: &PathAndQuery, form: String) -> Request<Full<Bytes>> {
+        let mut request = self.request(Method::POST, path, Full::new(form.into()));
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        request.headers_mut().insert(CONTENT_TYPE, form);
+        request
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &PathAndQuery,
+        body: Full<Bytes>,
+    ) -> Request<Full<Bytes>> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::from(path.clone());
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.host.clone());
+        headers.insert(AUTHORIZATION, self.authorization.clone());
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let agent = concat!("recado/", env!("CARGO_PKG_VERSION"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        request
+    }
+
+    async fn list_all(&self, query: &ListQuery) -> Result<Vec<ProviderMessage>, ProviderError> {
+        let messages_path = self.messages_path();
+        // Creation times have whole seconds: a message of the same second counts as later.
+        let since = query.created_since.minus(Duration::from_secs(1));
+        let mut found = Vec::new();
+        let mut next = Some(format!("{messages_path}?{}", form::list_query(query)));
+        for _ in 0..LIST_PAGES_MAX {
+            let Some(uri) = next else { return Ok(found) };
+            let path = page_path(&uri, &messages_path).ok_or(ProviderError::Garbage)?;
+            let page = answer::page(self.pool.exchange(self.get(&path)).await)?;
+            for message in page.messages {
+                if message
+                    .created_at
+                    .is_some_and(|created_at| created_at <= since)
+                {
+                    return Ok(found);
+                }
+                found.push(message);
+            }
+            next = page.next_page_uri;
+        }
+        // A part must not pass for the whole: what is missing in a list counts as evidence.
+        if next.is_none() {
+            Ok(found)
+        } else {
+            Err(ProviderError::Garbage)
+        }
+    }
+}
+
+impl Provider for Twilio {
+    fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let path = static_path(self.messages_path());
+            let result = self
+                .pool
+                .exchange(self.post(&path, form::create_form(request)))
+                .await;
+            answer::outcome(result, &self.account_sid)
+        })
+    }
+
+    fn fetch(&self, sid: Sid) -> BoxFuture<'_, Result<ProviderMessage, ProviderError>> {
+        Box::pin(async move {
+            let path = static_path(self.message_path(sid));
+            answer::message(self.pool.exchange(self.get(&path)).await, sid)
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        query: &'a ListQuery,
+    ) -> BoxFuture<'a, Result<Vec<ProviderMessage>, ProviderError>> {
+        Box::pin(self.list_all(query))
+    }
+
+    fn cancel(&self, sid: Sid) -> BoxFuture<'_, Result<ProviderMessage, ProviderError>> {
+        Box::pin(async move {
+            let path = static_path(self.message_path(sid));
+            let request = self.post(&path, form::cancel_form());
+            answer::message(self.pool.exchange(request).await, sid)
+        })
+    }
+}
+
+/// A path of letters, digits and slashes: both SIDs in it were parsed.
+fn static_path(path: String) -> PathAndQuery {
+    PathAndQuery::try_from(path).expect("a path made of parsed SIDs is a path")
+}
+
+/// Path and query of a page of the message list, whatever host the provider wrote before it: our
+/// credentials go nowhere but to our own base URL, and to no other resource.
+fn page_path(uri: &str, messages_path: &str) -> Option<PathAndQuery> {
+    let uri: Uri = uri.parse().ok()?;
+    let path = uri.path_and_query()?;
+    (path.path() == messages_path).then(|| path.clone())
+}
+
+fn endpoint(
+    base_url: &str,
+    roots: RootCertStore,
+) -> Result<(Endpoint, HeaderValue), TwilioSettingsError> {
+    let uri: Uri = base_url.parse().map_err(|_| TwilioSettingsError::BaseUrl)?;
+    let authority = uri.authority().ok_or(TwilioSettingsError::BaseUrl)?;
+    if authority.as_str().contains('@') || uri.path() != "/" || uri.query().is_some() {
+        return Err(TwilioSettingsError::BaseUrl);
+    }
+    let host = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    let (port, tls) = match uri.scheme_str() {
+        Some("https") => {
+            let name = ServerName::try_from(host.clone());
+            let name = name.map_err(|_| TwilioSettingsError::BaseUrl)?;
+            (443, Some((tls_connector(roots)?, name)))
+        }
+        Some("http") => (80, None),
+        _ => return Err(TwilioSettingsError::BaseUrl),
+    };
+    let port = authority.port_u16().unwrap_or(port);
+    let header = HeaderValue::from_str(authority.as_str());
+    let header = header.map_err(|_: InvalidHeaderValue| TwilioSettingsError::BaseUrl)?;
+    Ok((Endpoint { host, port, tls }, header))
+}
+
+fn tls_connector(roots: RootCertStore) -> Result<TlsConnector, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// HTTP Basic (RFC 7617) with the account or the key as user. Kept in memory that is cleared when
+/// the client goes; copies inside write buffers are beyond us.
+fn authorization(settings: &TwilioSettings) -> Result<HeaderValue, TwilioSettingsError> {
+    let (user, password) = match &settings.credentials {
+        Credentials::AuthToken(token) => (&settings.account_sid, token),
+        Credentials::ApiKey { sid, secret } => {
+            Sid::parse(sid, &["SK"]).map_err(|_| TwilioSettingsError::ApiKeySid)?;
+            (sid, secret)
+        }
+    };
+    let pair = Zeroizing::new(format!("{user}:{}", password.expose()));
+    let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+    let header = Zeroizing::new([b"Basic ", encoded.as_bytes()].concat());
+    let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(header))
+        .expect("base64 is fit for a header");
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,379 @@
+//! Builds the rooms from the settings, runs them, and stops them in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use delivery::address::{Address, Context};
+use delivery::message::SenderName;
+use delivery::retry::Patience;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, Api, auth::Gate, problem::Problem};
+use crate::callbacks::signature::Verifier;
+use crate::callbacks::{self, Callbacks};
+use crate::config::{Config, KeySource};
+use crate::dispatch::{self, Dispatch};
+use crate::effects::Effects;
+use crate::provider::Provider;
+use crate::provider::twilio::{Twilio, TwilioSettings};
+use crate::reconcile::Reconcile;
+use crate::secrets::{MasterKey, MasterKeyError};
+use crate::store::life::Rules;
+use crate::store::sqlite::{OpenMode, Options, SqliteStore};
+use crate::store::{Parties, Store, StoreError};
+use crate::upkeep::Upkeep;
+
+/// From the opening of a connection, or the end of the request before, to the end of the headers.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// From the end of the headers to the beginning of the answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of the headers of a request.
+const HEADER_BYTES_MAX: usize = 64 << 10;
+/// How long after a failed accept the next one is tried: there may be no file handles left.
+const ACCEPT_WAIT: Duration = Duration::from_millis(100);
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The master key cannot be had.
+    #[error("{0}")]
+    MasterKey(#[from] MasterKeyError),
+    /// The database cannot be opened.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The address cannot be listened on.
+    #[error("{address} cannot be listened on: {cause}; choose another PORT or BIND_ADDRESS")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// A URL of the configuration cannot be used.
+    #[error("{0}")]
+    Url(String),
+}
+
+/// A server that listens and has not been asked to run.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    store: Arc<SqliteStore>,
+    provider: Arc<dyn Provider>,
+    effects: Effects,
+    config: Config,
+    status_url: String,
+    webhook_url: String,
+}
+
+impl Server {
+    /// Opens the database, settles what an earlier server left open, and listens.
+    ///
+    /// # Errors
+    /// [`StartError`] with what is wrong and what to do.
+    pub async fn start(config: Config, effects: Effects) -> Result<Self, StartError> {
+        let address = SocketAddr::new(config.bind, config.port);
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|cause| StartError::Listen { address, cause })?;
+        let address = listener
+            .local_addr()
+            .map_err(|cause| StartError::Listen { address, cause })?;
+        let store = Arc::new(open_store(&config, &effects)?);
+        let left_open = store.recover(effects.clock.now()).await?;
+        if left_open > 0 {
+            tracing::warn!(
+                attempts = left_open,
+                "an earlier server ended while requests were open; they will be looked for"
+            );
+        }
+        let local = |path: &str| format!("http://{address}/api/v1/whatsapp/{path}");
+        let status_url = config
+            .status_callback_url
+            .clone()
+            .unwrap_or_else(|| local("status"));
+        let webhook_url = config
+            .webhook_url
+            .clone()
+            .unwrap_or_else(|| local("webhook"));
+        let provider = Arc::new(twilio(&config, &effects).map_err(StartError::Url)?);
+        Ok(Self {
+            listener,
+            address,
+            store,
+            provider,
+            effects,
+            config,
+            status_url,
+            webhook_url,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Runs every room until `shutdown`, then stops them: the doors first, then the dispatcher
+    /// with its drain, then the rest; the database last.
+    ///
+    /// # Errors
+    /// [`StartError`] when the rooms cannot be built; a running server ends without an error.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartError> {
+        let doors = self.doors(&shutdown)?;
+        let dispatch = self.dispatch().await?;
+        let rooms_stop = CancellationToken::new();
+        let mut rooms = JoinSet::new();
+        rooms.spawn(dispatch.run(shutdown.clone()));
+        rooms.spawn(self.reconcile().run(rooms_stop.clone()));
+        rooms.spawn(
+            Upkeep {
+                store: self.store.clone(),
+                effects: self.effects.clone(),
+            }
+            .run(rooms_stop.clone()),
+        );
+        let connections = usize::try_from(self.config.connections_max).unwrap_or(usize::MAX);
+        let drain = self.config.drain;
+        serve(self.listener, doors, connections, drain, shutdown).await;
+        // The lanes drain on the same signal; the other rooms end when the lanes have.
+        if let Some(Err(error)) = rooms.join_next().await {
+            tracing::error!(%error, "a room ended by itself");
+        }
+        rooms_stop.cancel();
+        while let Some(ended) = rooms.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a room ended by itself");
+            }
+        }
+        Ok(())
+    }
+
+    fn doors(&self, shutdown: &CancellationToken) -> Result<Router, StartError> {
+        let announcements = self.store.announcements();
+        let store: Arc<dyn Store> = self.store.clone();
+        let api = api::router(Api {
+            store: Arc::clone(&store),
+            effects: self.effects.clone(),
+            gate: Arc::new(Gate::new(self.config.api_rate)),
+            last_event: announcements.last_event.subscribe(),
+            dedupe_window: self.config.dedupe_window,
+            codes: Arc::new(self.config.codes.clone()),
+            shutdown: shutdown.clone(),
+        });
+        let verifier = |url: &str| {
+            Verifier::new(&[url], &self.config.signing_tokens)
+                .map(Arc::new)
+                .map_err(|_| {
+                    StartError::Url(format!(
+                        "{url} is not a URL whose signature can be verified"
+                    ))
+                })
+        };
+        let callbacks = callbacks::router(Callbacks {
+            store,
+            effects: self.effects.clone(),
+            status: verifier(&self.status_url)?,
+            webhook: verifier(&self.webhook_url)?,
+            senders: Arc::new(self.config.senders.iter().map(canonical_sender).collect()),
+            closed: announcements.closed.subscribe(),
+        });
+        Ok(api.merge(callbacks).layer(middleware::from_fn(limit_time)))
+    }
+
+    async fn dispatch(&self) -> Result<Dispatch, StartError> {
+        let stored = self.store.senders().await?;
+        let senders = stored
+            .into_iter()
+            .filter(|sender| sender.configured)
+            .map(|sender| {
+                let name = SenderName::new(sender.name);
+                let rate = self.config.sender_rate.per_second(&name);
+                (sender.key, name, rate)
+            })
+            .collect();
+        Ok(Dispatch {
+            store: self.store.clone(),
+            provider: Arc::clone(&self.provider),
+            effects: self.effects.clone(),
+            queue: self.store.announcements().queue.subscribe(),
+            settings: dispatch::Settings {
+                senders,
+                messaging_service: self.config.messaging_service,
+                status_callback_url: self.status_url.clone(),
+                person_interval: self.config.person_interval,
+                clock_scale: self.config.clock_scale,
+                drain: self.config.drain,
+            },
+        })
+    }
+
+    fn reconcile(&self) -> Reconcile {
+        Reconcile {
+            store: self.store.clone(),
+            provider: Arc::clone(&self.provider),
+            effects: self.effects.clone(),
+            watches: self.store.announcements().watches.subscribe(),
+            clock_scale: self.config.clock_scale,
+        }
+    }
+}
+
+/// The master key as configured, or the one beside the database.
+///
+/// # Errors
+/// [`MasterKeyError`] when the file beside the database cannot be used.
+pub fn master_key(
+    database: &crate::config::DatabaseConfig,
+    effects: &Effects,
+) -> Result<MasterKey, MasterKeyError> {
+    match &database.key {
+        KeySource::Given(key) => Ok(key.clone()),
+        KeySource::BesideDatabase => {
+            let mut path = database.path.as_os_str().to_owned();
+            path.push(".key");
+            MasterKey::read_or_create(std::path::Path::new(&path), &*effects.random)
+        }
+    }
+}
+
+fn open_store(config: &Config, effects: &Effects) -> Result<SqliteStore, StartError> {
+    let store = SqliteStore::open(Options {
+        path: config.database.path.clone(),
+        mode: OpenMode::Server,
+        master_key: master_key(&config.database, effects)?,
+        random: Arc::clone(&effects.random),
+        rules: Rules {
+            codes: config.codes.clone(),
+            patience: Patience::default(),
+            clock_scale: config.clock_scale,
+        },
+        senders: config.senders.clone(),
+        now: effects.clock.now(),
+    })?;
+    Ok(store)
+}
+
+fn twilio(config: &Config, effects: &Effects) -> Result<Twilio, String> {
+    let settings = TwilioSettings {
+        // The dispatcher decides how many requests are open; this only bounds it.
+        connections_max: 1_024,
+        ..TwilioSettings::new(
+            config.api_base_url.clone(),
+            config.account_sid.clone(),
+            config.credentials.clone(),
+        )
+    };
+    Twilio::new(&settings, effects).map_err(|error| error.to_string())
+}
+
+fn canonical_sender(name: &SenderName) -> (String, SenderName) {
+    let canonical = Address::parse(name.as_str(), Context::Inbound).map_or_else(
+        |_| name.as_str().to_owned(),
+        |parsed| parsed.address.canonical().to_owned(),
+    );
+    (canonical, name.clone())
+}
+
+/// A request that is not answered in time is answered with 503; what it asked for may still be
+/// committed, which is what idempotency keys are for.
+async fn limit_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "timeout",
+            "The request took too long. Send it again with the same Idempotency-Key.",
+        )
+        .after(1)
+        .into_response(),
+    }
+}
+
+/// Accepts connections until shutdown, at most so many at once, then lets open ones end.
+async fn serve(
+    listener: TcpListener,
+    doors: Router,
+    connections_max: usize,
+    drain: Duration,
+    shutdown: CancellationToken,
+) {
+    let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        let Some((stream, permit)) = accepted else {
+            continue;
+        };
+        let service = TowerToHyperService::new(doors.clone());
+        let watcher = graceful.watcher();
+        tokio::spawn(async move {
+            let _permit = permit;
+            if !begins_in_time(&stream).await {
+                return;
+            }
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(HEADER_BYTES_MAX)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection).await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(drain, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!("connections were cut off at the end of the drain");
+    }
+}
+
+type Accepted = (TcpStream, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Option<Accepted> {
+    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            // Small answers must not wait for more to come.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection ended before it began");
+            }
+            Some((stream, permit))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a connection cannot be accepted now");
+            tokio::time::sleep(ACCEPT_WAIT).await;
+            None
+        }
+    }
+}
+
+/// hyper's own limit begins with the first byte of a request, so a connection on which nothing is
+/// ever sent needs this one.
+async fn begins_in_time(stream: &TcpStream) -> bool {
+    let mut first = [0u8; 1];
+    matches!(
+        tokio::time::timeout(HEADER_TIMEOUT, stream.peek(&mut first)).await,
+        Ok(Ok(1))
+    )
+}

@@ -1,0 +1,1 @@
+//! Lives, step by step.
