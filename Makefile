@@ -1,0 +1,17 @@
+# One door for people and for the build machine. Everything else is done by cargo.
+.PHONY: help demo test check bench crash deny
+
+help:          ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+demo:          ## send 500 interview notices through a Twilio at home, with faults
+	cargo run --release --locked -p recado -- demo
+test:          ## format, lints, every test, one iteration of each benchmark
+	./scripts/test
+check:         ## format, lints, fast tests
+	cargo fmt --all --check && cargo clippy --workspace --all-targets --locked -- -D warnings && cargo test --workspace --lib --locked
+bench:         ## measure; figures and method in docs/benchmarks.md
+	./scripts/bench
+crash:         ## kill -9 at 200 random moments of load
+	RECADO_CRASH_RUNS=200 cargo test --release --locked -p recado --test it crash -- --nocapture
+deny:          ## advisories, licences and sources of every library (needs cargo-deny)
+	cargo deny check
