@@ -1,5 +1,11 @@
 //! The rules, tried through their public doors with tables of cases.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on shall stop, and says why"
+)]
+
 mod address;
 mod draft;
 mod keyword;

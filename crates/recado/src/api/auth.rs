@@ -136,10 +136,6 @@ const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 impl Gate {
     /// The fields of draft-ietf-httpapi-ratelimit-headers, or the refusal.
-    #[expect(
-        clippy::type_complexity,
-        reason = "two header values, or a whole answer"
-    )]
     fn rate(&self, key: &str) -> Result<Option<(HeaderValue, HeaderValue)>, Box<Response>> {
         let Some((limiter, rate)) = &self.limiter else {
             return Ok(None);

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use delivery::consent::Consent;
-use delivery::event::{EventKind, Source};
-use delivery::message::{BusinessKey, Content, DedupeChoice, Kind, SenderName, WindowChoice};
+use delivery::event::Source;
+use delivery::message::{Content, DedupeChoice, Kind, SenderName, WindowChoice};
 use delivery::state::State;
 use delivery::time::Timestamp;
 use delivery::window;
 use rusqlite::{OptionalExtension, params};
 
+use super::business_key::key_text;
 use super::context::{Cohort, Context, Moment, number_of};
 use super::person::{self, Candidate, Person};
 use super::{Shared, SqliteStore};
@@ -20,11 +21,11 @@ use crate::store::life::{Flags, Life};
 use crate::store::{AcceptRefusal, AcceptResult, MessageId, NewMessage, StoreError, sealed};
 
 /// A message made ready outside the transaction.
-struct Prepared {
-    new: NewMessage,
+pub(super) struct Prepared {
+    pub(super) new: NewMessage,
     blind_index: [u8; 32],
     content_index: [u8; 16],
-    subject_index: Option<[u8; 16]>,
+    pub(super) subject_index: Option<[u8; 16]>,
     /// Set when the person was not known while preparing.
     candidate: Option<Candidate>,
     sealed: SealedColumns,
@@ -251,27 +252,6 @@ impl Context<'_> {
         Ok(at.map(Timestamp::from_micros))
     }
 
-    fn superseded_by(&self, item: &Prepared) -> rusqlite::Result<Option<MessageId>> {
-        let (Some(subject), Some(key)) = (&item.subject_index, &item.new.message.business_key)
-        else {
-            return Ok(None);
-        };
-        let newest: Option<(Option<i64>, Vec<u8>)> = self
-            .db
-            .prepare_cached(
-                "SELECT business_key.version, message.public_id FROM business_key \
-                 JOIN message ON message.id = business_key.message_id WHERE subject_index = ?1",
-            )?
-            .query_row([subject.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        match (newest, key.version) {
-            (Some((Some(newest), id)), Some(version)) if version_number(version) <= newest => {
-                message_id(&id).map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-
     fn same_content(
         &self,
         person: &Person,
@@ -399,37 +379,6 @@ impl Context<'_> {
             ])?;
         Ok(())
     }
-
-    /// The newest message about a subject takes the place of an unsent older one.
-    fn supersede(&mut self, key: i64, item: &Prepared) -> rusqlite::Result<()> {
-        let (Some(subject), Some(business_key)) =
-            (&item.subject_index, &item.new.message.business_key)
-        else {
-            return Ok(());
-        };
-        let older: Option<i64> = self
-            .db
-            .prepare_cached("SELECT message_id FROM business_key WHERE subject_index = ?1")?
-            .query_row([subject.as_slice()], |row| row.get(0))
-            .optional()?;
-        self.db
-            .prepare_cached(
-                "INSERT OR REPLACE INTO business_key (subject_index, version, message_id) \
-                 VALUES (?1, ?2, ?3)",
-            )?
-            .execute(params![
-                subject,
-                business_key.version.map(version_number),
-                key
-            ])?;
-        let Some(older) = older else { return Ok(()) };
-        if let Some(mut life) = self.life(older)? {
-            self.work(&mut life, Moment::plain(item.new.now), |ledger| {
-                ledger.cancel(EventKind::Superseded, Source::Api)
-            })?;
-        }
-        Ok(())
-    }
 }
 
 impl Life {
@@ -470,18 +419,6 @@ pub(super) fn message_id(raw: &[u8]) -> rusqlite::Result<MessageId> {
     uuid::Uuid::from_slice(raw).map(MessageId).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
     })
-}
-
-/// The business key as its caller wrote it.
-fn key_text(key: &BusinessKey) -> String {
-    match key.version {
-        Some(version) => format!("{}:v{version}", key.subject),
-        None => key.subject.clone(),
-    }
-}
-
-fn version_number(version: u64) -> i64 {
-    i64::try_from(version).unwrap_or(i64::MAX)
 }
 
 fn content_sid(content: &Content) -> Option<String> {

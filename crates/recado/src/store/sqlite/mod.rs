@@ -1,6 +1,7 @@
 //! The embedded engine: SQLite with one writer thread and a small pool of readers.
 
 mod accept;
+mod business_key;
 mod context;
 mod inbound;
 mod log;

@@ -1,0 +1,208 @@
+//! What we decide ourselves: stop, hold, release, retry, give up.
+
+use delivery::codes::Met;
+use delivery::event::{EventKind, Source};
+use delivery::limits::ATTEMPTS_MAX;
+use delivery::retry::{self, Case, Decision, GiveUp, Trouble};
+use delivery::state::{Fact, State, Step};
+use delivery::time::Timestamp;
+
+use super::{Failing, Flags, Ledger, Reason};
+use crate::store::count::What;
+
+impl Ledger<'_> {
+    /// The time for evidence about an unknown attempt is over.
+    pub fn horizon_passed(&mut self, attempt: i64) {
+        if self.life.state != State::Unknown || self.life.attempt != Some(attempt) {
+            return;
+        }
+        self.life.error = Some(Failing {
+            reason: Reason::Unsettled,
+            code: None,
+        });
+        self.event_about(EventKind::HorizonPassed, Source::Poll, Some(attempt));
+        self.decide(&Trouble::Unsettled, Source::Poll);
+    }
+
+    /// The caller cancels, or a newer notice supersedes. `false` when it is too late.
+    pub fn cancel(&mut self, kind: EventKind, source: Source) -> bool {
+        self.stop(Fact::CancelDecided, kind, source)
+    }
+
+    /// The deadline has passed. `false` when it does not apply any more.
+    pub fn expire(&mut self) -> bool {
+        self.stop(Fact::ExpiryPassed, EventKind::Expired, Source::Dispatch)
+    }
+
+    /// The person has opted out. `false` when the message no longer waits.
+    pub fn suppress(&mut self, source: Source) -> bool {
+        self.stop(Fact::OptedOut, EventKind::Suppressed, source)
+    }
+
+    /// The message is held. `false` when it no longer waits.
+    pub fn hold(&mut self, source: Source) -> bool {
+        self.stop(Fact::HoldDecided, EventKind::Held, source)
+    }
+
+    /// The person wrote a word that may mean opt-out: the message is held until they answer.
+    pub fn hold_for_answer(&mut self, source: Source) -> bool {
+        if self.life.flags.has(Flags::OWN_QUESTION) || !self.hold(source) {
+            return false;
+        }
+        self.life.flags.set(Flags::HELD_FOR_ANSWER);
+        true
+    }
+
+    /// The person meant something else: what was held for their answer is free.
+    pub fn release_after_answer(&mut self, source: Source) -> bool {
+        self.life.flags.has(Flags::HELD_FOR_ANSWER) && self.release(source)
+    }
+
+    /// The hold is over. `false` when it was not held.
+    pub fn release(&mut self, source: Source) -> bool {
+        if !matches!(self.step(Fact::ReleaseDecided), Step::To(_)) {
+            return false;
+        }
+        self.life.flags.clear(Flags::HELD_FOR_ANSWER);
+        self.put(self.now);
+        self.event(EventKind::Released, source);
+        true
+    }
+
+    /// The operator asks for another attempt. `false` when the state does not allow one.
+    pub fn retry_by_operator(&mut self) -> bool {
+        let doubt = matches!(self.life.state, State::Unknown)
+            || self
+                .life
+                .error
+                .is_some_and(|error| error.reason == Reason::Unsettled);
+        let waits_already = matches!(self.life.state, State::Sending | State::Scheduled);
+        if waits_already || self.life.attempts >= ATTEMPTS_MAX {
+            return false;
+        }
+        if self.life.state == State::Held && self.life.attempts == 0 {
+            return self.release(Source::Operator);
+        }
+        self.retry_at(self.now, doubt, Source::Operator)
+    }
+
+    /// Its turn has not come: it is due later. Nothing happened to the message, so nothing is
+    /// logged.
+    pub fn defer(&mut self, at: Timestamp) {
+        if self.life.due_at.is_some() {
+            self.put(at);
+        }
+    }
+
+    /// A rule at dispatch ends it before an attempt was opened.
+    pub fn give_up(&mut self, reason: Reason) {
+        if !matches!(self.step(Fact::Refused), Step::To(_)) {
+            return;
+        }
+        self.take();
+        self.life.failed_at = Some(self.now);
+        self.life.error = Some(Failing { reason, code: None });
+        self.push_detail(EventKind::GivenUp, Source::Dispatch, reason.word());
+    }
+
+    fn stop(&mut self, fact: Fact, kind: EventKind, source: Source) -> bool {
+        if !matches!(self.step(fact), Step::To(_)) {
+            return false;
+        }
+        self.take();
+        self.event(kind, source);
+        true
+    }
+
+    pub(super) fn failed(&mut self, code: Option<u32>) {
+        self.life.failed_at = Some(self.now);
+        self.life.error = Some(Failing {
+            reason: Reason::Provider,
+            code,
+        });
+    }
+
+    pub(super) fn after_failure(&mut self, code: Option<u32>, met: Met, source: Source) {
+        let tried = self.life.flags.has(Flags::OTHER_FORM_TRIED);
+        let unknown_number = matches!(code, Some(63_024 | 63_003));
+        if unknown_number && self.other_form_open && !tried {
+            self.life
+                .flags
+                .set(Flags::OTHER_FORM_TRIED | Flags::OTHER_FORM_NEXT);
+            self.retry_at(self.now, false, source);
+            return;
+        }
+        let rule = self.rules.codes.rule(code, met);
+        self.decide(&Trouble::Coded(rule), source);
+    }
+
+    pub(super) fn decide(&mut self, trouble: &Trouble, source: Source) {
+        let case = Case {
+            attempts: self.life.attempts,
+            accepted_at: self.life.accepted_at,
+            expires_at: self.life.expires_at,
+            policy: self.life.policy,
+            resent_after_doubt: self.life.flags.has(Flags::RESENT_AFTER_DOUBT),
+            now: self.now,
+            random: self.random,
+        };
+        // Trouble with the network says nothing about the message: only its age ends it.
+        let mut patience = self.rules.patience;
+        if matches!(trouble, Trouble::NotSent { .. }) {
+            patience.attempts_max = ATTEMPTS_MAX;
+        }
+        match retry::decide(&case, trouble, &patience) {
+            Decision::Retry {
+                at,
+                possible_duplicate,
+            } => {
+                let in_doubt = possible_duplicate && !case.resent_after_doubt;
+                let at = self.now.plus(self.rules.wait(at.since(self.now)));
+                self.retry_at(at, in_doubt, source);
+            }
+            Decision::RetryWhenResumed { scope } => {
+                let code = self.life.error.and_then(|error| error.code);
+                self.change.pause = Some((scope, code));
+                self.retry_at(self.now, false, source);
+            }
+            Decision::GiveUp(reason) => self.stays(reason, trouble),
+            Decision::Suppress => self.change.suppress_person = true,
+            Decision::Hold => {
+                self.hold(source);
+            }
+        }
+    }
+
+    fn stays(&mut self, give_up: GiveUp, trouble: &Trouble) {
+        if !matches!(trouble, Trouble::NotSent { .. }) {
+            return;
+        }
+        if give_up == GiveUp::Expires {
+            self.retry_at(self.now, false, Source::Dispatch);
+            self.expire();
+            return;
+        }
+        let reason = match give_up {
+            GiveUp::AgeMax => Reason::AgeMax,
+            GiveUp::AttemptsMax | GiveUp::Permanent | GiveUp::Expires | GiveUp::Policy => {
+                Reason::AttemptsMax
+            }
+        };
+        self.give_up(reason);
+    }
+
+    fn retry_at(&mut self, at: Timestamp, in_doubt: bool, source: Source) -> bool {
+        if !matches!(self.step(Fact::RetryDecided), Step::To(_)) {
+            return false;
+        }
+        self.life.flags.set(Flags::RETRY_WAITS);
+        if in_doubt {
+            self.life.flags.set(Flags::RETRY_IN_DOUBT);
+        }
+        self.life.failed_at = None;
+        self.put(at);
+        self.count(What::Retries, 0, 1);
+        self.event(EventKind::RetryDecided, source);
+        true
+    }
+}

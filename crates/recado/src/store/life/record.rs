@@ -1,0 +1,242 @@
+//! A message's life as engines read and write it, and what one fact changes.
+
+use delivery::codes::Scope;
+use delivery::event::{EventKind, Source};
+use delivery::message::{Policy, Priority};
+use delivery::outcome::ProviderStatus;
+use delivery::state::State;
+use delivery::time::Timestamp;
+
+use crate::store::count::Count;
+
+/// Everything of a message that decides what happens to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Key of the message.
+    pub message: i64,
+    /// Key of the counters' cohort: hour of acceptance, sender, kind, template, area code.
+    pub cohort: i64,
+    /// Key of the person.
+    pub person: i64,
+    /// Key of the sender.
+    pub sender: i64,
+    /// Where it is.
+    pub state: State,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Key of the latest attempt.
+    pub attempt: Option<i64>,
+    /// One bit for each provider status seen on the latest attempt.
+    pub seen: u32,
+    /// See the constants of [`Flags`].
+    pub flags: Flags,
+    /// What may overtake what.
+    pub priority: Priority,
+    /// What may happen in doubt.
+    pub policy: Policy,
+    /// When it was stored.
+    pub accepted_at: Timestamp,
+    /// Never sent at or after this.
+    pub expires_at: Option<Timestamp>,
+    /// When it is due; `Some` exactly while it stands in the queue.
+    pub due_at: Option<Timestamp>,
+    /// First seen at WhatsApp.
+    pub sent_at: Option<Timestamp>,
+    /// First seen on the device.
+    pub delivered_at: Option<Timestamp>,
+    /// First seen opened.
+    pub read_at: Option<Timestamp>,
+    /// When it failed; cleared when a new attempt is decided.
+    pub failed_at: Option<Timestamp>,
+    /// Why it failed, or what its last attempt said.
+    pub error: Option<Failing>,
+    /// Key of the last event; events point back to the one before.
+    pub last_event: i64,
+}
+
+/// Why a message is where it is: a stable reason, and the provider's code when it gave one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Failing {
+    /// The reason.
+    pub reason: Reason,
+    /// Twilio's error code.
+    pub code: Option<u32>,
+}
+
+/// Stable reasons for failures. The numbers of the store are the places in [`Reason::ALL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The provider refused it or reported a failure.
+    Provider,
+    /// The provider could not be reached.
+    Network,
+    /// The provider asked us to slow down.
+    RateLimited,
+    /// Free-form content outside the 24-hour window.
+    WindowClosed,
+    /// Attempts are used up.
+    AttemptsMax,
+    /// The message became too old.
+    AgeMax,
+    /// Nobody can say whether it was sent.
+    Unsettled,
+    /// The sealed content cannot be opened.
+    Unreadable,
+}
+
+impl Reason {
+    /// Every reason, in the order of their numbers in the store.
+    pub const ALL: [Self; 8] = [
+        Self::Provider,
+        Self::Network,
+        Self::RateLimited,
+        Self::WindowClosed,
+        Self::AttemptsMax,
+        Self::AgeMax,
+        Self::Unsettled,
+        Self::Unreadable,
+    ];
+
+    /// The stable word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Network => "network",
+            Self::RateLimited => "rate_limited",
+            Self::WindowClosed => "window_closed",
+            Self::AttemptsMax => "attempts_max",
+            Self::AgeMax => "age_max",
+            Self::Unsettled => "unsettled",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// The detail of an event whose fact contradicts what was known.
+pub const CONTRADICTS: &str = "contradicts";
+
+/// Small yes-or-no facts of a message, as bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(pub u32);
+
+impl Flags {
+    /// A later attempt was made although an earlier one may have reached the person.
+    pub const POSSIBLE_DUPLICATE: u32 = 1;
+    /// The one resend after doubt was made.
+    pub const RESENT_AFTER_DOUBT: u32 = 2;
+    /// The other ninth-digit form was tried.
+    pub const OTHER_FORM_TRIED: u32 = 4;
+    /// The next attempt uses the other ninth-digit form.
+    pub const OTHER_FORM_NEXT: u32 = 8;
+    /// The recipient is a Brazilian mobile, so another form exists.
+    pub const HAS_OTHER_FORM: u32 = 16;
+    /// A retry was decided and its attempt is not open yet.
+    pub const RETRY_WAITS: u32 = 32;
+    /// The retry was decided because of doubt, so evidence for the earlier attempt stops it.
+    pub const RETRY_IN_DOUBT: u32 = 64;
+    /// The message is one of our own questions and passes a hold on the person.
+    pub const OWN_QUESTION: u32 = 128;
+    /// Held until the person answers our question about consent.
+    pub const HELD_FOR_ANSWER: u32 = 256;
+
+    /// Whether a bit is set.
+    pub fn has(self, bit: u32) -> bool {
+        self.0 & bit != 0
+    }
+
+    /// Sets a bit.
+    pub fn set(&mut self, bit: u32) {
+        self.0 |= bit;
+    }
+
+    /// Clears a bit.
+    pub fn clear(&mut self, bit: u32) {
+        self.0 &= !bit;
+    }
+}
+
+/// One row of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// Who told us.
+    pub source: Source,
+    /// The state after it.
+    pub state: State,
+    /// The attempt it is about.
+    pub attempt: Option<i64>,
+    /// The provider's status.
+    pub status: Option<ProviderStatus>,
+    /// The provider's error code.
+    pub code: Option<u32>,
+    /// A stable word that says more: a cause, a reason, an unknown status.
+    pub detail: Option<String>,
+}
+
+/// What happens to the queue row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueChange {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It is put, or moved, to this time.
+    Put(Timestamp),
+    /// It is taken away.
+    Take,
+}
+
+/// A watch to set on an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// The attempt.
+    pub attempt: i64,
+    /// When to look.
+    pub at: Timestamp,
+    /// What to look for.
+    pub kind: WatchKind,
+}
+
+/// What a watch looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchKind {
+    /// Whether the provider has a message that nobody knows of.
+    Unknown,
+    /// What became of a message that nobody reports about.
+    Silent,
+}
+
+/// Everything that one fact changes besides the life itself.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Events to append, in order.
+    pub events: Vec<Event>,
+    /// Counters to move.
+    pub counts: Vec<Count>,
+    /// What happens to the queue row.
+    pub queue: QueueChange,
+    /// A watch to set.
+    pub watch: Option<Watch>,
+    /// The person must be suppressed.
+    pub suppress_person: bool,
+    /// The sender or the account must be paused, because of this code.
+    pub pause: Option<(Scope, Option<u32>)>,
+    /// The address form of the reported attempt has been proven by a delivery.
+    pub form_proven: bool,
+    /// The fact contradicts what we knew.
+    pub anomaly: bool,
+}
+
+impl Change {
+    /// Empties it for the next message, keeping its memory.
+    pub fn clear(&mut self) {
+        self.events.clear();
+        self.counts.clear();
+        self.queue = QueueChange::Keep;
+        self.watch = None;
+        self.suppress_person = false;
+        self.pause = None;
+        self.form_proven = false;
+        self.anomaly = false;
+    }
+}

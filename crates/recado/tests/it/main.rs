@@ -1,0 +1,9 @@
+//! Behaviour through the public doors: HTTP, the command line, the traits of the store.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on shall stop, and says why"
+)]
+
+mod tidy;
