@@ -12,6 +12,7 @@ mod numbers;
 mod openapi;
 mod people;
 pub mod problem;
+mod prometheus;
 mod request;
 mod show;
 
@@ -100,7 +101,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/openapi.json", get(openapi::document))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(numbers::metrics))
+        .route("/metrics", get(prometheus::metrics))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

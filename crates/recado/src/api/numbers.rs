@@ -1,12 +1,9 @@
 //! The numbers: rates, times and errors from the counters, and the page for Prometheus.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
 use delivery::codes::Met;
 use delivery::state::State as MessageState;
 use delivery::time::Timestamp;
@@ -295,117 +292,6 @@ fn times(rows: &[CounterRow], what: What) -> TimesJson {
         p95_ms: percentile(95),
         p99_ms: percentile(99),
     }
-}
-
-/// The page for Prometheus. Names no person; labels have few values.
-#[utoipa::path(
-    get, path = "/metrics", tag = "health",
-    responses((status = 200, content_type = "text/plain"), (status = 503, body = Problem))
-)]
-pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
-    let gauges = api.store.gauges().await?;
-    let senders = api.store.senders().await?;
-    let now = api.effects.clock.now();
-    let mut page = String::new();
-    let mut family = |name: &str, kind: &str, help: &str, samples: Vec<(String, u64)>| {
-        // Writing into a string cannot fail.
-        let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for (labels, value) in samples {
-            let _ = writeln!(page, "{name}{labels} {value}");
-        }
-    };
-    let states = gauges
-        .states
-        .iter()
-        .map(|(state, n)| (format!("{{state=\"{}\"}}", state.word()), *n))
-        .collect();
-    family(
-        "recado_messages",
-        "gauge",
-        "Messages by the state they are in.",
-        states,
-    );
-    let errors = gauges
-        .errors
-        .iter()
-        .map(|(code, n)| (format!("{{code=\"{code}\"}}"), *n))
-        .collect();
-    family(
-        "recado_errors_total",
-        "counter",
-        "Errors met, by Twilio's code (0: none given).",
-        errors,
-    );
-    let one = |value: u64| vec![(String::new(), value)];
-    family(
-        "recado_anomalies_total",
-        "counter",
-        "Facts that contradicted what was known.",
-        one(gauges.anomalies),
-    );
-    family(
-        "recado_queue_messages",
-        "gauge",
-        "Messages waiting.",
-        one(gauges.queued),
-    );
-    let age = gauges
-        .oldest_due_at
-        .map_or(0, |due| now.since(due).as_secs());
-    family(
-        "recado_queue_oldest_due_seconds",
-        "gauge",
-        "Since when the oldest due message is due.",
-        one(age),
-    );
-    family(
-        "recado_attempts_open",
-        "gauge",
-        "Requests to the provider that are open.",
-        one(gauges.open_attempts),
-    );
-    family(
-        "recado_attempts_unknown",
-        "gauge",
-        "Attempts whose outcome is unknown and looked for.",
-        one(gauges.unknown_watched),
-    );
-    family(
-        "recado_reports_parked",
-        "gauge",
-        "Reports about messages that nobody knows.",
-        one(gauges.parked),
-    );
-    family(
-        "recado_database_bytes",
-        "gauge",
-        "Size of the database on disk.",
-        one(gauges.database_bytes),
-    );
-    let paused = senders
-        .iter()
-        .map(|s| {
-            (
-                format!("{{sender=\"{}\"}}", s.name),
-                u64::from(s.paused_at.is_some()),
-            )
-        })
-        .collect();
-    family(
-        "recado_sender_paused",
-        "gauge",
-        "1 when a sender is paused.",
-        paused,
-    );
-    let last = u64::try_from(api.store.last_event().await?).unwrap_or_default();
-    family(
-        "recado_events_total",
-        "counter",
-        "Events on record.",
-        one(last),
-    );
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, kind)], page).into_response())
 }
 
 #[cfg(test)]

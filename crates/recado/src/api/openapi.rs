@@ -30,7 +30,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
         super::health::health,
         super::health::live,
         super::health::ready,
-        super::numbers::metrics,
+        super::prometheus::metrics,
     ),
     modifiers(&KeyScheme),
 )]

@@ -1,0 +1,74 @@
+//! What the machine does in a second: callbacks, accepts, a drain, and how long a message takes
+//! from our door to the provider's. The load comes from a second process of this same binary, so
+//! that its CPU is not counted; the bare server of the same framework runs in the same session,
+//! because on a noisy machine only ratios mean something.
+//!
+//! `--once` makes one small round of everything (for CI), `--messages N` sets how many messages
+//! are stored, a word picks one measurement.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark that cannot go on shall stop, and prints what it measured"
+)]
+
+mod bare;
+mod callbacks;
+mod load;
+mod sending;
+mod setup;
+
+use setup::Plan;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(at) = arguments.iter().position(|word| word == "load") {
+        load::main(&arguments[at + 1..]);
+        return;
+    }
+    let value = |name: &str| {
+        let at = arguments.iter().position(|word| word == name)?;
+        arguments.get(at + 1)?.parse().ok()
+    };
+    let once = arguments
+        .iter()
+        .any(|word| word == "--once" || word == "--test");
+    let plan = Plan {
+        messages: value("--messages").unwrap_or(if once { 500 } else { 200_000 }),
+        requests: value("--requests").unwrap_or(if once { 600 } else { 150_000 }),
+        runs: value("--runs").unwrap_or(if once { 1 } else { 3 }),
+    };
+    let wanted = |name: &str| {
+        let names = ["callbacks", "accept", "drain", "latency", "memory"];
+        let picked: Vec<_> = arguments
+            .iter()
+            .filter(|word| names.contains(&word.as_str()))
+            .collect();
+        picked.is_empty() || picked.iter().any(|word| *word == name)
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        if wanted("memory") {
+            sending::memory(&plan).await;
+        }
+        if wanted("callbacks") {
+            callbacks::measure(&plan).await;
+        }
+        if wanted("accept") {
+            sending::accept(&plan).await;
+        }
+        if wanted("drain") {
+            sending::drain(&plan).await;
+        }
+        if wanted("latency") {
+            sending::latency(&plan).await;
+        }
+    });
+}

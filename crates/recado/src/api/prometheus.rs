@@ -1,0 +1,141 @@
+//! The page for Prometheus. It names no person, and its labels have few values.
+
+use std::fmt::Write;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use delivery::time::Timestamp;
+
+use super::Api;
+use super::problem::Problem;
+use crate::store::{Gauges, SenderView};
+
+/// Shows the page for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "health",
+    responses((status = 200, content_type = "text/plain"), (status = 503, body = Problem))
+)]
+pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
+    let gauges = api.store.gauges().await?;
+    let senders = api.store.senders().await?;
+    let last = u64::try_from(api.store.last_event().await?).unwrap_or_default();
+    let mut page = Page::default();
+    page.labelled(&gauges, &senders);
+    page.single(&gauges, api.effects.clock.now());
+    page.family(
+        "recado_events_total",
+        "counter",
+        "Events on record.",
+        one(last),
+    );
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], page.text).into_response())
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn labelled(&mut self, gauges: &Gauges, senders: &[SenderView]) {
+        let states = gauges
+            .states
+            .iter()
+            .map(|(state, n)| (format!("{{state=\"{}\"}}", state.word()), *n))
+            .collect();
+        self.family(
+            "recado_messages",
+            "gauge",
+            "Messages by the state they are in.",
+            states,
+        );
+        let errors = gauges
+            .errors
+            .iter()
+            .map(|(code, n)| (format!("{{code=\"{code}\"}}"), *n))
+            .collect();
+        let help = "Errors met, by Twilio's code (0: none given).";
+        self.family("recado_errors_total", "counter", help, errors);
+        let paused = senders
+            .iter()
+            .map(|s| {
+                (
+                    format!("{{sender=\"{}\"}}", s.name),
+                    u64::from(s.paused_at.is_some()),
+                )
+            })
+            .collect();
+        self.family(
+            "recado_sender_paused",
+            "gauge",
+            "1 when a sender is paused.",
+            paused,
+        );
+    }
+
+    fn single(&mut self, gauges: &Gauges, now: Timestamp) {
+        let age = gauges
+            .oldest_due_at
+            .map_or(0, |due| now.since(due).as_secs());
+        for (name, kind, help, value) in [
+            (
+                "recado_anomalies_total",
+                "counter",
+                "Facts that contradicted what was known.",
+                gauges.anomalies,
+            ),
+            (
+                "recado_queue_messages",
+                "gauge",
+                "Messages waiting.",
+                gauges.queued,
+            ),
+            (
+                "recado_queue_oldest_due_seconds",
+                "gauge",
+                "Since when the oldest due message is due.",
+                age,
+            ),
+            (
+                "recado_attempts_open",
+                "gauge",
+                "Requests to the provider that are open.",
+                gauges.open_attempts,
+            ),
+            (
+                "recado_attempts_unknown",
+                "gauge",
+                "Attempts whose outcome is unknown and looked for.",
+                gauges.unknown_watched,
+            ),
+            (
+                "recado_reports_parked",
+                "gauge",
+                "Reports about messages that nobody knows.",
+                gauges.parked,
+            ),
+            (
+                "recado_database_bytes",
+                "gauge",
+                "Size of the database on disk.",
+                gauges.database_bytes,
+            ),
+        ] {
+            self.family(name, kind, help, one(value));
+        }
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str, samples: Vec<(String, u64)>) {
+        // Writing into a string cannot fail.
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in samples {
+            let _ = writeln!(self.text, "{name}{labels} {value}");
+        }
+    }
+}
+
+fn one(value: u64) -> Vec<(String, u64)> {
+    vec![(String::new(), value)]
+}
