@@ -1,1 +1,201 @@
-//! The witness.
+//! A Twilio to run at home: the Messages resource over real HTTP, signed callbacks, phones with
+//! characters, faults on order, and a log of the truth.
+//!
+//! It shares no code with the program that it judges: what it says that it accepted and delivered
+//! is evidence. Everything random comes from one seed and the number of the message, so that the
+//! same requests in the same order give the same faults.
+//!
+//! Beside Twilio's paths under `/2010-04-01` it has doors of its own, without credentials:
+//!
+//! | request | what it does |
+//! |---|---|
+//! | `GET /simulator/truth?cursor=&limit=` | every accepted message with its statuses, in order |
+//! | `GET /simulator/state` | counts |
+//! | `PUT /simulator/phones` | a list of `{number, character}` |
+//! | `PUT /simulator/faults` | a [`Faults`] value |
+//! | `POST /simulator/script` | what the next creates shall meet: `{to?, times?, fault}` |
+//! | `PUT /simulator/webhook` | `{inbound_url}`: where inbound messages go |
+//! | `POST /simulator/inbound` | a person writes: `{from, to?, body?, …}`; answers what the webhook answered |
+//! | `PUT /simulator/templates/{HX…}` | `{body}` with `{{1}}`: known templates are rendered |
+//! | `POST /simulator/reset` | forgets everything |
+
+mod answer;
+mod asked;
+mod callback;
+mod chance;
+mod control;
+mod create;
+mod faults;
+mod form;
+mod inbound;
+mod list;
+mod net;
+mod phone;
+mod resource;
+mod schedule;
+mod world;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use faults::{CreateFault, Faults, Share};
+pub use inbound::{Inbound, InboundResult};
+pub use phone::{Character, Phone};
+pub use world::{TruthCallback, TruthMessage, TruthStatus};
+
+use world::World;
+
+/// How to run a simulator.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The account: `AC` and 32 hexadecimal digits.
+    pub account_sid: String,
+    /// The auth token: it opens the API and signs callbacks.
+    pub auth_token: String,
+    /// API keys that open the API as well: SID and secret.
+    pub api_keys: Vec<(String, String)>,
+    /// Our WhatsApp senders in E.164; empty takes every number.
+    pub senders: Vec<String>,
+    /// Messaging Services (`MG…`); empty takes every one.
+    pub messaging_services: Vec<String>,
+    /// Where inbound messages go.
+    pub inbound_url: Option<String>,
+    /// Everything random comes from it.
+    pub seed: u64,
+    /// Times of deliveries and callbacks are divided by it.
+    pub time_scale: f64,
+    /// Whether free-form text outside 24 hours after the person's last message fails (63016).
+    pub window_enforced: bool,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// Phones whose character is known; all others draw one.
+    pub phones: Vec<Phone>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            account_sid: "AC00000000000000000000000000000001".to_owned(),
+            auth_token: "0123456789abcdef0123456789abcdef".to_owned(),
+            api_keys: Vec::new(),
+            senders: Vec::new(),
+            messaging_services: Vec::new(),
+            inbound_url: None,
+            seed: 1,
+            time_scale: 1.0,
+            window_enforced: true,
+            faults: Faults::default(),
+            phones: Vec::new(),
+        }
+    }
+}
+
+/// A running simulator.
+pub struct Simulator {
+    address: SocketAddr,
+    world: Arc<World>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Simulator {
+    /// Starts to listen and to deliver.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn start(settings: Settings) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(settings.listen).await?;
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let world = Arc::new(World::new(settings, tasks.clone()));
+        tasks.spawn(schedule::run(Arc::clone(&world), stop.clone()));
+        let doors = resource::router(Arc::clone(&world)).merge(control::router(Arc::clone(&world)));
+        tasks.spawn(net::serve(listener, doors, stop.clone(), tasks.clone()));
+        Ok(Self {
+            address,
+            world,
+            stop,
+            tasks,
+        })
+    }
+
+    /// `http://ADDRESS:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The account.
+    pub fn account_sid(&self) -> &str {
+        &self.world.settings.account_sid
+    }
+
+    /// The auth token.
+    pub fn auth_token(&self) -> &str {
+        &self.world.settings.auth_token
+    }
+
+    /// Everything accepted so far, in order.
+    pub fn truth(&self) -> Vec<TruthMessage> {
+        self.world.truth(0, usize::MAX)
+    }
+
+    /// Changes what goes wrong.
+    pub fn set_faults(&self, faults: Faults) {
+        self.world.inner().faults = faults;
+    }
+
+    /// Gives phones their characters.
+    pub fn set_phones(&self, phones: Vec<Phone>) {
+        self.world.inner().set_phones(phones);
+    }
+
+    /// Makes a template known: `{{1}}` and so on are replaced by its values.
+    pub fn set_template(&self, content_sid: &str, body: &str) {
+        self.world
+            .inner()
+            .templates
+            .insert(content_sid.to_owned(), body.to_owned());
+    }
+
+    /// Says where inbound messages go.
+    pub fn set_inbound_url(&self, url: String) {
+        self.world.inner().inbound_url = Some(url);
+    }
+
+    /// A person writes; comes back with what the webhook answered.
+    pub async fn inbound(&self, inbound: Inbound) -> InboundResult {
+        inbound::deliver(&self.world, inbound).await
+    }
+
+    /// Statuses and callbacks that are still to come.
+    pub fn pending(&self) -> usize {
+        self.world.pending()
+    }
+
+    /// Waits until nothing is to come any more.
+    pub async fn quiet(&self) {
+        while self.pending() > 0 {
+            self.world.changed.notified().await;
+        }
+    }
+
+    /// Ends every task; what was to come does not come.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

@@ -137,4 +137,4 @@ pub(super) fn hex_byte(high: u8, low: u8) -> Option<u8> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -151,7 +151,7 @@ impl OptOutType {
     }
 }
 
-/// The media that are there, whatever `NumMedia` says.
+/// The media that are there: `NumMedia` is believed only when it says none.
 fn media(form: &Form) -> Vec<Medium<'_>> {
     // Most messages have none, and need no look at ten names.
     if form.get("NumMedia") == Some("0") {

@@ -106,7 +106,7 @@ impl Pool {
             connect_timeout: settings.connect_timeout,
             answer_timeout: settings.answer_timeout,
             answer_bytes_max: settings.answer_bytes_max,
-            in_flight: Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)),
+            in_flight: Semaphore::new(settings.connections_max.clamp(1, Semaphore::MAX_PERMITS)),
             connection_ids: AtomicU64::new(0),
         }
     }
@@ -212,7 +212,9 @@ impl Shared {
 
     fn keep(&self, connection: Connection) {
         let since = self.clock.now();
-        self.lock().push(Idle { connection, since });
+        if !connection.requests.is_closed() {
+            self.lock().push(Idle { connection, since });
+        }
     }
 
     /// How long until it is time to look at a connection again; `None` when it has waited long

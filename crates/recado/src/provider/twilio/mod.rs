@@ -267,7 +267,12 @@ fn endpoint(
         Some("http") => (80, None),
         _ => return Err(TwilioSettingsError::BaseUrl),
     };
-    let port = authority.port_u16().unwrap_or(port);
+    let port = match authority.port_u16() {
+        Some(port) => port,
+        // Something after the host that is no port.
+        None if authority.as_str() != authority.host() => return Err(TwilioSettingsError::BaseUrl),
+        None => port,
+    };
     let header = HeaderValue::from_str(authority.as_str());
     let header = header.map_err(|_: InvalidHeaderValue| TwilioSettingsError::BaseUrl)?;
     Ok((Endpoint { host, port, tls }, header))

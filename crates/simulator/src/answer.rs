@@ -1,0 +1,91 @@
+//! Answers in Twilio's shape.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::Settings;
+use crate::world::Record;
+
+/// An error of Twilio's API.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    pub(crate) status: u16,
+    pub(crate) code: u32,
+    pub(crate) message: String,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: u16, code: u32, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "code": self.code,
+            "message": self.message,
+            "more_info": format!("https://www.twilio.com/docs/errors/{}", self.code),
+            "status": self.status,
+        });
+        json_answer(self.status, &body)
+    }
+}
+
+/// A JSON answer with the headers that Twilio sends.
+pub(crate) fn json_answer(status: u16, body: &Value) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, body.to_string()).into_response();
+    let kind = HeaderValue::from_static("application/json;charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// A message object.
+pub(crate) fn message(settings: &Settings, record: &Record) -> Value {
+    let account = &settings.account_sid;
+    let truth = &record.truth;
+    let uri = format!("/2010-04-01/Accounts/{account}/Messages/{}.json", truth.sid);
+    let media = format!(
+        "/2010-04-01/Accounts/{account}/Messages/{}/Media.json",
+        truth.sid
+    );
+    json!({
+        "sid": truth.sid,
+        "account_sid": account,
+        "messaging_service_sid": truth.messaging_service_sid,
+        "from": truth.from,
+        "to": truth.to,
+        "body": if record.redacted { "" } else { truth.body.as_str() },
+        "status": record.status,
+        "direction": "outbound-api",
+        // A Messaging Service has not chosen a sender yet, and nothing is cut into segments.
+        "num_segments": if truth.from.is_none() { "0" } else { "1" },
+        "num_media": record.media.len().to_string(),
+        "price": null,
+        "price_unit": null,
+        "error_code": record.error_code,
+        "error_message": record.error_code.map(|code| format!("Error {code}")),
+        "date_created": rfc2822(record.created),
+        "date_updated": rfc2822(record.updated),
+        "date_sent": record.sent.map(rfc2822),
+        "api_version": "2010-04-01",
+        "uri": uri,
+        "subresource_uris": { "media": media },
+    })
+}
+
+/// `Thu, 24 Aug 2023 05:01:45 +0000`.
+pub(crate) fn rfc2822(time: jiff::Timestamp) -> String {
+    time.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+}
+
+/// RFC 3339 to the microsecond.
+pub(crate) fn rfc3339(time: jiff::Timestamp) -> String {
+    format!("{time:.6}")
+}

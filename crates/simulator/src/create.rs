@@ -1,0 +1,249 @@
+//! `POST …/Messages.json`: checks, acceptance, and what goes wrong on the way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+use crate::answer::{ApiError, json_answer, message, rfc3339};
+use crate::asked::Asked;
+use crate::chance::Chance;
+use crate::faults::CreateFault;
+use crate::form::Form;
+use crate::net::{Cut, broken};
+use crate::phone::{Character, Fate, fate};
+use crate::world::{Coming, Inner, Record, TruthMessage, World, has_ninth_digit, person};
+
+/// How long a free-form answer stays allowed after the person's last message.
+const WINDOW: Duration = Duration::from_secs(24 * 3_600);
+
+/// How long a request that is never answered is held; longer than anybody waits.
+const HANG: Duration = Duration::from_secs(600);
+
+/// Answers a create.
+pub(crate) async fn create(world: &Arc<World>, form: &Form) -> Response {
+    let asked = match Asked::read(world, form) {
+        Ok(asked) => asked,
+        Err(error) => return error.into_response(),
+    };
+    let (key, fault) = world.next_fault(&asked.to);
+    let mut chance = Chance::of_part(world.settings.seed, key, 2);
+    let (faults, latency) = {
+        let inner = world.inner();
+        let (from, to) = inner.faults.latency_ms;
+        (inner.faults.clone(), chance.between(from, to))
+    };
+    tokio::time::sleep(Duration::from_secs_f64((latency / 1_000.0).max(0.0))).await;
+    if let Some(refusal) = refused(&fault) {
+        return refusal;
+    }
+    let (accepted, first_status) = accept(world, asked, key, &mut chance, answered(&fault));
+    if chance.happens(faults.callback_before_answer) {
+        // Long enough for the first status and its callback to come first.
+        tokio::time::sleep(world.scaled(first_status) + world.scaled(250.0)).await;
+    }
+    answer(&fault, &accepted).await
+}
+
+/// The answer of a fault with which nothing is accepted.
+fn refused(fault: &CreateFault) -> Option<Response> {
+    Some(match fault {
+        CreateFault::TooMany { retry_after } => {
+            let error = ApiError::new(429, 20_429, "Too Many Requests");
+            let mut response = error.into_response();
+            let value = retry_after.as_deref().map(HeaderValue::from_str);
+            if let Some(Ok(value)) = value {
+                response.headers_mut().insert(header::RETRY_AFTER, value);
+            }
+            response
+        }
+        CreateFault::ErrorBefore { status, html: true } => {
+            let mut response = json_answer(*status, &Value::Null);
+            *response.body_mut() = "<html><body><h1>Bad gateway</h1></body></html>".into();
+            let kind = HeaderValue::from_static("text/html");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        CreateFault::ErrorBefore {
+            status,
+            html: false,
+        } => {
+            ApiError::new(*status, 20_500, "An internal server error has occurred").into_response()
+        }
+        CreateFault::ResetBefore => cut(),
+        CreateFault::Redirect => {
+            let mut response = json_answer(307, &Value::Null);
+            let place = HeaderValue::from_static("/elsewhere");
+            response.headers_mut().insert(header::LOCATION, place);
+            response
+        }
+        CreateFault::Refuse { status, code } => ApiError::new(
+            *status,
+            *code,
+            format!("The request was refused with {code}"),
+        )
+        .into_response(),
+        CreateFault::ErrorAfter { .. }
+        | CreateFault::ResetAfter { .. }
+        | CreateFault::Hang
+        | CreateFault::Garbage { .. }
+        | CreateFault::None => return None,
+    })
+}
+
+/// How the truth log names the answer to an accepted message.
+fn answered(fault: &CreateFault) -> String {
+    match fault {
+        CreateFault::ErrorAfter { status } => status.to_string(),
+        CreateFault::ResetAfter { .. } => "reset".to_owned(),
+        CreateFault::Hang => "hang".to_owned(),
+        CreateFault::Garbage { .. } => "garbage".to_owned(),
+        _ => "201".to_owned(),
+    }
+}
+
+/// The answer to an accepted message.
+async fn answer(fault: &CreateFault, accepted: &Value) -> Response {
+    match fault {
+        CreateFault::ErrorAfter { status } => {
+            ApiError::new(*status, 20_500, "An internal server error has occurred").into_response()
+        }
+        CreateFault::ResetAfter { after_bytes: None } => cut(),
+        CreateFault::ResetAfter {
+            after_bytes: Some(bytes),
+        } => broken(201, &accepted.to_string(), *bytes),
+        CreateFault::Hang => {
+            tokio::time::sleep(HANG).await;
+            cut()
+        }
+        CreateFault::Garbage { body } => {
+            let mut response = json_answer(201, accepted);
+            *response.body_mut() = body.clone().into();
+            response
+        }
+        _ => json_answer(201, accepted),
+    }
+}
+
+fn cut() -> Response {
+    let mut response = Response::default();
+    response.extensions_mut().insert(Cut);
+    response
+}
+
+/// Accepts a message; comes back with its object and the time of its first status in
+/// milliseconds.
+fn accept(
+    world: &World,
+    asked: Asked,
+    key: u64,
+    chance: &mut Chance,
+    answered: String,
+) -> (Value, f64) {
+    let mut inner = world.inner();
+    let inner = &mut *inner;
+    let fate = decide(world, inner, &asked, chance);
+    let sid = format!(
+        "{}{}",
+        if asked.media.is_empty() { "SM" } else { "MM" },
+        chance.hex()
+    );
+    let starts = asked.send_at.map_or(Duration::ZERO, |at| {
+        let wait = at.duration_since(jiff::Timestamp::now());
+        wait.unsigned_abs().div_f64(world.settings.time_scale)
+    });
+    let record = record(
+        &asked,
+        sid.clone(),
+        key,
+        answered,
+        world.scaled(inner.faults.list_lag_ms),
+    );
+    let place = inner.records.len();
+    inner.by_sid.insert(sid, place);
+    inner.by_to.entry(asked.to.clone()).or_default().push(place);
+    let object = message(&world.settings, &record);
+    inner.records.push(record);
+    let mut first = None;
+    let queued = asked.service.is_some().then_some((30.0, "queued", None));
+    for (after, status, code) in queued.into_iter().chain(fate.statuses.iter().copied()) {
+        first.get_or_insert(after);
+        let coming = Coming::Status {
+            message: place,
+            status,
+            code,
+        };
+        world.plan(inner, starts + world.scaled(after), coming);
+    }
+    if let Some(text) = fate.answer {
+        let after = fate.statuses.last().map_or(0.0, |(after, ..)| *after);
+        let after = after + chance.between(1_000.0, 8_000.0);
+        let coming = Coming::Answer {
+            message: place,
+            text,
+        };
+        world.plan(inner, starts + world.scaled(after), coming);
+    }
+    (object, first.unwrap_or_default())
+}
+
+fn record(asked: &Asked, sid: String, key: u64, answered: String, lag: Duration) -> Record {
+    let now = jiff::Timestamp::now();
+    let status = match (asked.send_at, &asked.service) {
+        (Some(_), _) => "scheduled",
+        (None, Some(_)) => "accepted",
+        (None, None) => "queued",
+    };
+    Record {
+        truth: TruthMessage {
+            sid,
+            to: asked.to.clone(),
+            from: asked.from.clone(),
+            messaging_service_sid: asked.service.clone(),
+            body: asked.body.clone(),
+            content_sid: asked.content_sid.clone(),
+            content_variables: asked.content_variables.clone(),
+            status_callback: asked.status_callback.clone(),
+            accepted_at: rfc3339(now),
+            answered,
+            statuses: Vec::new(),
+        },
+        key,
+        created: now,
+        listed_from: Instant::now() + lag,
+        status,
+        error_code: None,
+        media: asked.media.clone(),
+        redacted: false,
+        deleted: false,
+        updated: now,
+        sent: None,
+    }
+}
+
+/// What becomes of a message, from the phone's character and the 24-hour window.
+fn decide(world: &World, inner: &mut Inner, asked: &Asked, chance: &mut Chance) -> Fate {
+    let who = person(&asked.to);
+    let character = inner
+        .phones
+        .get(&who)
+        .cloned()
+        .unwrap_or_else(|| Character::drawn(chance));
+    let first_time = inner.limited_before.insert(who.clone());
+    let open = inner
+        .last_inbound
+        .get(&who)
+        .is_some_and(|at| at.elapsed() < WINDOW);
+    let mut fate = fate(&character, has_ninth_digit(&asked.to), first_time, chance);
+    if world.settings.window_enforced && asked.content_sid.is_none() && !open {
+        // Free-form outside the window is accepted and fails later.
+        fate.statuses.truncate(1);
+        if let Some((_, status, code)) = fate.statuses.first_mut() {
+            (*status, *code) = ("failed", code.or(Some(63_016)));
+        }
+        fate.answer = None;
+    }
+    fate
+}

@@ -1,0 +1,113 @@
+//! Phones with characters.
+
+use serde::{Deserialize, Serialize};
+
+use crate::chance::Chance;
+
+/// A phone whose character is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phone {
+    /// E.164, for example `+5585988887777`.
+    pub number: String,
+    /// What it is like.
+    pub character: Character,
+}
+
+/// What a phone is like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Character {
+    /// Receives, and opens the message at once.
+    ReadsAtOnce,
+    /// Receives, and opens the message some time later.
+    ReadsLater,
+    /// Receives and never opens it, or has read receipts off.
+    NeverReads,
+    /// Off: the message stays `sent`.
+    Off,
+    /// Off for a while, then on.
+    OffThenOn,
+    /// Not on WhatsApp: 63024.
+    NotOnWhatsapp,
+    /// Known to WhatsApp only without the ninth digit: 63024 under the form with it.
+    OnlyWithoutNinthDigit,
+    /// Blocked the business: 63014.
+    Blocked,
+    /// Opted out at Twilio: 21610, reported later.
+    OptedOut,
+    /// Opted out of marketing: 63050.
+    MarketingOptedOut,
+    /// Fails once with 63018, and is fine the next time.
+    LimitedOnce,
+    /// Fails always with this code.
+    Fails(u32),
+    /// Receives, and answers with this text.
+    Answers(String),
+}
+
+impl Character {
+    /// The character of a phone that nobody described.
+    pub(crate) fn drawn(chance: &mut Chance) -> Self {
+        match chance.fraction() {
+            f if f < 0.45 => Self::ReadsAtOnce,
+            f if f < 0.80 => Self::ReadsLater,
+            _ => Self::NeverReads,
+        }
+    }
+}
+
+/// What becomes of a message: statuses with the milliseconds after acceptance.
+pub(crate) struct Fate {
+    pub(crate) statuses: Vec<(f64, &'static str, Option<u32>)>,
+    pub(crate) answer: Option<String>,
+}
+
+/// Decides what becomes of a message.
+pub(crate) fn fate(
+    character: &Character,
+    has_ninth_digit: bool,
+    first_time: bool,
+    chance: &mut Chance,
+) -> Fate {
+    let sent = chance.between(150.0, 450.0);
+    let delivered = sent + chance.between(300.0, 1_800.0);
+    let soon = delivered + chance.between(500.0, 4_000.0);
+    let later = delivered + chance.between(5_000.0, 60_000.0);
+    let fails = |code| vec![(sent, "failed", Some(code))];
+    let arrives = |read: Option<f64>| {
+        let mut statuses = vec![(sent, "sent", None), (delivered, "delivered", None)];
+        statuses.extend(read.map(|at| (at, "read", None)));
+        statuses
+    };
+    let statuses = match character {
+        Character::ReadsAtOnce | Character::Answers(_) => arrives(Some(soon)),
+        Character::ReadsLater => arrives(Some(later)),
+        Character::NeverReads => arrives(None),
+        Character::Off => vec![(sent, "sent", None)],
+        Character::OffThenOn => {
+            vec![
+                (sent, "sent", None),
+                (
+                    sent + chance.between(60_000.0, 600_000.0),
+                    "delivered",
+                    None,
+                ),
+            ]
+        }
+        Character::NotOnWhatsapp => fails(63_024),
+        Character::OnlyWithoutNinthDigit if has_ninth_digit => fails(63_024),
+        Character::OnlyWithoutNinthDigit => arrives(Some(soon)),
+        Character::Blocked => fails(63_014),
+        Character::OptedOut => fails(21_610),
+        Character::MarketingOptedOut => fails(63_050),
+        Character::LimitedOnce if first_time => fails(63_018),
+        Character::LimitedOnce => arrives(Some(soon)),
+        Character::Fails(code) => fails(*code),
+    };
+    let answer = match character {
+        Character::Answers(text) => Some(text.clone()),
+        _ => None,
+    };
+    Fate { statuses, answer }
+}

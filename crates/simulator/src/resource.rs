@@ -1,0 +1,267 @@
+//! Twilio's Messages resource.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::answer::{ApiError, json_answer, message, rfc2822};
+use crate::chance::{Chance, key};
+use crate::create::create;
+use crate::form::Form;
+use crate::list::list;
+use crate::world::{Record, World};
+
+/// Larger requests are refused.
+const BODY_MAX: usize = 256 * 1_024;
+
+/// Twilio's paths.
+pub(crate) fn router(world: Arc<World>) -> Router {
+    let one = "/2010-04-01/Accounts/{account}/Messages/{sid}";
+    Router::new()
+        .route(
+            "/2010-04-01/Accounts/{account}/Messages.json",
+            any(messages),
+        )
+        .route(one, any(one_message))
+        .route(&format!("{one}/Media.json"), any(media))
+        .layer(middleware::from_fn_with_state(Arc::clone(&world), around))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .fallback(|| async { not_found("") })
+        .with_state(world)
+}
+
+/// Credentials, and the headers of every answer.
+async fn around(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let concurrent = world.concurrent.fetch_add(1, Ordering::SeqCst) + 1;
+    let _leaves = Leaves(&world);
+    let number = world.requests.fetch_add(1, Ordering::SeqCst);
+    let mut response = match authorised(&world, request.headers(), request.uri().path()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => {
+            let mut response = error.into_response();
+            let realm = HeaderValue::from_static("Basic realm=\"Twilio API\"");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, realm);
+            response
+        }
+    };
+    let id = Chance::of_part(world.settings.seed, key("request"), number).hex();
+    let seconds = started.elapsed().as_secs_f64();
+    let headers = response.headers_mut();
+    let values = [
+        ("twilio-request-id", format!("RQ{id}")),
+        ("twilio-concurrent-requests", concurrent.to_string()),
+        ("twilio-request-duration", format!("{seconds:.3}")),
+    ];
+    for (name, value) in values {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// Counts a request out, also when it is dropped half-way.
+struct Leaves<'a>(&'a World);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.concurrent.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn authorised(world: &World, headers: &HeaderMap, path: &str) -> Result<(), ApiError> {
+    let settings = &world.settings;
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Basic "))
+        .and_then(|value| STANDARD.decode(value).ok())
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let account = path.split('/').nth(3).unwrap_or_default();
+    let known = given
+        .as_deref()
+        .and_then(|given| given.split_once(':'))
+        .is_some_and(|pair| {
+            pair == (settings.account_sid.as_str(), settings.auth_token.as_str())
+                || settings
+                    .api_keys
+                    .iter()
+                    .any(|(sid, secret)| pair == (sid.as_str(), secret.as_str()))
+        });
+    if known && account == settings.account_sid {
+        return Ok(());
+    }
+    Err(ApiError::new(401, 20_003, "Authenticate"))
+}
+
+async fn messages(
+    State(world): State<Arc<World>>,
+    method: Method,
+    request: axum::http::Uri,
+    body: Bytes,
+) -> Response {
+    if method == Method::POST {
+        return create(&world, &Form::parse(&String::from_utf8_lossy(&body))).await;
+    }
+    if method == Method::GET {
+        return match list(&world, &Form::parse(request.query().unwrap_or_default())) {
+            Ok(page) => json_answer(200, &page),
+            Err(error) => error.into_response(),
+        };
+    }
+    wrong_method()
+}
+
+async fn one_message(
+    State(world): State<Arc<World>>,
+    Path((_, sid)): Path<(String, String)>,
+    method: Method,
+    body: Bytes,
+) -> Response {
+    let Some(sid) = sid.strip_suffix(".json") else {
+        return not_found(&sid);
+    };
+    let mut inner = world.inner();
+    let place = inner.by_sid.get(sid).copied();
+    let record = place
+        .and_then(|place| inner.records.get_mut(place))
+        .filter(|r| !r.deleted);
+    let Some(record) = record else {
+        return not_found(sid);
+    };
+    match method {
+        Method::GET => json_answer(200, &message(&world.settings, record)),
+        Method::POST => match update(record, &Form::parse(&String::from_utf8_lossy(&body))) {
+            Ok(()) => json_answer(200, &message(&world.settings, record)),
+            Err(error) => error.into_response(),
+        },
+        Method::DELETE if is_final(record.status) => {
+            record.deleted = true;
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Method::DELETE => {
+            let text = "Cannot delete message because delivery has not been completed.";
+            ApiError::new(409, 20_009, text).into_response()
+        }
+        _ => wrong_method(),
+    }
+}
+
+/// Cancels or redacts.
+fn update(record: &mut Record, form: &Form) -> Result<(), ApiError> {
+    match form.filled("Status") {
+        Some("canceled") if record.status == "scheduled" => {
+            record.status = "canceled";
+            record.updated = jiff::Timestamp::now();
+            return Ok(());
+        }
+        Some("canceled") => {
+            return Err(ApiError::new(
+                409,
+                30_409,
+                "This message cannot be canceled",
+            ));
+        }
+        Some(_) => return Err(ApiError::new(400, 20_001, "Invalid 'Status'")),
+        None => {}
+    }
+    match form.get("Body") {
+        Some("") if is_final(record.status) => {
+            record.redacted = true;
+            record.updated = jiff::Timestamp::now();
+            Ok(())
+        }
+        Some("") => {
+            let text = "Cannot redact message because delivery has not been completed.";
+            Err(ApiError::new(409, 20_009, text))
+        }
+        Some(_) => Err(ApiError::new(400, 20_001, "Body can only be emptied")),
+        None => Ok(()),
+    }
+}
+
+fn is_final(status: &str) -> bool {
+    matches!(
+        status,
+        "delivered" | "read" | "undelivered" | "failed" | "canceled" | "sent"
+    )
+}
+
+async fn media(
+    State(world): State<Arc<World>>,
+    Path((account, sid)): Path<(String, String)>,
+    method: Method,
+) -> Response {
+    if method != Method::GET {
+        return wrong_method();
+    }
+    let inner = world.inner();
+    let record = inner
+        .by_sid
+        .get(&sid)
+        .and_then(|place| inner.records.get(*place));
+    let Some(record) = record.filter(|record| !record.deleted) else {
+        return not_found(&sid);
+    };
+    let base = format!("/2010-04-01/Accounts/{account}/Messages/{sid}/Media");
+    let items: Vec<Value> = record
+        .media
+        .iter()
+        .enumerate()
+        .map(|(place, _)| {
+            let part = 100 + u64::try_from(place).unwrap_or_default();
+            let id = format!(
+                "ME{}",
+                Chance::of_part(world.settings.seed, record.key, part).hex()
+            );
+            json!({
+                "sid": id,
+                "account_sid": account,
+                "parent_sid": sid,
+                "content_type": "application/octet-stream",
+                "date_created": rfc2822(record.created),
+                "date_updated": rfc2822(record.created),
+                "uri": format!("{base}/{id}.json"),
+            })
+        })
+        .collect();
+    let first = format!("{base}.json?PageSize=50&Page=0");
+    let end = items.len().saturating_sub(1);
+    json_answer(
+        200,
+        &json!({
+            "media_list": items,
+            "page": 0,
+            "page_size": 50,
+            "start": 0,
+            "end": end,
+            "uri": first,
+            "first_page_uri": first,
+            "next_page_uri": null,
+            "previous_page_uri": null,
+        }),
+    )
+}
+
+fn not_found(what: &str) -> Response {
+    let text = format!("The requested resource {what} was not found");
+    ApiError::new(404, 20_404, text).into_response()
+}
+
+fn wrong_method() -> Response {
+    ApiError::new(405, 20_004, "Method not allowed").into_response()
+}

@@ -1,0 +1,247 @@
+//! What comes, when it comes: statuses, callbacks, answers of people.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::rfc3339;
+use crate::callback::Call;
+use crate::chance::Chance;
+use crate::inbound::{self, Inbound};
+use crate::world::{Coming, Inner, TruthCallback, TruthStatus, World};
+
+/// Lets things come until it is stopped.
+pub(crate) async fn run(world: Arc<World>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let changed = world.changed.notified();
+        let (due, next) = world.take_due();
+        let idle = due.is_empty();
+        for coming in due {
+            let task = Arc::clone(&world);
+            let stop = stop.clone();
+            world.tasks.spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = come(&task, coming) => {}
+                }
+                task.done();
+            });
+        }
+        if !idle {
+            continue;
+        }
+        let next = next.map_or_else(
+            || tokio::time::Instant::now() + std::time::Duration::from_secs(3_600),
+            tokio::time::Instant::from_std,
+        );
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = changed => {}
+            () = tokio::time::sleep_until(next) => {}
+        }
+    }
+}
+
+async fn come(world: &Arc<World>, coming: Coming) {
+    match coming {
+        Coming::Status {
+            message,
+            status,
+            code,
+        } => take_status(world, message, status, code),
+        Coming::Callback {
+            message,
+            place,
+            forged,
+        } => {
+            call_back(world, message, place, forged).await;
+        }
+        Coming::Answer { message, text } => {
+            let from = {
+                let inner = world.inner();
+                inner
+                    .records
+                    .get(message)
+                    .map(|r| (r.truth.to.clone(), r.truth.from.clone()))
+            };
+            let Some((from, to)) = from else { return };
+            let inbound = Inbound {
+                from,
+                to,
+                body: Some(text),
+                ..Inbound::default()
+            };
+            inbound::deliver(world, inbound).await;
+        }
+    }
+}
+
+/// A message takes a status, and its callback is planned with what may go wrong.
+fn take_status(world: &World, message: usize, status: &'static str, code: Option<u32>) {
+    let mut inner = world.inner();
+    let now = jiff::Timestamp::now();
+    let Some(record) = inner.records.get_mut(message) else {
+        return;
+    };
+    if matches!(record.status, "canceled" | "failed") {
+        return;
+    }
+    record.status = status;
+    record.error_code = code;
+    record.updated = now;
+    if status == "sent" {
+        record.sent = Some(now);
+    }
+    if record.truth.from.is_none() {
+        record.truth.from = Some(world.sender_of_service());
+    }
+    let place = record.truth.statuses.len();
+    let key = record.key;
+    record.truth.statuses.push(TruthStatus {
+        status: status.to_owned(),
+        at: rfc3339(now),
+        error_code: code,
+        callback: TruthCallback::default(),
+    });
+    if record.truth.status_callback.is_some() {
+        plan_callback(world, &mut inner, (message, place), key);
+    }
+}
+
+fn plan_callback(world: &World, inner: &mut Inner, at: (usize, usize), key: u64) {
+    let (message, place) = at;
+    let place_number = u64::try_from(place).unwrap_or_default();
+    let mut chance = Chance::of_part(world.settings.seed, key, 16 + place_number);
+    let faults = inner.faults.clone();
+    let lost = chance.happens(faults.callback_lost);
+    let late = chance.happens(faults.callback_late);
+    let doubled = chance.happens(faults.callback_doubled);
+    // The whole message is reordered or none of it: its callbacks then come in a random order.
+    let mut of_message = Chance::of_part(world.settings.seed, key, 1);
+    let reordered = of_message.happens(faults.callback_reordered);
+    let forged = chance.happens(faults.callback_forged);
+    if lost {
+        if let Some(status) = inner
+            .records
+            .get_mut(message)
+            .and_then(|r| r.truth.statuses.get_mut(place))
+        {
+            status.callback.lost = true;
+        }
+        return;
+    }
+    let mut after = chance.between(5.0, 60.0);
+    if late {
+        after += faults.callback_late_ms;
+    }
+    if reordered {
+        after += chance.between(0.0, 6_000.0);
+    }
+    let callback = |forged| Coming::Callback {
+        message,
+        place,
+        forged,
+    };
+    world.plan(inner, world.scaled(after), callback(false));
+    if doubled {
+        world.plan(
+            inner,
+            world.scaled(after + chance.between(1.0, 500.0)),
+            callback(false),
+        );
+    }
+    if forged {
+        world.plan(inner, world.scaled(after), callback(true));
+    }
+}
+
+/// Sends the callback of one status.
+async fn call_back(world: &World, message: usize, place: usize, forged: bool) {
+    let prepared = {
+        let inner = world.inner();
+        inner.records.get(message).and_then(|record| {
+            let status = record.truth.statuses.get(place)?;
+            let url = record.truth.status_callback.clone()?;
+            Some((url, fields(world, &record.truth, status), record.key))
+        })
+    };
+    let Some((url, fields, key)) = prepared else {
+        return;
+    };
+    let mut chance = Chance::of_part(
+        world.settings.seed,
+        key,
+        1_000 + u64::try_from(place).unwrap_or_default(),
+    );
+    let token = if forged {
+        "forged"
+    } else {
+        world.settings.auth_token.as_str()
+    };
+    let call = Call {
+        url: &url,
+        fields,
+        token,
+        idempotency: chance.hex(),
+    };
+    let told = world.caller.send(&call).await;
+    let mut inner = world.inner();
+    let status = inner
+        .records
+        .get_mut(message)
+        .and_then(|r| r.truth.statuses.get_mut(place));
+    if let (Some(status), false) = (status, forged) {
+        status.callback.tries += told.tries;
+        status.callback.answered = told.answered;
+    }
+}
+
+/// The fields of a status callback, in Twilio's order.
+fn fields(
+    world: &World,
+    message: &crate::world::TruthMessage,
+    status: &TruthStatus,
+) -> Vec<(&'static str, String)> {
+    let mut fields = Vec::with_capacity(16);
+    let event = match status.status.as_str() {
+        "delivered" => Some("DELIVERED"),
+        "read" => Some("READ"),
+        "undelivered" => Some("UNDELIVERED"),
+        _ => None,
+    };
+    fields.extend(event.map(|event| ("EventType", event.to_owned())));
+    if let Some(code) = status.error_code {
+        fields.push(("ErrorCode", code.to_string()));
+        fields.push((
+            "ChannelStatusMessage",
+            format!("The channel reported {code}"),
+        ));
+    }
+    fields.push(("SmsSid", message.sid.clone()));
+    fields.push(("SmsStatus", status.status.clone()));
+    fields.push(("MessageStatus", status.status.clone()));
+    let to = message.to.strip_prefix("whatsapp:").unwrap_or(&message.to);
+    fields.push(("ChannelToAddress", to.to_owned()));
+    fields.push(("To", message.to.clone()));
+    fields.push(("ChannelPrefix", "whatsapp".to_owned()));
+    if let Some(service) = &message.messaging_service_sid {
+        fields.push(("MessagingServiceSid", service.clone()));
+    }
+    fields.push(("MessageSid", message.sid.clone()));
+    fields.push(("AccountSid", world.settings.account_sid.clone()));
+    if status.status == "sent" {
+        fields.push((
+            "StructuredMessage",
+            message.content_sid.is_some().to_string(),
+        ));
+    }
+    if let Some(from) = &message.from {
+        fields.push(("From", from.clone()));
+    }
+    fields.push(("ApiVersion", "2010-04-01".to_owned()));
+    fields.push((
+        "ChannelInstallSid",
+        "XE00000000000000000000000000000001".to_owned(),
+    ));
+    fields
+}

@@ -1,0 +1,315 @@
+//! Everything the simulator knows: accepted messages, phones, what is to come, and the truth log.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use crate::Settings;
+use crate::callback::Caller;
+use crate::chance::{Chance, key};
+use crate::faults::{CreateFault, Faults, Script};
+use crate::phone::{Character, Phone};
+
+/// An accepted message, as the truth log shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct TruthMessage {
+    /// Twilio's id.
+    pub sid: String,
+    /// Recipient as given.
+    pub to: String,
+    /// Sender as given, or as the Messaging Service chose it.
+    pub from: Option<String>,
+    /// Messaging Service as given.
+    pub messaging_service_sid: Option<String>,
+    /// The text; of templates, the rendered one.
+    pub body: String,
+    /// The template.
+    pub content_sid: Option<String>,
+    /// Its values, as the JSON text that was given.
+    pub content_variables: Option<String>,
+    /// Where its reports go.
+    pub status_callback: Option<String>,
+    /// When it was accepted (RFC 3339).
+    pub accepted_at: String,
+    /// How the create was answered: a status, or `reset`, `hang`.
+    pub answered: String,
+    /// What became of it, in order.
+    pub statuses: Vec<TruthStatus>,
+}
+
+/// A status that a message really took.
+#[derive(Clone, Debug, Serialize)]
+pub struct TruthStatus {
+    /// Twilio's word.
+    pub status: String,
+    /// When (RFC 3339).
+    pub at: String,
+    /// Twilio's error code.
+    pub error_code: Option<u32>,
+    /// What became of its callback.
+    pub callback: TruthCallback,
+}
+
+/// What became of a callback.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TruthCallback {
+    /// How often it was tried.
+    pub tries: u32,
+    /// The status of the last answer; `None` when there was none.
+    pub answered: Option<u16>,
+    /// Whether it was lost on purpose.
+    pub lost: bool,
+}
+
+/// A message with what the truth log leaves out.
+pub(crate) struct Record {
+    pub(crate) truth: TruthMessage,
+    pub(crate) key: u64,
+    pub(crate) created: jiff::Timestamp,
+    pub(crate) listed_from: Instant,
+    pub(crate) status: &'static str,
+    pub(crate) error_code: Option<u32>,
+    pub(crate) media: Vec<String>,
+    pub(crate) redacted: bool,
+    pub(crate) deleted: bool,
+    pub(crate) updated: jiff::Timestamp,
+    pub(crate) sent: Option<jiff::Timestamp>,
+}
+
+/// Something that is to come.
+pub(crate) enum Coming {
+    /// A message takes a status.
+    Status {
+        message: usize,
+        status: &'static str,
+        code: Option<u32>,
+    },
+    /// A callback is sent.
+    Callback {
+        message: usize,
+        place: usize,
+        forged: bool,
+    },
+    /// A person writes.
+    Answer { message: usize, text: String },
+}
+
+pub(crate) struct Inner {
+    pub(crate) records: Vec<Record>,
+    pub(crate) by_sid: HashMap<String, usize>,
+    pub(crate) by_to: HashMap<String, Vec<usize>>,
+    pub(crate) phones: HashMap<String, Character>,
+    pub(crate) limited_before: HashSet<String>,
+    pub(crate) last_inbound: HashMap<String, Instant>,
+    pub(crate) templates: HashMap<String, String>,
+    pub(crate) faults: Faults,
+    pub(crate) scripts: VecDeque<Script>,
+    pub(crate) inbound_url: Option<String>,
+    pub(crate) creates: u64,
+    pub(crate) creates_to: HashMap<String, u64>,
+    pub(crate) inbound_count: u64,
+    coming: BinaryHeap<(Reverse<Instant>, Reverse<u64>)>,
+    what: HashMap<u64, Coming>,
+    next_coming: u64,
+}
+
+/// Everything, with what tasks share.
+pub(crate) struct World {
+    pub(crate) settings: Settings,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) caller: Caller,
+    pub(crate) running: AtomicUsize,
+    /// Told when something is to come, and when something has come.
+    pub(crate) changed: Notify,
+    pub(crate) concurrent: AtomicUsize,
+    pub(crate) requests: AtomicU64,
+    inner: Mutex<Inner>,
+}
+
+impl World {
+    pub(crate) fn new(settings: Settings, tasks: TaskTracker) -> Self {
+        let mut inner = Inner::empty(&settings);
+        inner.set_phones(settings.phones.clone());
+        Self {
+            caller: Caller::new(),
+            tasks,
+            running: AtomicUsize::new(0),
+            changed: Notify::new(),
+            concurrent: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            inner: Mutex::new(inner),
+            settings,
+        }
+    }
+
+    pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn reset(&self) {
+        let mut inner = self.inner();
+        let inbound_url = inner.inbound_url.take();
+        *inner = Inner::empty(&self.settings);
+        inner.inbound_url = inbound_url;
+        drop(inner);
+        self.changed.notify_waiters();
+    }
+
+    /// A time of the world, scaled to real time.
+    pub(crate) fn scaled(&self, millis: f64) -> Duration {
+        Duration::from_secs_f64((millis / 1_000.0 / self.settings.time_scale).max(0.0))
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.inner().what.len() + self.running.load(Ordering::SeqCst)
+    }
+
+    /// The sender that a Messaging Service takes.
+    pub(crate) fn sender_of_service(&self) -> String {
+        let first = self
+            .settings
+            .senders
+            .first()
+            .map_or("+14155238886", String::as_str);
+        format!("whatsapp:{first}")
+    }
+
+    /// The truth from one place on.
+    pub(crate) fn truth(&self, from: usize, limit: usize) -> Vec<TruthMessage> {
+        self.inner()
+            .records
+            .iter()
+            .skip(from)
+            .take(limit)
+            .map(|r| r.truth.clone())
+            .collect()
+    }
+
+    /// Puts something that is to come.
+    pub(crate) fn plan(&self, inner: &mut Inner, after: Duration, coming: Coming) {
+        let key = inner.next_coming;
+        inner.next_coming += 1;
+        inner.what.insert(key, coming);
+        inner
+            .coming
+            .push((Reverse(Instant::now() + after), Reverse(key)));
+        self.changed.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    /// Takes what has come, or says when the next comes.
+    pub(crate) fn take_due(&self) -> (Vec<Coming>, Option<Instant>) {
+        let mut inner = self.inner();
+        let now = Instant::now();
+        let mut due = Vec::new();
+        while let Some((Reverse(at), Reverse(key))) = inner.coming.peek().copied() {
+            if at > now {
+                return (due, Some(at));
+            }
+            inner.coming.pop();
+            if let Some(coming) = inner.what.remove(&key) {
+                // Counted as running before the lock goes, so that `pending` never misses it.
+                self.running.fetch_add(1, Ordering::SeqCst);
+                due.push(coming);
+            }
+        }
+        (due, None)
+    }
+
+    /// Says that something which had come is done.
+    pub(crate) fn done(self: &Arc<Self>) {
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    /// What the next create to this address meets, with the key of its chances. The key comes
+    /// from the address and how often it was asked for, so that requests which come in another
+    /// order meet the same.
+    pub(crate) fn next_fault(&self, to: &str) -> (u64, CreateFault) {
+        let mut inner = self.inner();
+        inner.creates += 1;
+        let count = inner.creates_to.entry(to.to_owned()).or_default();
+        let key = key(to).wrapping_add(*count);
+        *count += 1;
+        if let Some(fault) = scripted(&mut inner.scripts, to) {
+            return (key, fault);
+        }
+        let draw = Chance::of(self.settings.seed, key).fraction();
+        let mut reached = 0.0;
+        for share in &inner.faults.create {
+            reached += share.share;
+            if draw < reached {
+                return (key, share.fault.clone());
+            }
+        }
+        (key, CreateFault::None)
+    }
+}
+
+fn scripted(scripts: &mut VecDeque<Script>, to: &str) -> Option<CreateFault> {
+    let place = scripts
+        .iter()
+        .position(|s| s.to.as_deref().is_none_or(|wanted| wanted == to))?;
+    let script = scripts.get_mut(place)?;
+    script.times = script.times.saturating_sub(1);
+    let fault = script.fault.clone();
+    if script.times == 0 {
+        scripts.remove(place);
+    }
+    Some(fault)
+}
+
+impl Inner {
+    fn empty(settings: &Settings) -> Self {
+        Self {
+            records: Vec::new(),
+            by_sid: HashMap::new(),
+            by_to: HashMap::new(),
+            phones: HashMap::new(),
+            limited_before: HashSet::new(),
+            last_inbound: HashMap::new(),
+            templates: HashMap::new(),
+            faults: settings.faults.clone(),
+            scripts: VecDeque::new(),
+            inbound_url: settings.inbound_url.clone(),
+            creates: 0,
+            creates_to: HashMap::new(),
+            inbound_count: 0,
+            coming: BinaryHeap::new(),
+            what: HashMap::new(),
+            next_coming: 0,
+        }
+    }
+
+    pub(crate) fn set_phones(&mut self, phones: Vec<Phone>) {
+        for phone in phones {
+            self.phones.insert(person(&phone.number), phone.character);
+        }
+    }
+}
+
+/// The person behind an address: both ninth-digit forms of a Brazilian mobile are one.
+pub(crate) fn person(address: &str) -> String {
+    let number = address.strip_prefix("whatsapp:").unwrap_or(address);
+    match number.strip_prefix("+55") {
+        Some(rest) if rest.len() == 11 && rest.as_bytes().get(2) == Some(&b'9') => {
+            let (area, subscriber) = rest.split_at(2);
+            format!("+55{area}{}", subscriber.get(1..).unwrap_or_default())
+        }
+        _ => number.to_owned(),
+    }
+}
+
+/// Whether an address carries the ninth digit of a Brazilian mobile.
+pub(crate) fn has_ninth_digit(address: &str) -> bool {
+    let number = address.strip_prefix("whatsapp:").unwrap_or(address);
+    number
+        .strip_prefix("+55")
+        .is_some_and(|rest| rest.len() == 11)
+}
