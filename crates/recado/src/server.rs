@@ -324,9 +324,15 @@ async fn serve(
         };
         let service = TowerToHyperService::new(doors.clone());
         let watcher = graceful.watcher();
+        let shutdown = shutdown.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            if !begins_in_time(&stream).await {
+            // A connection on which nothing was asked need not be waited for.
+            let begins = tokio::select! {
+                begins = begins_in_time(&stream) => begins,
+                () = shutdown.cancelled() => false,
+            };
+            if !begins {
                 return;
             }
             let connection = http1::Builder::new()

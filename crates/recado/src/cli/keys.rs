@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{End, Failure, Outcome, print};
 use crate::api::auth::create_key;
-use crate::config::{DatabaseConfig, ProcessEnvironment};
+use crate::config::{DatabaseConfig, Environment, ProcessEnvironment};
 use crate::effects::Effects;
 use crate::server::master_key;
 use crate::store::life::Rules;
@@ -101,7 +101,15 @@ pub(super) async fn run(command: KeysCommand) -> Outcome {
 
 /// Opens the database beside a server that may run on it.
 pub(super) fn open_database(effects: &Effects) -> Result<SqliteStore, Failure> {
-    let database = DatabaseConfig::read(&ProcessEnvironment).map_err(Failure::Usage)?;
+    open_database_of(&ProcessEnvironment, effects)
+}
+
+/// The same, with the settings from elsewhere.
+pub(super) fn open_database_of(
+    environment: &dyn Environment,
+    effects: &Effects,
+) -> Result<SqliteStore, Failure> {
+    let database = DatabaseConfig::read(environment).map_err(Failure::Usage)?;
     let store = SqliteStore::open(Options {
         master_key: master_key(&database, effects)?,
         path: database.path,

@@ -3,17 +3,20 @@
 
 mod address;
 mod client;
+mod demo;
 mod keys;
 mod messages;
 mod print;
 mod send;
 mod serve;
 mod sheet;
+mod simulate;
 mod verify;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// WhatsApp delivery through Twilio: accepts a message, sends it once, and keeps its whole life
 /// on record.
@@ -28,6 +31,10 @@ struct Arguments {
 enum Command {
     /// Run the server; settings come from the environment (docs/configuration.md)
     Serve(serve::Serve),
+    /// Send 500 interview notices through a Twilio at home, with faults, and compare with the truth
+    Demo(demo::Demo),
+    /// Run a Twilio at home: Messages resource, signed callbacks, faults on order
+    Simulate(simulate::Simulate),
     /// Send one message, or a spreadsheet of them, through a running server
     Send(send::Send),
     /// List, show, cancel, retry or watch messages of a running server
@@ -64,6 +71,17 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 type Outcome = Result<End, Failure>;
 
+/// Waits for SIGTERM or SIGINT.
+async fn until_told_to_end() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
 /// Runs the command of the arguments.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
@@ -80,6 +98,8 @@ pub fn run() -> ExitCode {
     let ended = runtime.block_on(async {
         match arguments.command {
             Command::Serve(command) => serve::run(command).await,
+            Command::Demo(command) => demo::run(command).await,
+            Command::Simulate(command) => simulate::run(command).await,
             Command::Send(command) => send::run(command).await,
             Command::Messages(command) => messages::run(command).await,
             Command::Address(command) => address::run(&command),

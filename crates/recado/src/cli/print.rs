@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
+use comfy_table::{ContentArrangement, LineStyle, TableStyle};
+
 /// Writes a line of data to stdout. A reader that has gone (`| head`) is no error.
 pub(super) fn line(text: &str) {
     let mut stdout = std::io::stdout().lock();
@@ -34,14 +36,21 @@ pub(super) fn person_watches() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// A table with a header row.
+/// A line under the header and nothing else.
+const TABLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
+/// A table with a header row, as wide as the terminal at most.
 pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
     let mut table = comfy_table::Table::new();
-    table
-        .load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
-        .set_header(header);
+    table.load_style(TABLE).set_header(header);
     for row in rows {
         table.add_row(row);
     }
-    line(&table.to_string());
+    if let Some((_, columns)) = console::Term::stdout().size_checked() {
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(columns);
+    }
+    line(&table.trim_fmt());
 }

@@ -170,14 +170,19 @@ async fn send_one(command: &Send, fields: Vec<(&'static str, String)>) -> Outcom
 
 /// What became of a row.
 #[derive(Clone, Default)]
-struct RowResult {
-    id: Option<String>,
-    state: String,
-    remark: String,
-    repeated: bool,
+pub(super) struct RowResult {
+    /// The message, when it was accepted.
+    pub(super) id: Option<String>,
+    /// Its state, or `refused` or `repeated`.
+    pub(super) state: String,
+    /// Why.
+    pub(super) remark: String,
+    /// Whether an earlier row says the same.
+    pub(super) repeated: bool,
 }
 
-async fn submit(client: &Client, rows: &[Row]) -> Result<Vec<RowResult>, Failure> {
+/// Sends the good rows, many in one request.
+pub(super) async fn submit(client: &Client, rows: &[Row]) -> Result<Vec<RowResult>, Failure> {
     let mut results: Vec<RowResult> = rows.iter().map(first_result).collect();
     let good: Vec<(usize, &Value)> = rows
         .iter()

@@ -84,7 +84,8 @@ pub(super) fn read(path: &Path, defaults: &Defaults) -> Result<Vec<Row>, Failure
     read_text(&decode(&raw), defaults)
 }
 
-fn read_text(text: &str, defaults: &Defaults) -> Result<Vec<Row>, Failure> {
+/// Reads the text of a sheet.
+pub(super) fn read_text(text: &str, defaults: &Defaults) -> Result<Vec<Row>, Failure> {
     let header_line = text.lines().next().unwrap_or_default();
     let semicolons = header_line.matches(';').count() > header_line.matches(',').count();
     let mut reader = csv::ReaderBuilder::new()

@@ -3,7 +3,9 @@
 mod breaks;
 mod questions;
 mod reuse;
+mod secure;
 mod servers;
+mod time;
 
 use delivery::message::{Content, SenderName};
 use delivery::outcome::{NotSentCause, ProviderStatus, UnknownCause};

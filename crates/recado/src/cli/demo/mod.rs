@@ -1,0 +1,247 @@
+//! `recado demo`: gateway and simulator together, a sheet of interview notices, faults, and a
+//! report that is compared with what the simulator says really happened.
+
+mod house;
+mod report;
+mod truth;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use futures_util::stream::{self, StreamExt};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::client::{Answer, Client};
+use super::messages::text;
+use super::sheet::{self, Defaults, Row, Verdict};
+use super::{End, Failure, Outcome, print, send};
+use house::House;
+use report::Report;
+
+/// The notices; the same file lies in `examples/`.
+const NOTICES: &str = include_str!("../../../../../examples/interview_notices.csv");
+
+/// How long to wait for everything to come to rest.
+const TIME_MAX: Duration = Duration::from_secs(50);
+/// How long everything must be still.
+const STILL: Duration = Duration::from_millis(1_500);
+const LOOK: Duration = Duration::from_millis(200);
+/// Questions that are open at once.
+const QUESTIONS_MAX: usize = 32;
+
+/// Send 500 interview notices through a Twilio at home, with faults, and compare with the truth
+#[derive(Args)]
+#[command(after_help = "Nothing leaves this machine. \
+Examples:
+  recado demo
+  recado demo --exit
+  recado demo --exit --json --seed 7")]
+pub(super) struct Demo {
+    /// End after the report instead of leaving everything running
+    #[arg(long)]
+    exit: bool,
+    /// Write the report as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Which luck the messages have
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+pub(super) async fn run(command: Demo) -> Outcome {
+    let started = Instant::now();
+    let rows = sheet::read_text(NOTICES, &Defaults::default())?;
+    let house = House::start(command.seed).await?;
+    if !command.json {
+        introduce(&house, &rows);
+    }
+    let client = Client::new(&house.server())?;
+    let results = send::submit(&client, &rows).await?;
+    let accepted: Vec<String> = results
+        .iter()
+        .filter_map(|result| result.id.clone())
+        .collect();
+    watch(&client, &house, accepted.len()).await?;
+    let messages = messages(&client, &accepted).await;
+    let compared = truth::compare(&messages, &house.simulator.truth());
+    let numbers = client
+        .get("/api/v1/metrics/delivery")
+        .await
+        .and_then(Answer::good)?;
+    let report = Report {
+        rows: &rows,
+        results: &results,
+        messages: &messages,
+        numbers: &numbers,
+        compared: &compared,
+        differences: house.differences().await?,
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    if command.json {
+        print::json(&report.json());
+    } else {
+        report.show();
+    }
+    let good = compared.lost.is_empty() && compared.doubled.is_empty();
+    if !command.exit {
+        if !command.json {
+            invite(&house);
+        }
+        super::until_told_to_end().await?;
+    }
+    house.stop().await;
+    if good {
+        Ok(End::Done)
+    } else {
+        Err(anyhow::anyhow!("not everything is as it should be").into())
+    }
+}
+
+fn introduce(house: &House, rows: &[Row]) {
+    let good = rows
+        .iter()
+        .filter(|row| matches!(row.verdict, Verdict::Good { .. }))
+        .count();
+    print::line(&format!(
+        "Recado at {}, a simulated Twilio at {}",
+        house.url(),
+        house.simulator.url()
+    ));
+    print::line(&format!(
+        "{} rows of interview notices: {good} can be sent. On the way: 2 % of callbacks lost, 5 % \
+         of messages reported out of order, 1 % of requests cut after Twilio accepted, 3 % told \
+         \"too many requests\"; phones that are off, moved, not on WhatsApp, and one that answers \
+         SAIR.",
+        rows.len()
+    ));
+}
+
+/// Shows what happens until nothing more does.
+async fn watch(client: &Client, house: &House, accepted: usize) -> Result<(), Failure> {
+    let bars = Bars::new(accepted);
+    let started = Instant::now();
+    let mut last = (BTreeMap::new(), Instant::now());
+    while started.elapsed() < TIME_MAX {
+        let numbers = client.get("/api/v1/metrics/delivery").await?.good()?;
+        bars.show(&numbers);
+        let states = states(&numbers);
+        if states != last.0 {
+            last = (states, Instant::now());
+        }
+        let moving = ["accepted", "scheduled", "sending", "queued"];
+        let quiet = moving
+            .iter()
+            .all(|state| last.0.get(*state).is_none_or(|n| *n == 0));
+        let quiet = quiet && house.simulator.pending() == 0;
+        // What nobody reports about is asked for within this time.
+        if quiet && last.1.elapsed() > STILL.max(house::SILENT_LOOK) {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    bars.end();
+    Ok(())
+}
+
+/// Messages by state.
+fn states(numbers: &Value) -> BTreeMap<String, i64> {
+    numbers
+        .pointer("/groups/0/states")
+        .and_then(Value::as_object)
+        .map(|states| {
+            states
+                .iter()
+                .map(|(k, v)| (k.clone(), v.as_i64().unwrap_or_default()))
+                .collect()
+        })
+        .unwrap_or_default()
+}
+
+struct Bars {
+    all: MultiProgress,
+    bars: Vec<(&'static str, ProgressBar)>,
+}
+
+impl Bars {
+    fn new(total: usize) -> Self {
+        let all = MultiProgress::new();
+        if !print::person_watches() {
+            all.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        }
+        let style = ProgressStyle::with_template("{msg:>10} {bar:48} {pos:>4}/{len}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bars = ["sent", "delivered", "read", "failed"]
+            .into_iter()
+            .map(|word| {
+                let bar = ProgressBar::new(u64::try_from(total).unwrap_or_default());
+                (
+                    word,
+                    all.add(bar.with_style(style.clone()).with_message(word)),
+                )
+            })
+            .collect();
+        Self { all, bars }
+    }
+
+    fn show(&self, numbers: &Value) {
+        for (word, bar) in &self.bars {
+            let value = numbers
+                .pointer(&format!("/groups/0/{word}"))
+                .and_then(Value::as_u64);
+            bar.set_position(value.unwrap_or_default());
+        }
+    }
+
+    fn end(self) {
+        for (_, bar) in &self.bars {
+            bar.abandon();
+        }
+        drop(self.all);
+    }
+}
+
+/// Every accepted message with its attempts, as the gateway shows it.
+async fn messages(client: &Client, ids: &[String]) -> Vec<(String, Option<Value>)> {
+    stream::iter(ids.to_vec())
+        .map(|id| async move {
+            let answer = client.get(&format!("/api/v1/messages/{id}")).await;
+            let message = answer.and_then(Answer::good).ok();
+            (
+                id,
+                message.filter(|message| !text(message, "id").is_empty()),
+            )
+        })
+        .buffered(QUESTIONS_MAX)
+        .collect()
+        .await
+}
+
+fn invite(house: &House) {
+    let (url, key) = (house.url(), house.key());
+    print::line("");
+    print::line(&format!(
+        "Everything keeps running, with its database in {}.",
+        house.folder()
+    ));
+    print::line("Send one yourself:");
+    print::line(&format!(
+        "  curl -s {url}/api/v1/messages -H 'Authorization: Bearer {key}' \\\n    \
+         -H 'Content-Type: application/json' \\\n    \
+         -d '{{\"to\": \"(85) 98765-4321\", \"content_sid\": \"{}\", \"variables\": \
+         {{\"1\": \"999\", \"2\": \"Recepcionista\", \"3\": \"10/12\", \"4\": \"14:00\"}}}}'",
+        house::template_sid(1)
+    ));
+    print::line("and look at it, at all of them, and at the numbers:");
+    for path in [
+        "messages/ID",
+        "messages?state=failed",
+        "metrics/delivery?group_by=area",
+    ] {
+        print::line(&format!(
+            "  curl -s '{url}/api/v1/{path}' -H 'Authorization: Bearer {key}'"
+        ));
+    }
+    print::line("Ctrl-C ends it and removes the database.");
+}
