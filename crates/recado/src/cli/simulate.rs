@@ -28,12 +28,7 @@ pub(super) struct Simulate {
     #[arg(long, default_value = "AC00000000000000000000000000000001")]
     account_sid: String,
     /// Opens the API and signs callbacks
-    #[arg(
-        long,
-        env = "RECADO_SIMULATOR_TOKEN",
-        default_value = "0123456789abcdef0123456789abcdef",
-        hide_env_values = true
-    )]
+    #[arg(long, default_value = "0123456789abcdef0123456789abcdef")]
     auth_token: String,
     /// What goes wrong, as JSON
     #[arg(long, value_name = "FILE")]

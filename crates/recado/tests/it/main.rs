@@ -2,8 +2,12 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stderr,
     reason = "a test that cannot go on shall stop, and says why"
 )]
 
+mod house;
+mod life;
 mod tidy;

@@ -270,8 +270,15 @@ impl Context<'_> {
             }
             let same = row.get_ref(1)?.as_blob()? == item.content_index;
             let state = super::context::state_at(row, 3)?;
-            // What was stopped before it was sent does not stand in the way of another try.
-            let counts = !matches!(state, State::Canceled | State::Suppressed | State::Expired);
+            // What the person did not get does not stand in the way of another try.
+            let counts = !matches!(
+                state,
+                State::Canceled
+                    | State::Suppressed
+                    | State::Expired
+                    | State::Failed
+                    | State::Undelivered
+            );
             if same && counts {
                 return message_id(row.get_ref(2)?.as_blob()?).map(Some);
             }

@@ -1,0 +1,494 @@
+//! A whole house for a test: the real program as a process of its own, and a simulated Twilio.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::header::HeaderMap;
+use hyper::{Method, Request};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use simulator::Simulator;
+
+/// Our sender in every test.
+pub(crate) const SENDER: &str = "+551140000000";
+/// A key for tests; nothing real is sealed with it.
+pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+/// A template that the simulator does not know; it shows the values alone.
+pub(crate) const TEMPLATE: &str = "HX00000000000000000000000000000001";
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text)
+            .unwrap_or_else(|_| panic!("no JSON in {} {}", self.status, self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// A running gateway, its database, and the simulated Twilio that it sends through.
+pub(crate) struct House {
+    pub(crate) simulator: Simulator,
+    pub(crate) gateway: Gateway,
+    pub(crate) key: String,
+    http: Http,
+    folder: Folder,
+    variables: Vec<(String, String)>,
+}
+
+impl House {
+    /// A house in which everything is quick and nothing goes wrong.
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}, &[]).await
+    }
+
+    /// A house with the simulator changed and more settings of the gateway.
+    pub(crate) async fn with(
+        change: impl FnOnce(&mut simulator::Settings),
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let mut settings = simulator::Settings {
+            senders: vec![SENDER.to_owned()],
+            time_scale: 50.0,
+            window_enforced: false,
+            ..simulator::Settings::default()
+        };
+        change(&mut settings);
+        let simulator = Simulator::start(settings).await.unwrap();
+        let folder = Folder::new();
+        let mut all: Vec<(String, String)> = [
+            (
+                "DATABASE_URL",
+                format!("sqlite:{}", folder.database().display()),
+            ),
+            ("RECADO_MASTER_KEY", MASTER_KEY.to_owned()),
+            ("TWILIO_API_BASE_URL", simulator.url()),
+            ("TWILIO_ACCOUNT_SID", simulator.account_sid().to_owned()),
+            ("TWILIO_AUTH_TOKEN", simulator.auth_token().to_owned()),
+            ("TWILIO_WHATSAPP_FROM", SENDER.to_owned()),
+            ("PORT", "0".to_owned()),
+            ("RECADO_SENDER_RATE", "0".to_owned()),
+            ("RECADO_PERSON_SECONDS", "0".to_owned()),
+            ("RECADO_CLOCK_SCALE", "100".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec();
+        for (name, value) in variables {
+            all.retain(|(known, _)| known != name);
+            all.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        let gateway = Gateway::start(&all).unwrap();
+        simulator.set_inbound_url(format!("{}/api/v1/whatsapp/webhook", gateway.url));
+        let mut house = Self {
+            simulator,
+            gateway,
+            key: String::new(),
+            http: Http::new(),
+            folder,
+            variables: all,
+        };
+        house.key = house.new_key("admin");
+        house
+    }
+
+    /// Makes an API key beside the running gateway.
+    pub(crate) fn new_key(&self, scope: &str) -> String {
+        let made = self.cli(&[
+            "keys", "create", "--name", "test", "--scope", scope, "--json",
+        ]);
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+        made["key"].as_str().unwrap().to_owned()
+    }
+
+    /// Runs a command beside the gateway, with its settings.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
+        command(arguments, &self.variables)
+            .env("RECADO_URL", &self.gateway.url)
+            .env("RECADO_API_KEY", &self.key)
+            .output()
+            .unwrap()
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.database()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.0.path()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &self.bearer(), None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.request(
+            "POST",
+            path,
+            &self.bearer(),
+            Some(body.to_string().into_bytes()),
+        )
+        .await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.request(
+            "PUT",
+            path,
+            &self.bearer(),
+            Some(body.to_string().into_bytes()),
+        )
+        .await
+    }
+
+    fn bearer(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("authorization", format!("Bearer {}", self.key)),
+            ("content-type", "application/json".to_owned()),
+        ]
+    }
+
+    /// Any request, with nothing added.
+    pub(crate) async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&'static str, String)],
+        body: Option<Vec<u8>>,
+    ) -> Answer {
+        let url = format!("{}{path}", self.gateway.url);
+        self.http
+            .request(method, &url, headers, body)
+            .await
+            .unwrap()
+    }
+
+    /// The same, and it may fail: the gateway may be on its way down.
+    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
+        let url = format!("{}{path}", self.gateway.url);
+        let body = body.to_string().into_bytes();
+        self.http
+            .request("POST", &url, &self.bearer(), Some(body))
+            .await
+            .ok()
+    }
+
+    /// Accepts one message and gives its id.
+    pub(crate) async fn accept(&self, message: Value) -> String {
+        let answer = self.post("/api/v1/messages", &message).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn message(&self, id: &str) -> Value {
+        let answer = self.get(&format!("/api/v1/messages/{id}")).await;
+        assert_eq!(answer.status, 200, "{id} {}", answer.text);
+        answer.json()
+    }
+
+    /// Waits until a message is as wanted.
+    pub(crate) async fn until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let message = self.message(id).await;
+            if wanted(&message) {
+                return message;
+            }
+            assert!(Instant::now() < end, "not as wanted in time: {message:#}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    pub(crate) async fn until_state(&self, id: &str, state: &str) -> Value {
+        self.until(id, |message| message["state"] == state).await
+    }
+
+    /// Waits until something is so.
+    pub(crate) async fn eventually(&self, what: &str, mut so: impl AsyncFnMut(&Self) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !so(self).await {
+            assert!(Instant::now() < end, "not in time: {what}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Every message, by all pages.
+    pub(crate) async fn messages(&self, query: &str) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/api/v1/messages?limit=200&{query}{cursor}");
+            let page = self.get(&path).await;
+            assert_eq!(page.status, 200, "{}", page.text);
+            let page = page.json();
+            all.extend(page["messages"].as_array().unwrap().iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return all,
+            }
+        }
+    }
+
+    /// Asserts that a recount of the log finds nothing different.
+    pub(crate) fn assert_verified(&self) {
+        let verified = self.cli(&["verify", "--json"]);
+        let text = String::from_utf8_lossy(&verified.stdout).into_owned();
+        assert!(verified.status.success(), "{text}");
+    }
+
+    /// Ends the gateway as a power cut would, and starts it again on the same port.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.gateway.kill();
+        self.restart();
+    }
+
+    /// Starts the gateway again, on the same port, so that the provider finds it.
+    pub(crate) fn restart(&mut self) {
+        let port = self.gateway.url.rsplit(':').next().unwrap().to_owned();
+        self.variables.retain(|(name, _)| name != "PORT");
+        self.variables.push(("PORT".to_owned(), port));
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match Gateway::start(&self.variables) {
+                Ok(gateway) => {
+                    self.gateway = gateway;
+                    self.http = Http::new();
+                    return;
+                }
+                Err(why) => assert!(Instant::now() < end, "{why}"),
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Changes a setting for the next start.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+}
+
+/// The program, running.
+pub(crate) struct Gateway {
+    pub(crate) url: String,
+    child: Child,
+    log: mpsc::Receiver<String>,
+}
+
+impl Gateway {
+    /// Starts the program and waits until it listens; else gives what it wrote.
+    pub(crate) fn start(variables: &[(String, String)]) -> Result<Self, String> {
+        let mut child = command(&["serve"], variables)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let (lines, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if lines.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut written = String::new();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match log.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    if let Some((_, url)) = line.split_once("listening on ") {
+                        return Ok(Self {
+                            url: url.trim().to_owned(),
+                            child,
+                            log,
+                        });
+                    }
+                    written.push_str(&line);
+                    written.push('\n');
+                }
+                Err(_) => {
+                    child.kill().ok();
+                    child.wait().ok();
+                    return Err(written);
+                }
+            }
+        }
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "it does not end");
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Bytes of memory that the process holds.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written to stderr since the last look.
+    pub(crate) fn log(&self) -> String {
+        self.log.try_iter().map(|line| line + "\n").collect()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The program with nothing of the surroundings but these variables.
+pub(crate) fn command(arguments: &[&str], variables: &[(String, String)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
+    command.args(arguments).env_clear();
+    command.envs(
+        variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
+    command
+}
+
+/// Runs the program without a house.
+pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let variables: Vec<(String, String)> = variables
+        .iter()
+        .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+        .collect();
+    command(arguments, &variables).output().unwrap()
+}
+
+/// A folder for a database that goes with it.
+pub(crate) struct Folder(pub(crate) tempfile::TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(
+            tempfile::Builder::new()
+                .prefix("recado-test-")
+                .tempdir()
+                .unwrap(),
+        )
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.0.path().join("recado.db")
+    }
+}
+
+/// A caller.
+pub(crate) struct Http(Client<HttpConnector, Full<Bytes>>);
+
+impl Http {
+    pub(crate) fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Self(Client::builder(TokioExecutor::new()).build(connector))
+    }
+
+    pub(crate) async fn request(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&'static str, String)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, String> {
+        let mut request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request
+            .body(Full::new(Bytes::from(body.unwrap_or_default())))
+            .unwrap();
+        let response = self
+            .0
+            .request(request)
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+        let (head, body) = response.into_parts();
+        let mut text = String::new();
+        let body = body
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?
+            .to_bytes();
+        body.as_ref()
+            .read_to_string(&mut text)
+            .map_err(|error| error.to_string())?;
+        Ok(Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            text,
+        })
+    }
+}
+
+/// A message by template to a person.
+pub(crate) fn notice(to: &str, text: &str) -> Value {
+    json!({ "to": to, "content_sid": TEMPLATE, "variables": { "1": text } })
+}
+
+/// A made-up mobile number, different for each number below 10,000,000.
+pub(crate) fn mobile(number: usize) -> String {
+    format!("+55859{:08}", 80_000_000 + number)
+}

@@ -1,0 +1,162 @@
+//! The main job: a message goes out once and its whole life is on record.
+
+use serde_json::json;
+use simulator::{Character, Phone};
+
+use crate::house::{House, mobile, notice};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_followed_until_it_is_read() {
+    let house = House::with(
+        |settings| {
+            settings.phones = vec![Phone {
+                number: mobile(1),
+                character: Character::ReadsAtOnce,
+            }];
+        },
+        &[],
+    )
+    .await;
+    let id = house
+        .accept(notice("(85) 98000-0001", "hoje às 14:00"))
+        .await;
+    let message = house.until_state(&id, "read").await;
+    for time in ["accepted_at", "sent_at", "delivered_at", "read_at"] {
+        assert!(message[time].is_string(), "{time} {message:#}");
+    }
+    assert_eq!(message["to"], mobile(1));
+    assert_eq!(message["possible_duplicate"], false);
+    assert_eq!(message["attempts"][0]["n"], 1);
+    assert_eq!(message["attempts"][0]["outcome"], "sent");
+    let truth = house.simulator.truth();
+    assert_eq!(truth.len(), 1);
+    assert_eq!(truth[0].sid, message["provider_sid"].as_str().unwrap());
+    assert_eq!(truth[0].body, "hoje às 14:00");
+    let states: Vec<_> = message["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["state"].as_str().unwrap())
+        .collect();
+    let last = states.last().unwrap();
+    assert_eq!((states[0], *last), ("accepted", "read"));
+    house.assert_verified();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_form_without_the_ninth_digit_is_tried_once_and_remembered() {
+    let house = House::with(
+        |settings| {
+            let character = Character::OnlyWithoutNinthDigit;
+            settings.phones = vec![Phone {
+                number: mobile(2),
+                character,
+            }];
+        },
+        &[],
+    )
+    .await;
+    let first = house.accept(notice(&mobile(2), "um")).await;
+    let message = house.until_state(&first, "read").await;
+    let attempts = message["attempts"].as_array().unwrap();
+    let forms: Vec<_> = attempts
+        .iter()
+        .map(|a| a["other_form"].as_bool().unwrap())
+        .collect();
+    assert_eq!(forms, [false, true], "{message:#}");
+    assert_eq!(attempts[0]["error"]["code"], 63_024);
+    let second = house.accept(notice(&mobile(2), "dois")).await;
+    let message = house.until_state(&second, "read").await;
+    assert_eq!(
+        message["attempts"].as_array().unwrap().len(),
+        1,
+        "{message:#}"
+    );
+    let tos: Vec<_> = house
+        .simulator
+        .truth()
+        .iter()
+        .map(|t| t.to.clone())
+        .collect();
+    let short = "whatsapp:+558580000002";
+    assert_eq!(
+        tos,
+        [
+            format!("whatsapp:{}", mobile(2)),
+            short.to_owned(),
+            short.to_owned()
+        ]
+    );
+    house.assert_verified();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn free_text_needs_an_open_window_unless_the_caller_answers_for_it() {
+    let house = House::with(|settings| settings.window_enforced = true, &[]).await;
+    let text = json!({ "to": mobile(3), "body": "oi" });
+    let refused = house.post("/api/v1/messages", &text).await;
+    assert_eq!(refused.status, 422);
+    assert_eq!(refused.json()["code"], "window_closed");
+    let assumed = json!({ "to": mobile(3), "body": "oi", "window": "assume_open" });
+    let id = house.accept(assumed).await;
+    let failed = house.until_state(&id, "failed").await;
+    assert_eq!(failed["error"]["code"], 63_016, "{failed:#}");
+    let inbound = simulator::Inbound {
+        from: mobile(3),
+        body: Some("bom dia".to_owned()),
+        ..simulator::Inbound::default()
+    };
+    assert_eq!(house.simulator.inbound(inbound).await.answered, Some(200));
+    let id = house.accept(text).await;
+    house
+        .until(&id, |message| message["delivered_at"].is_string())
+        .await;
+    house.assert_verified();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_passes_leads_to_a_new_attempt_and_a_block_to_none() {
+    let house = House::with(
+        |settings| {
+            settings.phones = vec![
+                Phone {
+                    number: mobile(4),
+                    character: Character::LimitedOnce,
+                },
+                Phone {
+                    number: mobile(5),
+                    character: Character::Blocked,
+                },
+                Phone {
+                    number: mobile(6),
+                    character: Character::NotOnWhatsapp,
+                },
+            ];
+        },
+        &[("RECADO_CLOCK_SCALE", "5000")],
+    )
+    .await;
+    let limited = house.accept(notice(&mobile(4), "a")).await;
+    let blocked = house.accept(notice(&mobile(5), "b")).await;
+    let absent = house.accept(notice(&mobile(6), "c")).await;
+    let message = house.until_state(&limited, "read").await;
+    assert_eq!(
+        message["attempts"].as_array().unwrap().len(),
+        2,
+        "{message:#}"
+    );
+    let message = house.until_state(&blocked, "failed").await;
+    assert_eq!(message["error"]["code"], 63_014);
+    // A refusal of the person's is kept: nothing more goes to them.
+    let next = house.accept(notice(&mobile(5), "d")).await;
+    house.until_state(&next, "suppressed").await;
+    let message = house.until_state(&absent, "failed").await;
+    assert_eq!(message["error"]["code"], 63_024);
+    // Both forms were tried, each once.
+    assert_eq!(
+        message["attempts"].as_array().unwrap().len(),
+        2,
+        "{message:#}"
+    );
+    house.assert_verified();
+}
