@@ -28,6 +28,7 @@ pub(crate) async fn create(world: &Arc<World>, form: &Form) -> Response {
         Ok(asked) => asked,
         Err(error) => return error.into_response(),
     };
+    let received = jiff::Timestamp::now();
     let (key, fault) = world.next_fault(&asked.to);
     let mut chance = Chance::of_part(world.settings.seed, key, 2);
     let (faults, latency) = {
@@ -39,7 +40,8 @@ pub(crate) async fn create(world: &Arc<World>, form: &Form) -> Response {
     if let Some(refusal) = refused(&fault) {
         return refusal;
     }
-    let (accepted, first_status) = accept(world, asked, key, &mut chance, answered(&fault));
+    let (accepted, first_status) =
+        accept(world, asked, key, &mut chance, (received, answered(&fault)));
     if chance.happens(faults.callback_before_answer) {
         // Long enough for the first status and its callback to come first.
         tokio::time::sleep(world.scaled(first_status) + world.scaled(250.0)).await;
@@ -140,7 +142,7 @@ fn accept(
     asked: Asked,
     key: u64,
     chance: &mut Chance,
-    answered: String,
+    (received, answered): (jiff::Timestamp, String),
 ) -> (Value, f64) {
     let mut inner = world.inner();
     let inner = &mut *inner;
@@ -154,13 +156,14 @@ fn accept(
         let wait = at.duration_since(jiff::Timestamp::now());
         wait.unsigned_abs().div_f64(world.settings.time_scale)
     });
-    let record = record(
+    let mut record = record(
         &asked,
         sid.clone(),
         key,
         answered,
         world.scaled(inner.faults.list_lag_ms),
     );
+    record.truth.received_at = rfc3339(received);
     let place = inner.records.len();
     inner.by_sid.insert(sid, place);
     inner.by_to.entry(asked.to.clone()).or_default().push(place);
@@ -206,6 +209,7 @@ fn record(asked: &Asked, sid: String, key: u64, answered: String, lag: Duration)
             content_sid: asked.content_sid.clone(),
             content_variables: asked.content_variables.clone(),
             status_callback: asked.status_callback.clone(),
+            received_at: String::new(),
             accepted_at: rfc3339(now),
             answered,
             statuses: Vec::new(),

@@ -35,6 +35,8 @@ pub struct TruthMessage {
     pub content_variables: Option<String>,
     /// Where its reports go.
     pub status_callback: Option<String>,
+    /// When its request had come in whole (RFC 3339).
+    pub received_at: String,
     /// When it was accepted (RFC 3339).
     pub accepted_at: String,
     /// How the create was answered: a status, or `reset`, `hang`.

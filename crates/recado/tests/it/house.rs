@@ -232,7 +232,11 @@ impl House {
     pub(crate) async fn eventually(&self, what: &str, mut so: impl AsyncFnMut(&Self) -> bool) {
         let end = Instant::now() + PATIENCE;
         while !so(self).await {
-            assert!(Instant::now() < end, "not in time: {what}");
+            if Instant::now() > end {
+                let numbers = self.get("/api/v1/metrics/delivery").await.json();
+                let states = &numbers["groups"][0]["states"];
+                panic!("not in time: {what}; {states}\n{}", self.gateway.log());
+            }
             tokio::time::sleep(LOOK).await;
         }
     }

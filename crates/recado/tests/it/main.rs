@@ -8,6 +8,10 @@
     reason = "a test that cannot go on shall stop, and says why"
 )]
 
+mod crash;
 mod house;
 mod life;
+mod luck;
+mod optout;
+mod storm;
 mod tidy;

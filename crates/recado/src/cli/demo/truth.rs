@@ -142,6 +142,7 @@ mod tests {
             content_sid: None,
             content_variables: None,
             status_callback: None,
+            received_at: String::new(),
             accepted_at: String::new(),
             answered: "201".to_owned(),
             statuses: statuses

@@ -1,0 +1,266 @@
+//! kill -9 at random moments of load: what was answered exists, comes to rest, and went out once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use simulator::Faults;
+use tokio::sync::Mutex;
+
+use crate::house::{House, Http, TEMPLATE, mobile};
+use crate::luck::Luck;
+
+/// Runs on one database before a new one is begun.
+const RUNS_PER_HOUSE: usize = 10;
+const WRITERS: usize = 6;
+
+/// What a caller knows about a message: its own words, and the id when it was told one.
+#[derive(Clone)]
+struct Asked {
+    text: String,
+    delivery: &'static str,
+    id: Option<String>,
+}
+
+/// How many times to kill: `RECADO_CRASH_RUNS`, 20 by default.
+fn runs() -> usize {
+    std::env::var("RECADO_CRASH_RUNS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(20)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_outlives_every_crash() {
+    let total = runs();
+    let mut done = 0;
+    while done < total {
+        let runs = RUNS_PER_HOUSE.min(total - done);
+        let seed = u64::try_from(done).unwrap();
+        let asked = crash_often(seed, runs).await;
+        done += runs;
+        eprintln!("{done} of {total} crashes, {asked} messages in the last house: all at rest");
+    }
+}
+
+/// One house, killed `runs` times.
+async fn crash_often(seed: u64, runs: usize) -> usize {
+    let scale = [("RECADO_CLOCK_SCALE", "1000")];
+    let mut house = House::with(
+        |settings| {
+            settings.seed = seed;
+            settings.faults = Faults {
+                latency_ms: (0.0, 15.0),
+                callback_lost: 0.05,
+                ..Faults::default()
+            };
+        },
+        &scale,
+    )
+    .await;
+    let mut luck = Luck::new(seed + 77);
+    let asked: Arc<Mutex<HashMap<String, Asked>>> = Arc::default();
+    for run in 0..runs {
+        let load: Vec<_> = (0..WRITERS)
+            .map(|writer| load(&house, &asked, run * WRITERS + writer))
+            .collect();
+        let load: Vec<_> = load.into_iter().map(tokio::spawn).collect();
+        tokio::time::sleep(Duration::from_millis(20 + luck.below(600))).await;
+        house.kill_and_restart();
+        for task in load {
+            task.await.unwrap();
+        }
+        house.assert_verified();
+    }
+    ask_again(&house, &asked).await;
+    let asked = asked.lock().await.clone();
+    rest(&house, &asked).await;
+    house.assert_verified();
+    no_doubles(&house, &asked).await;
+    asked.len()
+}
+
+/// Sends until the gateway is gone; every message has its own words and its own key.
+fn load(
+    house: &House,
+    asked: &Arc<Mutex<HashMap<String, Asked>>>,
+    writer: usize,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (url, key, asked) = (
+        house.gateway.url.clone(),
+        house.key.clone(),
+        Arc::clone(asked),
+    );
+    async move {
+        let http = Http::new();
+        for number in 0.. {
+            let single = number % 3 != 2;
+            let size = if single { 1 } else { 20 };
+            let items: Vec<Asked> = (0..size)
+                .map(|item| Asked {
+                    text: format!("{writer}.{number}.{item}"),
+                    delivery: if item % 4 == 3 {
+                        "at_least_once"
+                    } else {
+                        "at_most_once"
+                    },
+                    id: None,
+                })
+                .collect();
+            {
+                let mut asked = asked.lock().await;
+                asked.extend(items.iter().map(|item| (item.text.clone(), item.clone())));
+            }
+            let Some(ids) = ask(&http, &url, &key, &items).await else {
+                return;
+            };
+            let mut asked = asked.lock().await;
+            for (item, id) in items.iter().zip(ids) {
+                asked.get_mut(&item.text).unwrap().id = Some(id);
+            }
+        }
+    }
+}
+
+/// Asks for messages; their ids, or nothing when there was no answer.
+async fn ask(http: &Http, url: &str, key: &str, items: &[Asked]) -> Option<Vec<String>> {
+    let messages: Vec<Value> = items.iter().map(message).collect();
+    let headers = [
+        ("authorization", format!("Bearer {key}")),
+        ("content-type", "application/json".to_owned()),
+    ];
+    let (path, body) = match messages.as_slice() {
+        [one] => ("/api/v1/messages", one.clone()),
+        many => ("/api/v1/messages/bulk", json!({ "messages": many })),
+    };
+    let mut headers = headers.to_vec();
+    let mut body = body;
+    if items.len() == 1 {
+        // A single message carries its key in the header.
+        headers.push(("idempotency-key", items[0].text.clone()));
+        body.as_object_mut().unwrap().remove("idempotency_key");
+    }
+    let body = body.to_string().into_bytes();
+    let answer = http
+        .request("POST", &format!("{url}{path}"), &headers, Some(body))
+        .await
+        .ok()?;
+    if answer.status == 503 {
+        return None;
+    }
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let answer = answer.json();
+    let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
+    Some(match answer["results"].as_array() {
+        Some(results) => results.iter().map(id).collect(),
+        None => vec![id(&answer)],
+    })
+}
+
+fn message(asked: &Asked) -> Value {
+    let person = asked
+        .text
+        .bytes()
+        .fold(7usize, |n, b| (n * 31 + usize::from(b)) % 9_000_000);
+    json!({
+        "to": mobile(person),
+        "content_sid": TEMPLATE,
+        "variables": { "1": asked.text },
+        "delivery": asked.delivery,
+        "dedupe": "allow",
+        "idempotency_key": asked.text,
+    })
+}
+
+/// A caller without an answer asks again with the same key.
+async fn ask_again(house: &House, asked: &Mutex<HashMap<String, Asked>>) {
+    let open: Vec<Asked> = asked
+        .lock()
+        .await
+        .values()
+        .filter(|asked| asked.id.is_none())
+        .cloned()
+        .collect();
+    let http = Http::new();
+    for item in open {
+        let single = item.text.ends_with(".0");
+        let items = [item.clone()];
+        let ids = if single {
+            ask(&http, &house.gateway.url, &house.key, &items).await
+        } else {
+            // It was in a bulk request, whose items have their own keys.
+            let body = json!({ "messages": [message(&item)] });
+            let answer = house.post("/api/v1/messages/bulk", &body).await.json();
+            answer["results"][0]["id"]
+                .as_str()
+                .map(|id| vec![id.to_owned()])
+        };
+        let id = ids.and_then(|mut ids| ids.pop()).unwrap();
+        asked.lock().await.get_mut(&item.text).unwrap().id = Some(id);
+    }
+}
+
+/// Everything that was answered exists and comes to rest.
+async fn rest(house: &House, asked: &HashMap<String, Asked>) {
+    let moving = ["accepted", "scheduled", "sending", "queued", "sent"];
+    house
+        .eventually("everything at rest", async |house| {
+            for state in moving {
+                let page = house
+                    .get(&format!("/api/v1/messages?limit=1&state={state}"))
+                    .await;
+                if page.json()["messages"]
+                    .as_array()
+                    .is_none_or(|m| !m.is_empty())
+                {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+    let known: HashMap<String, Value> = house
+        .messages("")
+        .await
+        .into_iter()
+        .map(|message| (message["id"].as_str().unwrap().to_owned(), message))
+        .collect();
+    for item in asked.values() {
+        let id = item.id.as_ref().unwrap();
+        assert!(
+            known.contains_key(id),
+            "{} was accepted as {id} and is gone",
+            item.text
+        );
+    }
+    assert_eq!(
+        known.len(),
+        asked.len(),
+        "more messages than were asked for"
+    );
+}
+
+/// The provider accepted nothing twice, unless it is allowed and marked.
+async fn no_doubles(house: &House, asked: &HashMap<String, Asked>) {
+    let mut copies: HashMap<String, usize> = HashMap::new();
+    for truth in house.simulator.truth() {
+        *copies.entry(truth.body).or_default() += 1;
+    }
+    for (text, count) in &copies {
+        let item = &asked[text];
+        if *count > 1 {
+            let message = house.message(item.id.as_ref().unwrap()).await;
+            assert_eq!(
+                item.delivery, "at_least_once",
+                "{text} went out {count} times: {message:#}"
+            );
+            assert_eq!(message["possible_duplicate"], true, "{message:#}");
+        }
+    }
+    let delivered = house.messages("state=delivered").await.len();
+    let read = house.messages("state=read").await.len();
+    assert!(delivered + read <= copies.len());
+    assert!(delivered + read > 0, "nothing was sent at all");
+}
