@@ -28,8 +28,9 @@ pub const WINDOW: Duration = Duration::from_secs(24 * 3_600);
 /// message leaves the provider's queue, not when we hand it over.
 pub const WINDOW_MARGIN: Duration = Duration::from_secs(5 * 60);
 
-/// Attempts of one message, whatever the reason for each.
-pub const ATTEMPTS_MAX: u32 = 50;
+/// Attempts of one message, whatever the reason for each. An outage of a day, with a look every
+/// five minutes, needs about 300.
+pub const ATTEMPTS_MAX: u32 = 400;
 
 /// Waits between looks for an unknown attempt, counted from its start.
 pub const SETTLE_POLLS: [Duration; 6] = [

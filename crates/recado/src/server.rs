@@ -171,6 +171,7 @@ impl Server {
             effects: self.effects.clone(),
             gate: Arc::new(Gate::new(self.config.api_rate)),
             last_event: announcements.last_event.subscribe(),
+            closed: announcements.closed.subscribe(),
             dedupe_window: self.config.dedupe_window,
             codes: Arc::new(self.config.codes.clone()),
             shutdown: shutdown.clone(),

@@ -17,12 +17,23 @@ pub(crate) async fn run(world: Arc<World>, stop: CancellationToken) {
         let (due, next) = world.take_due();
         let idle = due.is_empty();
         for coming in due {
+            // Statuses in their order, at once; what talks to the other side in tasks of its own.
+            if let Coming::Status {
+                message,
+                status,
+                code,
+            } = coming
+            {
+                take_status(&world, message, status, code);
+                world.done();
+                continue;
+            }
             let task = Arc::clone(&world);
             let stop = stop.clone();
             world.tasks.spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = come(&task, coming) => {}
+                    () = call(&task, coming) => {}
                 }
                 task.done();
             });
@@ -42,13 +53,9 @@ pub(crate) async fn run(world: Arc<World>, stop: CancellationToken) {
     }
 }
 
-async fn come(world: &Arc<World>, coming: Coming) {
+async fn call(world: &Arc<World>, coming: Coming) {
     match coming {
-        Coming::Status {
-            message,
-            status,
-            code,
-        } => take_status(world, message, status, code),
+        Coming::Status { .. } => {}
         Coming::Callback {
             message,
             place,

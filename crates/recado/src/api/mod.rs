@@ -50,6 +50,8 @@ pub struct Api {
     pub gate: Arc<Gate>,
     /// The key of the last event on disk.
     pub last_event: watch::Receiver<i64>,
+    /// Changes whenever an attempt was closed.
+    pub closed: watch::Receiver<u64>,
     /// Within how long the same content to the same person is refused.
     pub dedupe_window: Duration,
     /// What to do about error codes, for the explanations.

@@ -93,7 +93,7 @@ pub(super) struct ErrorCountJson {
     pub meaning: String,
 }
 
-/// Percentiles of a time, in milliseconds, read from a histogram: at most 19 % too high. Null
+/// Percentiles of a time, in milliseconds, read from a histogram: at most 25 % too high. Null
 /// when nothing was measured.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct TimesJson {

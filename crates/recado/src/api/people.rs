@@ -12,7 +12,7 @@ use super::messages::{bad_query, parse_address};
 use super::problem::Problem;
 use super::request::{read_json, sender_name};
 use super::show::{cursor, time_text};
-use crate::store::{ConsentView, InboundQuery, InboundView};
+use crate::store::{ConsentView, InboundQuery, InboundView, until_quiet};
 
 /// Whose consent.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -51,6 +51,7 @@ pub(super) async fn consent(
     let address = parse_address(&query.to)?;
     let to = address.canonical().to_owned();
     let nobody = ConsentView {
+        person: 0,
         consent: Consent::Open,
         since: None,
         source: None,
@@ -99,6 +100,10 @@ pub(super) async fn set_consent(
         .store
         .set_consent(address, opted_out, api.effects.clock.now())
         .await?;
+    if opted_out {
+        let clock = &*api.effects.clock;
+        until_quiet(&*api.store, api.closed.clone(), clock, view.person).await;
+    }
     Ok(Json(consent_json(to, view)))
 }
 

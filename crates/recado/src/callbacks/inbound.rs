@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::form::Form;
 use super::inbound_message::{InboundMessage, OptOutType};
-use super::{Callbacks, OPT_OUT_WAIT_MAX, not_stored};
-use crate::store::{NewInbound, new_message_id};
+use super::{Callbacks, not_stored};
+use crate::store::{NewInbound, new_message_id, until_quiet};
 
 /// Answers with nothing to say: replies go through the API, so that one path does all accounting.
 const EMPTY_TWIML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>";
@@ -49,36 +49,13 @@ pub(super) async fn receive(room: &Callbacks, form: &Form) -> Response {
         Ok(results) => {
             for result in results {
                 if result.duplicate || result.change == Change::OptOut {
-                    wait_for_open_requests(room, result.person).await;
+                    let clock = &*room.effects.clock;
+                    until_quiet(&*room.store, room.closed.clone(), clock, result.person).await;
                 }
             }
             empty_answer()
         }
         Err(error) => not_stored(&error),
-    }
-}
-
-/// An opt-out is acknowledged when nothing to that person is under way any more, so that no
-/// request starts after the acknowledgement. New ones cannot start: the commit stands.
-async fn wait_for_open_requests(room: &Callbacks, person: i64) {
-    let mut closed = room.closed.clone();
-    let waiting = async {
-        loop {
-            closed.borrow_and_update();
-            match room.store.open_attempts_of(person).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-            if closed.changed().await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = waiting => {}
-        () = room.effects.clock.sleep(OPT_OUT_WAIT_MAX) => {
-            tracing::warn!("an opt-out was acknowledged while a request to the person is open");
-        }
     }
 }
 

@@ -12,7 +12,6 @@ mod inbound;
 mod status;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -30,9 +29,6 @@ use crate::store::{Store, StoreError};
 
 /// Bytes of a callback's body.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
-/// How long the answer to an opt-out waits for requests to that person that are under way. Twilio
-/// waits 15 seconds for us.
-const OPT_OUT_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// What the room needs.
 #[derive(Clone)]

@@ -120,6 +120,7 @@ impl Lane {
         if requests.is_empty() {
             return Duration::ZERO;
         }
+        let (requests, persons): (Vec<OpenRequest>, Vec<i64>) = requests.into_iter().unzip();
         let messages: Vec<i64> = requests.iter().map(|request| request.message).collect();
         let results = match self.room.store.open_attempts(requests).await {
             Ok(results) => results,
@@ -129,7 +130,10 @@ impl Lane {
             }
         };
         let mut busy = Vec::new();
-        for (message, result) in messages.into_iter().zip(results) {
+        for ((message, person), result) in messages.into_iter().zip(persons).zip(results) {
+            if !matches!(result, OpenResult::Open(_)) {
+                self.person_pace.give_back(person);
+            }
             match result {
                 OpenResult::Open(attempt) => {
                     self.sender_pace.take(1);
@@ -153,7 +157,7 @@ impl Lane {
         &mut self,
         due: &[DueMessage],
         now: Timestamp,
-    ) -> (Vec<OpenRequest>, Vec<(i64, Timestamp)>) {
+    ) -> (Vec<(OpenRequest, i64)>, Vec<(i64, Timestamp)>) {
         let mut persons: Vec<i64> = Vec::with_capacity(due.len());
         let mut requests = Vec::with_capacity(due.len());
         let mut later = Vec::new();
@@ -169,11 +173,12 @@ impl Lane {
             }
             persons.push(message.person);
             let nonce = self.room.effects.random.next_u64();
-            requests.push(OpenRequest {
+            let request = OpenRequest {
                 message: message.message,
                 nonce,
                 now,
-            });
+            };
+            requests.push((request, message.person));
         }
         (requests, later)
     }

@@ -89,6 +89,8 @@ pub(super) struct PersonPace {
     interval: Duration,
     /// When the person's burst will be full again.
     full_at: HashMap<i64, Timestamp>,
+    /// At how many entries those of no more use are dropped.
+    sweep_at: usize,
 }
 
 impl PersonPace {
@@ -96,6 +98,7 @@ impl PersonPace {
         Self {
             interval,
             full_at: HashMap::new(),
+            sweep_at: PERSONS_MAX,
         }
     }
 
@@ -104,8 +107,10 @@ impl PersonPace {
         if self.interval.is_zero() {
             return now;
         }
-        if self.full_at.len() >= PERSONS_MAX {
+        if self.full_at.len() >= self.sweep_at {
             self.full_at.retain(|_, full| *full > now);
+            // Those who are left wrote within the last burst; sweeping again at once is idle.
+            self.sweep_at = PERSONS_MAX.max(self.full_at.len().saturating_mul(2));
         }
         let full = self.full_at.get(&person).copied().unwrap_or(now).max(now);
         let burst = self.interval.saturating_mul(PERSON_BURST - 1);
@@ -114,6 +119,13 @@ impl PersonPace {
             self.full_at.insert(person, full.plus(self.interval));
         }
         allowed
+    }
+
+    /// Takes a booking back: its message did not leave.
+    pub(super) fn give_back(&mut self, person: i64) {
+        if let Some(full) = self.full_at.get_mut(&person) {
+            *full = full.minus(self.interval);
+        }
     }
 }
 
@@ -149,6 +161,19 @@ mod tests {
                 left.len()
             );
         }
+    }
+
+    #[test]
+    fn a_booking_that_is_given_back_costs_nothing() {
+        let mut pace = PersonPace::new(Duration::from_secs(6));
+        for _ in 0..50 {
+            assert_eq!(pace.book(1, START), START);
+            pace.give_back(1);
+        }
+        for _ in 0..5 {
+            assert_eq!(pace.book(1, START), START);
+        }
+        assert!(pace.book(1, START) > START);
     }
 
     #[test]

@@ -117,7 +117,7 @@ pub fn state_from_number(number: i64) -> Option<State> {
 }
 
 /// Sub-buckets of each power of two: a bucket is at most a quarter of a power of two wide, so a
-/// percentile read from it is at most 19 % too high.
+/// percentile read from it is at most 25 % too high.
 const BUCKETS_IN_OCTAVE: u32 = 4;
 
 /// The bucket of a duration: 0 below one millisecond, then four for each power of two.

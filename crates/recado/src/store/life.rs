@@ -260,6 +260,7 @@ impl Ledger<'_> {
         if latest {
             self.life.seen |= bit(report.status);
         }
+        let before = self.life.state;
         let step = self.step(fact);
         let moved = !matches!(step, Step::Same);
         if moved && self.life.due_at.is_some() {
@@ -295,6 +296,10 @@ impl Ledger<'_> {
             self.after_failure(report.code, Met::OnMessage, report.source);
         }
         self.suppress_if_refused_by_person(report.code);
+        // An answer sets the watch for silence; here a report stands in for the answer.
+        if moved && !matches!(before, State::Sending | State::Queued | State::Sent) {
+            self.watch_silence(report.attempt);
+        }
     }
 
     /// A device receipt for an earlier attempt while a later one may be under way: the person may

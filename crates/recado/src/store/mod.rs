@@ -6,11 +6,13 @@
 
 pub mod count;
 pub mod life;
+mod quiet;
 mod sealed;
 pub mod sqlite;
 mod types;
 mod view;
 
+pub use quiet::until_quiet;
 pub use types::*;
 pub use view::*;
 

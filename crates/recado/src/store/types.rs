@@ -54,6 +54,7 @@ pub struct NewMessage {
 }
 
 /// A caller's `Idempotency-Key`, hashed with the API key it belongs to, and a hash of the body.
+/// The store keeps neither as it is, but hashes both again under a key of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Idempotency {
     /// Hash of the key.

@@ -147,6 +147,8 @@ pub struct MessagePage {
 /// What a person said about receiving messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsentView {
+    /// The store's key of the person; 0 for nobody.
+    pub person: i64,
     /// What they said.
     pub consent: Consent,
     /// Since when.

@@ -160,3 +160,50 @@ async fn a_limit_that_passes_leads_to_a_new_attempt_and_a_block_to_none() {
     );
     house.assert_verified();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_callback_settles_is_asked_about_when_it_falls_silent() {
+    let house = House::with(
+        |settings| {
+            let fault = simulator::CreateFault::ResetAfter { after_bytes: None };
+            settings.faults.create = vec![simulator::Share { share: 1.0, fault }];
+            // Only the first report comes.
+            settings.time_scale = 20.0;
+        },
+        &[("RECADO_CLOCK_SCALE", "1000")],
+    )
+    .await;
+    let id = house.accept(notice(&mobile(1), "um")).await;
+    house.until_state(&id, "sent").await;
+    let lost = simulator::Faults {
+        callback_lost: 1.0,
+        ..simulator::Faults::default()
+    };
+    house.simulator.set_faults(lost);
+    let message = house.until(&id, |m| m["delivered_at"].is_string()).await;
+    assert_eq!(message["attempts"].as_array().unwrap().len(), 1);
+    assert!(message["attempts"][0]["error"].is_null(), "{message:#}");
+    house.assert_verified();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_few_messages_to_one_person_leave_one_after_the_other_without_a_pause() {
+    let house = House::with(
+        |settings| {
+            settings.faults.latency_ms = (150.0, 150.0);
+        },
+        &[("RECADO_PERSON_SECONDS", "6")],
+    )
+    .await;
+    let mut last = String::new();
+    for text in ["um", "dois", "três"] {
+        last = house.accept(notice(&mobile(1), text)).await;
+    }
+    let message = house.until(&last, |m| m["sent_at"].is_string()).await;
+    let started = message["attempts"][0]["started_at"].as_str().unwrap();
+    let accepted = message["accepted_at"].as_str().unwrap();
+    let (started, accepted): (jiff::Timestamp, jiff::Timestamp) =
+        (started.parse().unwrap(), accepted.parse().unwrap());
+    let waited = started.duration_since(accepted);
+    assert!(waited.as_secs() < 3, "the third message waited {waited}");
+}

@@ -142,3 +142,27 @@ async fn a_word_that_may_mean_two_things_holds_messages_and_asks() {
     assert_eq!(house.simulator.truth().len(), 2);
     house.assert_verified();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_word_is_acknowledged_when_nothing_is_under_way() {
+    let house = House::with(
+        |settings| {
+            settings.faults = Faults {
+                latency_ms: (300.0, 300.0),
+                ..Faults::default()
+            };
+        },
+        &[],
+    )
+    .await;
+    let id = house.accept(notice(&mobile(1), "um")).await;
+    house.until_state(&id, "sending").await;
+    let word = json!({ "to": mobile(1), "consent": "opted_out" });
+    assert_eq!(house.put("/api/v1/consent", &word).await.status, 200);
+    let message = house.message(&id).await;
+    assert_ne!(
+        message["state"], "sending",
+        "a request was open at the acknowledgement"
+    );
+    house.assert_verified();
+}

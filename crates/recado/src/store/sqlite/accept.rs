@@ -70,8 +70,13 @@ impl SqliteStore {
 fn prepare(
     db: &rusqlite::Connection,
     shared: &Shared,
-    new: NewMessage,
+    mut new: NewMessage,
 ) -> rusqlite::Result<Prepared> {
+    // A plain hash of a body could be tried against every telephone number.
+    if let Some(idempotency) = &mut new.idempotency {
+        idempotency.key = short(shared.vault.index("idempotency_key", &idempotency.key));
+        idempotency.body = short(shared.vault.index("idempotency_body", &idempotency.body));
+    }
     let blind_index = person::blind_index(shared, &new.message.to);
     let known = person::find(db, &blind_index)?;
     let (key, candidate, sealed_for) = match &known {

@@ -1,6 +1,8 @@
 //! Opening the database: lock, settings, migrations, keys, and what an earlier server left open.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -60,6 +62,7 @@ impl SqliteStore {
             OpenMode::Server => Some(lock(&options.path)?),
             OpenMode::Tool => None,
         };
+        make_private(&options.path)?;
         let mut connection = connect(&options.path, OpenFlags::default())?;
         migrate(&mut connection)?;
         let (vault, epoch) = open_account(&mut connection, &options)?;
@@ -129,6 +132,20 @@ fn check_folder(path: &Path) -> Result<(), StoreError> {
             "the folder {} does not exist; create it or change DATABASE_URL",
             folder.display()
         )))
+    }
+}
+
+/// A new database is its owner's alone; SQLite gives its other files the same mode.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match made {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(StoreError::ReadOnly(format!("{}: {error}", path.display()))),
     }
 }
 

@@ -136,6 +136,7 @@ impl SqliteStore {
 
 fn consent_view(person: &Person, affected: u64) -> ConsentView {
     ConsentView {
+        person: person.id,
         consent: person.consent,
         since: person.consent_at,
         source: person.consent_source,

@@ -156,7 +156,9 @@ impl Context<'_> {
         }
         if row.outcome == Some(2) {
             self.db
-                .prepare_cached("UPDATE attempt SET outcome = 1, finished_at = ?2 WHERE id = ?1")?
+                .prepare_cached(
+                    "UPDATE attempt SET outcome = 1, cause = NULL, finished_at = ?2 WHERE id = ?1",
+                )?
                 .execute(params![row.id, now.micros()])?;
         }
         Ok(())

@@ -196,7 +196,9 @@ impl Context<'_> {
 
     fn mark_settled(&self, attempt: i64, now: Timestamp) -> rusqlite::Result<()> {
         self.db
-            .prepare_cached("UPDATE attempt SET outcome = 1, finished_at = ?2 WHERE id = ?1")?
+            .prepare_cached(
+                "UPDATE attempt SET outcome = 1, cause = NULL, finished_at = ?2 WHERE id = ?1",
+            )?
             .execute(params![attempt, now.micros()])?;
         Ok(())
     }

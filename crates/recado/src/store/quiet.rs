@@ -1,0 +1,41 @@
+//! When nothing to a person is under way any more.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::Queue;
+use crate::effects::Clock;
+
+/// How long the answer to an opt-out waits for requests to that person that are under way. Twilio
+/// waits 15 seconds for the answer to an inbound message.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// An opt-out is acknowledged when nothing to that person is under way any more, so that no
+/// request starts after the acknowledgement. New ones cannot start: the commit stands. `closed`
+/// changes whenever an attempt was closed.
+pub async fn until_quiet(
+    queue: &(impl Queue + ?Sized),
+    mut closed: watch::Receiver<u64>,
+    clock: &dyn Clock,
+    person: i64,
+) {
+    let waiting = async {
+        loop {
+            closed.borrow_and_update();
+            match queue.open_attempts_of(person).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            if closed.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = waiting => {}
+        () = clock.sleep(WAIT_MAX) => {
+            tracing::warn!("an opt-out was acknowledged while a request to the person is open");
+        }
+    }
+}
