@@ -134,6 +134,14 @@ impl Server {
     /// # Errors
     /// [`StartError`] when the rooms cannot be built; a running server ends without an error.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartError> {
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            database = %self.config.database.path.display(),
+            senders = self.config.senders.len(),
+            status_callback = %self.status_url,
+            webhook = %self.webhook_url,
+            "started; Twilio must know this webhook"
+        );
         let doors = self.doors(&shutdown)?;
         let dispatch = self.dispatch().await?;
         let rooms_stop = CancellationToken::new();

@@ -110,7 +110,11 @@ impl Lane {
     }
 
     async fn send_due(&mut self, due: &[DueMessage], now: Timestamp) -> Duration {
-        let (requests, later) = self.choose(due, now);
+        let Choice {
+            requests,
+            persons,
+            later,
+        } = self.choose(due, now);
         if !later.is_empty()
             && let Err(error) = self.room.store.defer(later).await
         {
@@ -120,7 +124,6 @@ impl Lane {
         if requests.is_empty() {
             return Duration::ZERO;
         }
-        let (requests, persons): (Vec<OpenRequest>, Vec<i64>) = requests.into_iter().unzip();
         let messages: Vec<i64> = requests.iter().map(|request| request.message).collect();
         let results = match self.room.store.open_attempts(requests).await {
             Ok(results) => results,
@@ -153,11 +156,7 @@ impl Lane {
 
     /// One message of each person at a time, and not more than the person's pace allows; the rest
     /// gets a later due time.
-    fn choose(
-        &mut self,
-        due: &[DueMessage],
-        now: Timestamp,
-    ) -> (Vec<(OpenRequest, i64)>, Vec<(i64, Timestamp)>) {
+    fn choose(&mut self, due: &[DueMessage], now: Timestamp) -> Choice {
         let mut persons: Vec<i64> = Vec::with_capacity(due.len());
         let mut requests = Vec::with_capacity(due.len());
         let mut later = Vec::new();
@@ -178,9 +177,13 @@ impl Lane {
                 nonce,
                 now,
             };
-            requests.push((request, message.person));
+            requests.push(request);
         }
-        (requests, later)
+        Choice {
+            requests,
+            persons,
+            later,
+        }
     }
 
     fn spawn_send(&mut self, attempt: OpenAttempt) {
@@ -192,6 +195,11 @@ impl Lane {
             let request = create_request(&room, name, attempt);
             let outcome = room.provider.create(&request).await;
             drop(request);
+            tracing::debug!(
+                attempt = key,
+                outcome = outcome.word(),
+                "a request to Twilio ended"
+            );
             let now = room.effects.clock.now();
             pressure.learn(&outcome, now);
             record(&room, key, outcome, now).await;
@@ -247,6 +255,15 @@ fn create_request(room: &Dispatch, from: SenderName, attempt: OpenAttempt) -> Cr
             &attempt.attempt.to_string(),
         )),
     }
+}
+
+/// Which of the due messages are tried now.
+struct Choice {
+    requests: Vec<OpenRequest>,
+    /// The person of each request.
+    persons: Vec<i64>,
+    /// The others, with their later times.
+    later: Vec<(i64, Timestamp)>,
 }
 
 /// Stores what an attempt told us, however long the disk takes: a result that is lost would make

@@ -8,10 +8,13 @@
     reason = "a test that cannot go on shall stop, and says why"
 )]
 
+mod callbacks;
 mod crash;
 mod house;
 mod life;
 mod luck;
 mod optout;
+mod scan;
+mod signed;
 mod storm;
 mod tidy;

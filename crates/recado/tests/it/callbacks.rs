@@ -1,0 +1,374 @@
+//! Callbacks: every order, doubled, early, orphaned, forged and malformed.
+
+use serde_json::Value;
+use simulator::{Faults, TruthMessage};
+
+use crate::house::{House, mobile, notice};
+use crate::luck::Luck;
+use crate::signed::{body, signature, status_fields};
+
+const STATUSES: [&str; 4] = ["queued", "sent", "delivered", "read"];
+
+fn permutations() -> Vec<Vec<&'static str>> {
+    let mut all = vec![Vec::new()];
+    for status in STATUSES {
+        all = all
+            .into_iter()
+            .flat_map(|known: Vec<&'static str>| {
+                (0..=known.len()).map(move |place| {
+                    let mut longer = known.clone();
+                    longer.insert(place, status);
+                    longer
+                })
+            })
+            .collect();
+    }
+    assert_eq!(all.len(), 24);
+    all
+}
+
+/// Each order alone, each report twice in a row, and the whole order twice.
+fn sequences() -> Vec<Vec<&'static str>> {
+    let doubled = |order: &Vec<&'static str>| order.iter().flat_map(|s| [*s, *s]).collect();
+    let again = |order: &Vec<&'static str>| [order.clone(), order.clone()].concat();
+    permutations()
+        .iter()
+        .flat_map(|order| [order.clone(), doubled(order), again(order)])
+        .collect()
+}
+
+/// A house whose simulator reports nothing by itself.
+async fn silent_house(latency_ms: f64) -> House {
+    House::with(
+        |settings| {
+            settings.time_scale = 1.0;
+            settings.faults = Faults {
+                callback_lost: 1.0,
+                // Nothing is answered before the callbacks of the test have come.
+                callback_before_answer: if latency_ms > 0.0 { 1.0 } else { 0.0 },
+                ..Faults::default()
+            };
+        },
+        &[("RECADO_CLOCK_SCALE", "1")],
+    )
+    .await
+}
+
+async fn truth_of(house: &House, to: &str) -> TruthMessage {
+    let to = format!("whatsapp:{to}");
+    let mut found = None;
+    house
+        .eventually("the provider has it", async |house| {
+            found = house
+                .simulator
+                .truth()
+                .into_iter()
+                .find(|truth| truth.to == to);
+            found.is_some()
+        })
+        .await;
+    found.unwrap()
+}
+
+/// Reports in an order; whether each moved the state, it never went backwards.
+async fn play(house: &House, id: &str, order: &[&str], callback_url: &str, sid: &str) {
+    let rank = |message: &Value| {
+        let ladder = ["accepted", "sending", "queued", "sent", "delivered", "read"];
+        let state = message["state"].as_str().unwrap().to_owned();
+        ladder
+            .iter()
+            .position(|word| *word == state)
+            .unwrap_or_else(|| panic!("{state}"))
+    };
+    let mut reached = 0;
+    for status in order {
+        let answer = house.report(callback_url, sid, status).await;
+        assert_eq!(answer.status, 204, "{order:?} {status} {}", answer.text);
+        let message = house.message(id).await;
+        let now = rank(&message);
+        assert!(
+            now >= reached,
+            "{order:?}: {status} moved the state back to {message:#}"
+        );
+        reached = now;
+    }
+    let message = house.message(id).await;
+    assert_eq!(message["state"], "read", "{order:?}");
+    for time in ["sent_at", "delivered_at", "read_at"] {
+        assert!(message[time].is_string(), "{order:?} {time}: {message:#}");
+    }
+    let reports = message["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["source"] == "callback")
+        .count();
+    assert!(
+        reports <= STATUSES.len(),
+        "{order:?}: a repeated report was recorded: {message:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_order_after_the_answer_ends_the_same() {
+    let house = silent_house(0.0).await;
+    for (person, order) in sequences().iter().enumerate() {
+        let id = house.accept(notice(&mobile(person), "x")).await;
+        let truth = truth_of(&house, &mobile(person)).await;
+        house
+            .until(&id, |m| m["attempts"][0]["outcome"] == "sent")
+            .await;
+        play(
+            &house,
+            &id,
+            order,
+            truth.status_callback.as_ref().unwrap(),
+            &truth.sid,
+        )
+        .await;
+    }
+    house.assert_verified();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_order_before_the_answer_ends_the_same() {
+    let house = silent_house(1.0).await;
+    let sequences = sequences();
+    let mut ids = Vec::new();
+    for person in 0..sequences.len() {
+        ids.push(house.accept(notice(&mobile(person), "x")).await);
+    }
+    for (person, order) in sequences.iter().enumerate() {
+        let truth = truth_of(&house, &mobile(person)).await;
+        let url = truth.status_callback.as_ref().unwrap();
+        play(&house, &ids[person], order, url, &truth.sid).await;
+    }
+    let mut early = 0;
+    for id in &ids {
+        let message = house
+            .until(id, |m| m["attempts"][0]["outcome"] == "sent")
+            .await;
+        assert_eq!(
+            message["state"], "read",
+            "the answer moved the state: {message:#}"
+        );
+        let history = message["history"].as_array().unwrap();
+        let sent = history
+            .iter()
+            .position(|e| e["event"] == "message.attempt_sent");
+        let reported = history
+            .iter()
+            .position(|e| e["event"] == "message.reported");
+        early += usize::from(reported < sent || sent.is_none());
+    }
+    assert!(
+        early > ids.len() / 4,
+        "only {early} of {} were early",
+        ids.len()
+    );
+    house.assert_verified();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_without_the_correlation_find_their_message_by_its_sid() {
+    let house = silent_house(0.0).await;
+    let url = house.status_url();
+    for (person, order) in permutations().iter().enumerate() {
+        let id = house.accept(notice(&mobile(person), "x")).await;
+        let truth = truth_of(&house, &mobile(person)).await;
+        house
+            .until(&id, |m| m["attempts"][0]["outcome"] == "sent")
+            .await;
+        play(&house, &id, order, &url, &truth.sid).await;
+    }
+    house.assert_verified();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orphans_wait_for_their_message() {
+    let house = silent_house(1.0).await;
+    let url = house.status_url();
+    let id = house.accept(notice(&mobile(1), "x")).await;
+    let truth = truth_of(&house, &mobile(1)).await;
+    // The SID is not known here before the answer, and these carry nothing else.
+    for status in ["delivered", "sent", "delivered"] {
+        assert_eq!(house.report(&url, &truth.sid, status).await.status, 204);
+    }
+    house.until_state(&id, "delivered").await;
+    let nobody = "SM000000000000000000000000000000ff";
+    assert_eq!(house.report(&url, nobody, "read").await.status, 204);
+    house.assert_verified();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_forged_is_stored() {
+    let house = silent_house(0.0).await;
+    let id = house.accept(notice(&mobile(1), "x")).await;
+    let truth = truth_of(&house, &mobile(1)).await;
+    let before = house
+        .until(&id, |m| m["attempts"][0]["outcome"] == "sent")
+        .await;
+    let url = truth.status_callback.unwrap();
+    let fields = status_fields(&truth.sid, "delivered");
+    let token = house.simulator.auth_token().to_owned();
+    let good = signature(&url, &fields, &token);
+    let text = body(&fields);
+    let forged = std::cell::Cell::new(0);
+    let refuse = async |url: &str, text: Vec<u8>, signature: Option<String>| {
+        let answer = house.callback(url, text, signature.clone()).await;
+        assert_eq!(
+            answer.status, 403,
+            "{url} {signature:?} was believed: {}",
+            answer.text
+        );
+        forged.set(forged.get() + 1);
+    };
+    refuse(&url, text.clone().into(), None).await;
+    refuse(&url, text.clone().into(), Some(String::new())).await;
+    for place in 0..good.len() {
+        let mut wrong = good.clone().into_bytes();
+        wrong[place] = if wrong[place] == b'A' { b'B' } else { b'A' };
+        refuse(
+            &url,
+            text.clone().into(),
+            Some(String::from_utf8(wrong).unwrap()),
+        )
+        .await;
+        refuse(&url, text.clone().into(), Some(good[..place].to_owned())).await;
+    }
+    for place in 0..fields.len() {
+        let mut changed = fields.clone();
+        changed[place].1.push('x');
+        refuse(&url, body(&changed).into(), Some(good.clone())).await;
+        let mut fewer = fields.clone();
+        fewer.remove(place);
+        refuse(&url, body(&fewer).into(), Some(good.clone())).await;
+        let mut more = fields.clone();
+        more.insert(place, ("Extra".to_owned(), "1".to_owned()));
+        refuse(&url, body(&more).into(), Some(good.clone())).await;
+    }
+    for other in [
+        "",
+        "x",
+        "0123456789abcdef0123456789abcdee",
+        "0123456789ABCDEF0123456789ABCDEF",
+    ] {
+        refuse(
+            &url,
+            text.clone().into(),
+            Some(signature(&url, &fields, other)),
+        )
+        .await;
+    }
+    let mut luck = Luck::new(3);
+    while forged.get() < 200 {
+        // The signature of something else.
+        let other = status_fields(&truth.sid, &format!("read{}", luck.next()));
+        refuse(
+            &url,
+            text.clone().into(),
+            Some(signature(&url, &other, &token)),
+        )
+        .await;
+    }
+    let path = url.split('#').next().unwrap();
+    let elsewhere = path.replace("?c=", "?c=0");
+    refuse(&elsewhere, text.clone().into(), Some(good.clone())).await;
+    let inbound = format!("{}/api/v1/whatsapp/webhook", house.gateway.url);
+    refuse(&inbound, text.clone().into(), Some(good.clone())).await;
+    assert_eq!(house.message(&id).await["history"], before["history"]);
+    // The control: the same request unchanged is believed.
+    assert_eq!(house.callback(&url, text, Some(good)).await.status, 204);
+    house.until_state(&id, "delivered").await;
+    house.assert_verified();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_malformed_brings_it_down() {
+    let house = silent_house(0.0).await;
+    let urls = [
+        house.status_url(),
+        format!("{}/api/v1/whatsapp/webhook", house.gateway.url),
+    ];
+    let token = house.simulator.auth_token().to_owned();
+    let mut luck = Luck::new(11);
+    for number in 0..10_000 {
+        let url = &urls[luck.index(2)];
+        let answer = if number % 2 == 0 {
+            // Signed nonsense: it passes the door and must be read.
+            let fields = nonsense(&mut luck);
+            let sign = signature(url, &fields, &token);
+            house.callback(url, body(&fields), Some(sign)).await
+        } else {
+            let length = luck.index(300);
+            let raw = luck.bytes(length);
+            house
+                .callback(url, raw, Some("bm9uc2Vuc2U=".to_owned()))
+                .await
+        };
+        assert!(answer.status < 500, "{} {}", answer.status, answer.text);
+    }
+    let long = vec![b'a'; (64 << 10) + 1];
+    assert_eq!(
+        house
+            .callback(&urls[0], long, Some(String::new()))
+            .await
+            .status,
+        413
+    );
+    let log = house.gateway.log();
+    assert!(!log.contains("panicked"), "{log}");
+    assert_eq!(house.get("/readyz").await.status, 200);
+    house.assert_verified();
+}
+
+/// Fields that Twilio has names for, with values it never sends.
+fn nonsense(luck: &mut Luck) -> Vec<(String, String)> {
+    const NAMES: [&str; 16] = [
+        "MessageSid",
+        "SmsSid",
+        "MessageStatus",
+        "SmsStatus",
+        "ErrorCode",
+        "From",
+        "To",
+        "Body",
+        "WaId",
+        "NumMedia",
+        "MediaUrl0",
+        "Latitude",
+        "Longitude",
+        "OptOutType",
+        "ButtonPayload",
+        "OriginalRepliedMessageSid",
+    ];
+    const VALUES: [&str; 16] = [
+        "",
+        "SM",
+        "SM00000000000000000000000000000001",
+        "delivered",
+        "DELIVERED",
+        "-1",
+        "99999999999999999999",
+        "whatsapp:",
+        "whatsapp:+0",
+        "whatsapp:+5585988887777",
+        "NaN",
+        "\u{0}",
+        "\u{202e}\u{feff}",
+        "🎉",
+        "%00%",
+        "SAIR",
+    ];
+    let mut names: Vec<&str> = NAMES.to_vec();
+    (0..luck.index(9))
+        .map(|_| {
+            let name = names.remove(luck.index(names.len())).to_owned();
+            let value = match luck.index(4) {
+                0 => String::from_utf8_lossy(&luck.bytes(40)).into_owned(),
+                _ => VALUES[luck.index(VALUES.len())].to_owned(),
+            };
+            (name, value)
+        })
+        .collect()
+}
