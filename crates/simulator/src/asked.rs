@@ -208,15 +208,21 @@ fn rendered(world: &World, sid: &str, variables: Option<&str>) -> String {
         .and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default();
     let template = world.inner().templates.get(sid).cloned();
-    let Some(mut text) = template else {
+    let Some(template) = template else {
         let values: Vec<&str> = values.values().filter_map(Value::as_str).collect();
         return values.join(" ");
     };
-    for (name, value) in &values {
-        text = text.replace(
-            &format!("{{{{{name}}}}}"),
-            value.as_str().unwrap_or_default(),
-        );
+    // In one pass, so that a value which looks like a placeholder stays as it is.
+    let mut parts = template.split("{{");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let named = part
+            .split_once("}}")
+            .and_then(|(name, rest)| Some((values.get(name)?.as_str()?, rest)));
+        match named {
+            Some((value, rest)) => text.extend([value, rest]),
+            None => text.extend(["{{", part]),
+        }
     }
     text
 }

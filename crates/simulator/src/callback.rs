@@ -63,9 +63,11 @@ impl Caller {
         let until = tokio::time::Instant::now() + overrides.total;
         while told.tries <= overrides.retries && tokio::time::Instant::now() < until {
             told.tries += 1;
-            let outcome = self
-                .once(url, &body, &signature, call, overrides.read)
-                .await;
+            // All tries share the total time, also the one that gets no answer.
+            let limit = overrides
+                .read
+                .min(until.saturating_duration_since(tokio::time::Instant::now()));
+            let outcome = self.once(url, &body, &signature, call, limit).await;
             told.answered = outcome.ok();
             let again = match outcome {
                 Ok(status) if status >= 500 => overrides.on_5xx,
@@ -74,7 +76,7 @@ impl Caller {
                 Err(Trouble::Connect) => overrides.on_connect,
                 Err(Trouble::Read) => overrides.on_read,
             };
-            if !again {
+            if !again || told.tries > overrides.retries {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(100 << told.tries.min(5))).await;

@@ -14,13 +14,16 @@ use crate::faults::CreateFault;
 use crate::form::Form;
 use crate::net::{Cut, broken};
 use crate::phone::{Character, Fate, fate};
-use crate::world::{Coming, Inner, Record, TruthMessage, World, has_ninth_digit, person};
+use crate::world::{Coming, Inner, Record, TruthMessage, World, has_ninth_digit, person, real};
 
 /// How long a free-form answer stays allowed after the person's last message.
 const WINDOW: Duration = Duration::from_secs(24 * 3_600);
 
 /// How long a request that is never answered is held; longer than anybody waits.
 const HANG: Duration = Duration::from_secs(600);
+
+/// How long an answer waits, in real time, for a callback that shall come before it.
+const EARLY_MORE: Duration = Duration::from_millis(500);
 
 /// Answers a create.
 pub(crate) async fn create(world: &Arc<World>, form: &Form) -> Response {
@@ -36,17 +39,38 @@ pub(crate) async fn create(world: &Arc<World>, form: &Form) -> Response {
         let (from, to) = inner.faults.latency_ms;
         (inner.faults.clone(), chance.between(from, to))
     };
-    tokio::time::sleep(Duration::from_secs_f64((latency / 1_000.0).max(0.0))).await;
+    tokio::time::sleep(real(latency)).await;
     if let Some(refusal) = refused(&fault) {
         return refusal;
     }
     let (accepted, first_status) =
         accept(world, asked, key, &mut chance, (received, answered(&fault)));
     if chance.happens(faults.callback_before_answer) {
-        // Long enough for the first status and its callback to come first.
-        tokio::time::sleep(world.scaled(first_status) + world.scaled(250.0)).await;
+        let most = world.scaled(first_status + 250.0) + EARLY_MORE;
+        // At the latest then: a callback may be late, or there may be none.
+        drop(tokio::time::timeout(most, called_back(world, &accepted)).await);
     }
     answer(&fault, &accepted).await
+}
+
+/// Waits until the first callback of a message was sent, or until it is clear that none comes.
+async fn called_back(world: &World, accepted: &Value) {
+    let sid = accepted["sid"].as_str().unwrap_or_default();
+    loop {
+        let changed = world.changed.notified();
+        let waits = {
+            let inner = world.inner();
+            let record = inner.by_sid.get(sid).and_then(|at| inner.records.get(*at));
+            record.is_some_and(|r| {
+                let first = r.truth.statuses.first().map(|status| &status.callback);
+                r.truth.status_callback.is_some() && first.is_none_or(|c| c.tries == 0 && !c.lost)
+            })
+        };
+        if !waits {
+            return;
+        }
+        changed.await;
+    }
 }
 
 /// The answer of a fault with which nothing is accepted.
@@ -154,7 +178,7 @@ fn accept(
     );
     let starts = asked.send_at.map_or(Duration::ZERO, |at| {
         let wait = at.duration_since(jiff::Timestamp::now());
-        wait.unsigned_abs().div_f64(world.settings.time_scale)
+        world.scaled(wait.as_secs_f64() * 1_000.0)
     });
     let mut record = record(
         &asked,
@@ -235,7 +259,8 @@ fn decide(world: &World, inner: &mut Inner, asked: &Asked, chance: &mut Chance) 
         .get(&who)
         .cloned()
         .unwrap_or_else(|| Character::drawn(chance));
-    let first_time = inner.limited_before.insert(who.clone());
+    let first_time =
+        character == Character::LimitedOnce && inner.limited_before.insert(who.clone());
     let open = inner
         .last_inbound
         .get(&who)

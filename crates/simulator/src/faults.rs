@@ -1,6 +1,6 @@
 //! What goes wrong, by probability or by script.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Probabilities from 0 to 1, and times in milliseconds. Everything is off by default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,7 +18,8 @@ pub struct Faults {
     pub callback_late_ms: f64,
     /// Callbacks that come twice.
     pub callback_doubled: f64,
-    /// Messages whose callbacks come in another order.
+    /// Messages whose callbacks come in another order: the first one after the second, unless the
+    /// second status itself takes longer than two seconds.
     pub callback_reordered: f64,
     /// Callbacks that come before the create was answered.
     pub callback_before_answer: f64,
@@ -62,6 +63,7 @@ pub enum CreateFault {
         status: u16,
     },
     /// The connection is reset with nothing accepted.
+    #[serde(deserialize_with = "no_fields")]
     ResetBefore,
     /// The message is accepted and the connection reset, after so many bytes of the answer's body
     /// (none: before the first byte of the answer).
@@ -71,6 +73,7 @@ pub enum CreateFault {
         after_bytes: Option<usize>,
     },
     /// Accepted, and never answered.
+    #[serde(deserialize_with = "no_fields")]
     Hang,
     /// Accepted, answered 201 with this body.
     Garbage {
@@ -78,6 +81,7 @@ pub enum CreateFault {
         body: String,
     },
     /// A redirect with nothing accepted.
+    #[serde(deserialize_with = "no_fields")]
     Redirect,
     /// A Twilio error with nothing accepted.
     Refuse {
@@ -87,6 +91,7 @@ pub enum CreateFault {
         code: u32,
     },
     /// Nothing at all: for scripts that let a request through before others.
+    #[serde(deserialize_with = "no_fields")]
     None,
 }
 
@@ -106,4 +111,12 @@ pub(crate) struct Script {
 
 fn once() -> u32 {
     1
+}
+
+/// Refuses fields where a fault has none, which serde would overlook beside a tag.
+fn no_fields<'de, D: Deserializer<'de>>(fault: D) -> Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct NoFields {}
+    NoFields::deserialize(fault).map(|NoFields {}| ())
 }

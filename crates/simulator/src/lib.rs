@@ -17,7 +17,7 @@
 //! | `PUT /simulator/webhook` | `{inbound_url}`: where inbound messages go |
 //! | `POST /simulator/inbound` | a person writes: `{from, to?, body?, …}`; answers what the webhook answered |
 //! | `PUT /simulator/templates/{HX…}` | `{body}` with `{{1}}`: known templates are rendered |
-//! | `POST /simulator/reset` | forgets everything |
+//! | `POST /simulator/reset` | goes back to the settings, with no message; the webhook stays |
 
 mod answer;
 mod asked;
@@ -187,8 +187,13 @@ impl Simulator {
 
     /// Waits until nothing is to come any more.
     pub async fn quiet(&self) {
-        while self.pending() > 0 {
-            self.world.changed.notified().await;
+        loop {
+            // Listens before it looks, so that nothing which comes in between is missed.
+            let changed = self.world.changed.notified();
+            if self.pending() == 0 {
+                return;
+            }
+            changed.await;
         }
     }
 

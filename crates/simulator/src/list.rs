@@ -28,20 +28,37 @@ pub(crate) fn list(world: &World, form: &Form) -> Result<Value, ApiError> {
         Some(to) => inner.by_to.get(to).cloned().unwrap_or_default(),
         None => (0..inner.records.len()).collect(),
     };
-    let mut found = all
-        .iter()
-        .rev()
-        .filter(|place| **place < before)
-        .filter_map(|place| inner.records.get(*place))
-        .filter(|record| !record.deleted && record.listed_from <= now && filter.matches(record));
+    let shown = |place: &&usize| {
+        inner
+            .records
+            .get(**place)
+            .filter(|record| !record.deleted && record.listed_from <= now && filter.matches(record))
+    };
+    let (newer, older): (Vec<&usize>, Vec<&usize>) = all.iter().partition(|at| **at >= before);
+    let mut found = older.iter().rev().filter_map(shown);
     let records: Vec<&Record> = found.by_ref().take(filter.page_size).collect();
     let more = found.next().is_some();
     let items: Vec<Value> = records
         .iter()
         .map(|r| message(&world.settings, r))
         .collect();
-    let last = records.last().map(|record| record.truth.sid.as_str());
-    Ok(envelope(world, form, &filter, items, last.filter(|_| more)))
+    let last = records.last().filter(|_| more);
+    let ends = Ends {
+        next_after: last.map(|record| record.truth.sid.as_str()),
+        // The page before this one ends where this one begins.
+        previous_after: newer
+            .iter()
+            .filter_map(shown)
+            .nth(filter.page_size)
+            .map(|record| record.truth.sid.as_str()),
+    };
+    Ok(envelope(world, form, &filter, items, &ends))
+}
+
+/// The messages after which the neighbouring pages begin.
+struct Ends<'a> {
+    next_after: Option<&'a str>,
+    previous_after: Option<&'a str>,
 }
 
 fn envelope(
@@ -49,7 +66,7 @@ fn envelope(
     form: &Form,
     filter: &Filter,
     items: Vec<Value>,
-    next_after: Option<&str>,
+    ends: &Ends<'_>,
 ) -> Value {
     let uri = |page: usize, token: Option<&str>| {
         let mut pairs: Vec<(&str, String)> = ["To", "From", "DateSent", "DateSent<", "DateSent>"]
@@ -66,7 +83,9 @@ fn envelope(
         )
     };
     let start = filter.page * filter.page_size;
-    let next = next_after.map(|sid| uri(filter.page + 1, Some(&format!("PA{sid}"))));
+    let after = |sid: Option<&str>| sid.map(|sid| format!("PA{sid}"));
+    let next = after(ends.next_after).map(|token| uri(filter.page + 1, Some(&token)));
+    let previous = after(ends.previous_after);
     json!({
         "end": start + items.len().saturating_sub(1),
         "messages": items,
@@ -76,7 +95,7 @@ fn envelope(
         "uri": uri(filter.page, form.filled("PageToken")),
         "first_page_uri": uri(0, None),
         "next_page_uri": next,
-        "previous_page_uri": (filter.page > 0).then(|| uri(filter.page - 1, None)),
+        "previous_page_uri": (filter.page > 0).then(|| uri(filter.page - 1, previous.as_deref())),
     })
 }
 
@@ -119,6 +138,8 @@ impl Filter {
     fn matches(&self, record: &Record) -> bool {
         // What is not sent yet goes by the time of its creation.
         let at = record.sent.unwrap_or(record.created);
+        // Twilio shows whole seconds, and so it compares them.
+        let at = jiff::Timestamp::from_second(at.as_second()).unwrap_or(at);
         self.from
             .as_ref()
             .is_none_or(|from| record.truth.from.as_ref() == Some(from))

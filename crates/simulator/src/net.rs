@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
@@ -93,7 +93,12 @@ pub(crate) struct CutBody;
 /// An answer that promises all of `text` and breaks off after some of it.
 pub(crate) fn broken(status: u16, text: &str, after: usize) -> Response {
     let part = Bytes::copy_from_slice(&text.as_bytes()[..after.min(text.len())]);
-    let parts = stream::iter([Ok(part), Err(std::io::Error::other("cut"))]);
+    let cut = stream::once(async {
+        // Until everything before is written: an error at once would keep even the head back.
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("cut"))
+    });
+    let parts = stream::iter([Ok(part)]).chain(cut);
     let mut response = Response::new(Body::from_stream(parts));
     *response.status_mut() = axum::http::StatusCode::from_u16(status).unwrap_or_default();
     let headers = response.headers_mut();

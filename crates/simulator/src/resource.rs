@@ -20,7 +20,8 @@ use crate::chance::{Chance, key};
 use crate::create::create;
 use crate::form::Form;
 use crate::list::list;
-use crate::world::{Record, World};
+use crate::schedule::set_status;
+use crate::world::{Inner, World};
 
 /// Larger requests are refused.
 const BODY_MAX: usize = 256 * 1_024;
@@ -136,19 +137,19 @@ async fn one_message(
         return not_found(&sid);
     };
     let mut inner = world.inner();
-    let place = inner.by_sid.get(sid).copied();
-    let record = place
-        .and_then(|place| inner.records.get_mut(place))
-        .filter(|r| !r.deleted);
-    let Some(record) = record else {
+    let inner = &mut *inner;
+    let place = inner.by_sid.get(sid).copied().unwrap_or(usize::MAX);
+    if method == Method::POST {
+        let form = Form::parse(&String::from_utf8_lossy(&body));
+        if let Err(error) = update(&world, inner, place, &form) {
+            return error.into_response();
+        }
+    }
+    let Some(record) = inner.records.get_mut(place).filter(|r| !r.deleted) else {
         return not_found(sid);
     };
     match method {
-        Method::GET => json_answer(200, &message(&world.settings, record)),
-        Method::POST => match update(record, &Form::parse(&String::from_utf8_lossy(&body))) {
-            Ok(()) => json_answer(200, &message(&world.settings, record)),
-            Err(error) => error.into_response(),
-        },
+        Method::GET | Method::POST => json_answer(200, &message(&world.settings, record)),
         Method::DELETE if is_final(record.status) => {
             record.deleted = true;
             StatusCode::NO_CONTENT.into_response()
@@ -162,11 +163,15 @@ async fn one_message(
 }
 
 /// Cancels or redacts.
-fn update(record: &mut Record, form: &Form) -> Result<(), ApiError> {
+fn update(world: &World, inner: &mut Inner, place: usize, form: &Form) -> Result<(), ApiError> {
+    let Some(record) = inner.records.get_mut(place).filter(|r| !r.deleted) else {
+        return Ok(());
+    };
     match form.filled("Status") {
         Some("canceled") if record.status == "scheduled" => {
-            record.status = "canceled";
-            record.updated = jiff::Timestamp::now();
+            inner.forget_coming(place);
+            set_status(world, inner, place, "canceled", None);
+            world.changed.notify_waiters();
             return Ok(());
         }
         Some("canceled") => {

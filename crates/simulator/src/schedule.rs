@@ -16,7 +16,7 @@ pub(crate) async fn run(world: Arc<World>, stop: CancellationToken) {
         let changed = world.changed.notified();
         let (due, next) = world.take_due();
         let idle = due.is_empty();
-        for coming in due {
+        for (life, coming) in due {
             // Statuses in their order, at once; what talks to the other side in tasks of its own.
             if let Coming::Status {
                 message,
@@ -24,7 +24,7 @@ pub(crate) async fn run(world: Arc<World>, stop: CancellationToken) {
                 code,
             } = coming
             {
-                take_status(&world, message, status, code);
+                take_status(&world, life, message, status, code);
                 world.done();
                 continue;
             }
@@ -33,7 +33,7 @@ pub(crate) async fn run(world: Arc<World>, stop: CancellationToken) {
             world.tasks.spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = call(&task, coming) => {}
+                    () = call(&task, life, coming) => {}
                 }
                 task.done();
             });
@@ -53,7 +53,7 @@ pub(crate) async fn run(world: Arc<World>, stop: CancellationToken) {
     }
 }
 
-async fn call(world: &Arc<World>, coming: Coming) {
+async fn call(world: &Arc<World>, life: u64, coming: Coming) {
     match coming {
         Coming::Status { .. } => {}
         Coming::Callback {
@@ -61,14 +61,13 @@ async fn call(world: &Arc<World>, coming: Coming) {
             place,
             forged,
         } => {
-            call_back(world, message, place, forged).await;
+            call_back(world, life, (message, place), forged).await;
         }
         Coming::Answer { message, text } => {
             let from = {
-                let inner = world.inner();
+                let mut inner = world.inner();
                 inner
-                    .records
-                    .get(message)
+                    .record_of(life, message)
                     .map(|r| (r.truth.to.clone(), r.truth.from.clone()))
             };
             let Some((from, to)) = from else { return };
@@ -83,16 +82,27 @@ async fn call(world: &Arc<World>, coming: Coming) {
     }
 }
 
-/// A message takes a status, and its callback is planned with what may go wrong.
-fn take_status(world: &World, message: usize, status: &'static str, code: Option<u32>) {
+fn take_status(world: &World, life: u64, message: usize, status: &'static str, code: Option<u32>) {
     let mut inner = world.inner();
+    let record = inner.record_of(life, message);
+    if record.is_none_or(|r| matches!(r.status, "canceled" | "failed")) {
+        return;
+    }
+    set_status(world, &mut inner, message, status, code);
+}
+
+/// A message takes a status, and its callback is planned with what may go wrong.
+pub(crate) fn set_status(
+    world: &World,
+    inner: &mut Inner,
+    message: usize,
+    status: &'static str,
+    code: Option<u32>,
+) {
     let now = jiff::Timestamp::now();
     let Some(record) = inner.records.get_mut(message) else {
         return;
     };
-    if matches!(record.status, "canceled" | "failed") {
-        return;
-    }
     record.status = status;
     record.error_code = code;
     record.updated = now;
@@ -111,7 +121,7 @@ fn take_status(world: &World, message: usize, status: &'static str, code: Option
         callback: TruthCallback::default(),
     });
     if record.truth.status_callback.is_some() {
-        plan_callback(world, &mut inner, (message, place), key);
+        plan_callback(world, inner, (message, place), key);
     }
 }
 
@@ -142,7 +152,14 @@ fn plan_callback(world: &World, inner: &mut Inner, at: (usize, usize), key: u64)
         after += faults.callback_late_ms;
     }
     if reordered {
-        after += chance.between(0.0, 6_000.0);
+        // The first comes after the second, which follows it within two seconds; the others come
+        // as it happens.
+        let (low, high) = if place == 0 {
+            (4_000.0, 6_000.0)
+        } else {
+            (0.0, 2_000.0)
+        };
+        after += chance.between(low, high);
     }
     let callback = |forged| Coming::Callback {
         message,
@@ -163,10 +180,11 @@ fn plan_callback(world: &World, inner: &mut Inner, at: (usize, usize), key: u64)
 }
 
 /// Sends the callback of one status.
-async fn call_back(world: &World, message: usize, place: usize, forged: bool) {
+async fn call_back(world: &World, life: u64, at: (usize, usize), forged: bool) {
+    let (message, place) = at;
     let prepared = {
-        let inner = world.inner();
-        inner.records.get(message).and_then(|record| {
+        let mut inner = world.inner();
+        inner.record_of(life, message).and_then(|record| {
             let status = record.truth.statuses.get(place)?;
             let url = record.truth.status_callback.clone()?;
             Some((url, fields(world, &record.truth, status), record.key))
@@ -194,8 +212,7 @@ async fn call_back(world: &World, message: usize, place: usize, forged: bool) {
     let told = world.caller.send(&call).await;
     let mut inner = world.inner();
     let status = inner
-        .records
-        .get_mut(message)
+        .record_of(life, message)
         .and_then(|r| r.truth.statuses.get_mut(place));
     if let (Some(status), false) = (status, forged) {
         status.callback.tries += told.tries;
@@ -219,10 +236,6 @@ fn fields(
     fields.extend(event.map(|event| ("EventType", event.to_owned())));
     if let Some(code) = status.error_code {
         fields.push(("ErrorCode", code.to_string()));
-        fields.push((
-            "ChannelStatusMessage",
-            format!("The channel reported {code}"),
-        ));
     }
     fields.push(("SmsSid", message.sid.clone()));
     fields.push(("SmsStatus", status.status.clone()));
@@ -236,6 +249,12 @@ fn fields(
     }
     fields.push(("MessageSid", message.sid.clone()));
     fields.push(("AccountSid", world.settings.account_sid.clone()));
+    if let Some(code) = status.error_code {
+        fields.push((
+            "ChannelStatusMessage",
+            format!("The channel reported {code}"),
+        ));
+    }
     if status.status == "sent" {
         fields.push((
             "StructuredMessage",

@@ -16,6 +16,9 @@ use crate::chance::{Chance, key};
 use crate::faults::{CreateFault, Faults, Script};
 use crate::phone::{Character, Phone};
 
+/// Nothing is waited for longer: a year.
+const WAIT_MAX: Duration = Duration::from_secs(365 * 86_400);
+
 /// An accepted message, as the truth log shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct TruthMessage {
@@ -116,6 +119,8 @@ pub(crate) struct Inner {
     pub(crate) creates: u64,
     pub(crate) creates_to: HashMap<String, u64>,
     pub(crate) inbound_count: u64,
+    /// Grows with every reset: what was under way before does not touch what comes after.
+    life: u64,
     coming: BinaryHeap<(Reverse<Instant>, Reverse<u64>)>,
     what: HashMap<u64, Coming>,
     next_coming: u64,
@@ -136,8 +141,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(settings: Settings, tasks: TaskTracker) -> Self {
-        let mut inner = Inner::empty(&settings);
-        inner.set_phones(settings.phones.clone());
+        let inner = Inner::new(&settings);
         Self {
             caller: Caller::new(),
             tasks,
@@ -156,16 +160,17 @@ impl World {
 
     pub(crate) fn reset(&self) {
         let mut inner = self.inner();
-        let inbound_url = inner.inbound_url.take();
-        *inner = Inner::empty(&self.settings);
+        let (inbound_url, life) = (inner.inbound_url.take(), inner.life);
+        *inner = Inner::new(&self.settings);
         inner.inbound_url = inbound_url;
+        inner.life = life + 1;
         drop(inner);
         self.changed.notify_waiters();
     }
 
     /// A time of the world, scaled to real time.
     pub(crate) fn scaled(&self, millis: f64) -> Duration {
-        Duration::from_secs_f64((millis / 1_000.0 / self.settings.time_scale).max(0.0))
+        real(millis / self.settings.time_scale)
     }
 
     pub(crate) fn pending(&self) -> usize {
@@ -205,9 +210,10 @@ impl World {
         self.changed.notify_one();
     }
 
-    /// Takes what has come, or says when the next comes.
-    pub(crate) fn take_due(&self) -> (Vec<Coming>, Option<Instant>) {
+    /// Takes what has come, with the life that it belongs to, or says when the next comes.
+    pub(crate) fn take_due(&self) -> (Vec<(u64, Coming)>, Option<Instant>) {
         let mut inner = self.inner();
+        let life = inner.life;
         let now = Instant::now();
         let mut due = Vec::new();
         while let Some((Reverse(at), Reverse(key))) = inner.coming.peek().copied() {
@@ -218,7 +224,7 @@ impl World {
             if let Some(coming) = inner.what.remove(&key) {
                 // Counted as running before the lock goes, so that `pending` never misses it.
                 self.running.fetch_add(1, Ordering::SeqCst);
-                due.push(coming);
+                due.push((life, coming));
             }
         }
         (due, None)
@@ -268,8 +274,8 @@ fn scripted(scripts: &mut VecDeque<Script>, to: &str) -> Option<CreateFault> {
 }
 
 impl Inner {
-    fn empty(settings: &Settings) -> Self {
-        Self {
+    fn new(settings: &Settings) -> Self {
+        let mut inner = Self {
             records: Vec::new(),
             by_sid: HashMap::new(),
             by_to: HashMap::new(),
@@ -283,10 +289,28 @@ impl Inner {
             creates: 0,
             creates_to: HashMap::new(),
             inbound_count: 0,
+            life: 0,
             coming: BinaryHeap::new(),
             what: HashMap::new(),
             next_coming: 0,
-        }
+        };
+        inner.set_phones(settings.phones.clone());
+        inner
+    }
+
+    /// A message, unless it was forgotten since.
+    pub(crate) fn record_of(&mut self, life: u64, message: usize) -> Option<&mut Record> {
+        let records = (self.life == life).then_some(&mut self.records)?;
+        records.get_mut(message)
+    }
+
+    /// Nothing that was to come for this message comes.
+    pub(crate) fn forget_coming(&mut self, of: usize) {
+        self.what.retain(|_, coming| match coming {
+            Coming::Status { message, .. }
+            | Coming::Callback { message, .. }
+            | Coming::Answer { message, .. } => *message != of,
+        });
     }
 
     pub(crate) fn set_phones(&mut self, phones: Vec<Phone>) {
@@ -294,6 +318,14 @@ impl Inner {
             self.phones.insert(person(&phone.number), phone.character);
         }
     }
+}
+
+/// Milliseconds of real time as a time that can be waited for, whatever was asked for.
+pub(crate) fn real(millis: f64) -> Duration {
+    let seconds = (millis / 1_000.0).max(0.0);
+    Duration::try_from_secs_f64(seconds)
+        .unwrap_or(WAIT_MAX)
+        .min(WAIT_MAX)
 }
 
 /// The person behind an address: both ninth-digit forms of a Brazilian mobile are one.
