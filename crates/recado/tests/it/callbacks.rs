@@ -41,7 +41,8 @@ fn sequences() -> Vec<Vec<&'static str>> {
 async fn silent_house(latency_ms: f64) -> House {
     House::with(
         |settings| {
-            settings.time_scale = 1.0;
+            // Answers that wait for a first report wait for seconds.
+            settings.time_scale = 0.1;
             settings.faults = Faults {
                 callback_lost: 1.0,
                 // Nothing is answered before the callbacks of the test have come.
@@ -138,11 +139,23 @@ async fn every_order_before_the_answer_ends_the_same() {
     for person in 0..sequences.len() {
         ids.push(house.accept(notice(&mobile(person), "x")).await);
     }
-    for (person, order) in sequences.iter().enumerate() {
-        let truth = truth_of(&house, &mobile(person)).await;
-        let url = truth.status_callback.as_ref().unwrap();
-        play(&house, &ids[person], order, url, &truth.sid).await;
-    }
+    let house = &house;
+    let plays = sequences
+        .iter()
+        .zip(&ids)
+        .enumerate()
+        .map(|(person, (order, id))| async move {
+            let truth = truth_of(house, &mobile(person)).await;
+            play(
+                house,
+                id,
+                order,
+                truth.status_callback.as_ref().unwrap(),
+                &truth.sid,
+            )
+            .await;
+        });
+    futures_util::future::join_all(plays).await;
     let mut early = 0;
     for id in &ids {
         let message = house
