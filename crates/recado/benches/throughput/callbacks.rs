@@ -12,17 +12,18 @@ pub(crate) async fn measure(plan: &Plan) {
         plan.messages
     );
     let bare_address = bare::start().await;
-    for connections in [64, 128, 512] {
+    let stored = Folder::new();
+    let sent = {
+        let store = open_store(&stored);
+        accept_messages(&store, plan.messages).await;
+        send_messages(&store).await
+    };
+    for connections in plan.connections.clone() {
         let mut bare_runs = Vec::new();
         let mut our_runs = Vec::new();
         for run in 0..plan.runs {
             // A fresh database for each run: a callback that was seen before costs less.
-            let folder = Folder::new();
-            let sent = {
-                let store = open_store(&folder);
-                accept_messages(&store, plan.messages).await;
-                send_messages(&store).await
-            };
+            let folder = stored.copy();
             let order = shuffled(&sent, plan.requests, run as u64 + 1);
             let to_bare: Vec<_> = requests(bare_address, &order);
             bare_runs.push(load::run(bare_address, connections, &to_bare).await);

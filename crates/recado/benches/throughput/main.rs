@@ -4,7 +4,8 @@
 //! because on a noisy machine only ratios mean something.
 //!
 //! `--once` makes one small round of everything (for CI), `--messages N` sets how many messages
-//! are stored, a word picks one measurement.
+//! are stored, `--runs N` and `--requests N` how much is measured, `--connections N` how many
+//! connections send callbacks; a word picks one measurement.
 
 #![allow(
     clippy::unwrap_used,
@@ -40,6 +41,7 @@ fn main() {
     let plan = Plan {
         messages: value("--messages").unwrap_or(if once { 500 } else { 200_000 }),
         requests: value("--requests").unwrap_or(if once { 600 } else { 150_000 }),
+        connections: value("--connections").map_or(vec![64, 128, 512], |n| vec![n]),
         runs: value("--runs").unwrap_or(if once { 1 } else { 3 }),
     };
     let wanted = |name: &str| {

@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) requests: usize,
     /// Runs of each measurement; the median is reported.
     pub(crate) runs: usize,
+    /// How many connections send callbacks at once.
+    pub(crate) connections: Vec<usize>,
 }
 
 /// A folder for a database that goes with it.
@@ -55,6 +57,16 @@ impl Folder {
                 .tempdir_in(target)
                 .unwrap(),
         )
+    }
+
+    /// Another folder with the same database.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::new();
+        for entry in std::fs::read_dir(self.0.path()).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, copy.0.path().join(path.file_name().unwrap())).unwrap();
+        }
+        copy
     }
 
     fn database(&self) -> PathBuf {

@@ -1,5 +1,7 @@
 //! Showing messages, and deciding about them.
 
+use std::ops::RangeInclusive;
+
 use std::collections::HashMap;
 
 use delivery::event::{EventKind, Source};
@@ -302,6 +304,11 @@ fn read_page(
     Ok(MessagePage { messages, next })
 }
 
+/// The states that `progress_attention` holds, with two holes.
+const ATTENTION: RangeInclusive<i64> = 3..=11;
+const ATTENTION_WORDS: &str = " AND progress.state >= 3 AND progress.state <= 11 \
+                               AND progress.state <> 8 AND progress.state <> 9";
+
 /// The conditions of a filter with their values; `None` when nothing can match.
 fn conditions(
     db: &Connection,
@@ -319,7 +326,12 @@ fn conditions(
         Value::Integer(filter.before.unwrap_or(i64::MAX)),
     );
     if let Some(state) = filter.state {
-        add("progress.state = ?", Value::Integer(state_number(state)));
+        let number = state_number(state);
+        // Without the words of the partial index it would not be used.
+        let indexed = ATTENTION.contains(&number) && !matches!(number, 8 | 9);
+        let words = if indexed { ATTENTION_WORDS } else { "" };
+        let condition = format!("progress.state = ?{words}");
+        add(&condition, Value::Integer(number));
     }
     if let Some(address) = &filter.to {
         let index = person::blind_index(shared, address);

@@ -2,6 +2,7 @@
 
 mod accept;
 mod business_key;
+mod checkpoint;
 mod context;
 mod inbound;
 mod log;

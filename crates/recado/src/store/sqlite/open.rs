@@ -11,8 +11,10 @@ use delivery::event::Source;
 use delivery::message::SenderName;
 use delivery::outcome::{Outcome, UnknownCause};
 use delivery::time::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+use super::checkpoint::Checkpointer;
 use super::writer::{Announcements, Writer, store_error};
 use super::{READERS, Readers, Shared, SqliteStore};
 use crate::effects::Random;
@@ -85,8 +87,17 @@ impl SqliteStore {
             })
             .map_err(|error| store_error(&error))?;
         announcements.last_event.send_replace(last);
+        let checkpointer = match options.mode {
+            OpenMode::Server => {
+                let connection = connect(&options.path, OpenFlags::default())?;
+                Some(Checkpointer::start(connection))
+            }
+            OpenMode::Tool => None,
+        };
+        let for_writer = Arc::clone(&shared);
+        let writer = Writer::start(connection, checkpointer, for_writer, announcements.clone());
         Ok(Self {
-            writer: Writer::start(connection, Arc::clone(&shared), announcements.clone()),
+            writer,
             readers: Arc::new(Readers(readers)),
             shared,
             announcements,
@@ -182,6 +193,9 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
 fn prepare(connection: &Connection, read_only: bool) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(256);
+    // Without it a statement is planned anew whenever a value is bound that a partial index could
+    // depend on: a fifth of the work of accepting a message.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     if read_only {
         connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -8192;")?;
         return Ok(());
@@ -194,8 +208,8 @@ fn prepare(connection: &Connection, read_only: bool) -> rusqlite::Result<()> {
          PRAGMA temp_store = MEMORY;
          PRAGMA trusted_schema = OFF;
          PRAGMA cache_size = -65536;
-         PRAGMA wal_autocheckpoint = 16384;
-         PRAGMA journal_size_limit = 134217728;",
+         PRAGMA wal_autocheckpoint = 65536;
+         PRAGMA journal_size_limit = 67108864;",
     )?;
     let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;

@@ -5,15 +5,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::checkpoint::Checkpointer;
 use super::context::Context;
 use crate::store::StoreError;
 
 /// Requests that may wait for the writer before callers are told to come again.
 const WAITING_MAX: usize = 16_384;
+/// How long a commit under load waits for the next request.
+const GATHER_WAIT: Duration = Duration::from_micros(200);
 /// Requests of one transaction.
 const BATCH_MAX: usize = 1_024;
 
@@ -89,6 +93,7 @@ impl Writer {
     /// it once and not each waiting request from outside.
     pub(super) fn start(
         connection: Connection,
+        checkpointer: Option<Checkpointer>,
         shared: Arc<super::Shared>,
         announcements: Announcements,
     ) -> Self {
@@ -106,6 +111,7 @@ impl Writer {
             .spawn(move || {
                 Room {
                     connection,
+                    checkpointer,
                     shared,
                     announcements,
                     replies,
@@ -154,6 +160,7 @@ type Finished = (Box<dyn Work>, Result<(), StoreError>);
 
 struct Room {
     connection: Connection,
+    checkpointer: Option<Checkpointer>,
     shared: Arc<super::Shared>,
     announcements: Announcements,
     replies: mpsc::UnboundedSender<Vec<Finished>>,
@@ -171,19 +178,20 @@ pub(super) struct Stirred {
 impl Room {
     fn run(mut self, receiver: &Receiver<Box<dyn Work>>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut last = 0;
         while let Ok(first) = receiver.recv() {
             batch.push(first);
-            while batch.len() < BATCH_MAX {
-                match receiver.try_recv() {
-                    Ok(work) => batch.push(work),
-                    Err(_) => break,
-                }
-            }
+            gather(receiver, &mut batch, last);
+            last = batch.len();
             let finished = self.commit(&mut batch);
             if self.replies.send(finished).is_err() {
                 break;
             }
+            if let Some(checkpointer) = &mut self.checkpointer {
+                checkpointer.committed(last, &self.connection);
+            }
         }
+        drop(self.checkpointer.take());
         // Readers may still look at the log of changes; failing to fold it in loses nothing.
         if let Err(error) = self
             .connection
@@ -266,6 +274,23 @@ impl Room {
             *writable = true;
             !was
         });
+    }
+}
+
+/// Takes what waits. Under load the callers who were just answered come back at once; as long as
+/// they do, and are fewer than last time, the commit waits for them, because one commit of many
+/// costs little more than a commit of few. A single request never waits.
+fn gather(receiver: &Receiver<Box<dyn Work>>, batch: &mut Vec<Box<dyn Work>>, last: usize) {
+    while batch.len() < BATCH_MAX {
+        let next = if batch.len() < last {
+            receiver.recv_timeout(GATHER_WAIT).ok()
+        } else {
+            receiver.try_recv().ok()
+        };
+        match next {
+            Some(work) => batch.push(work),
+            None => return,
+        }
     }
 }
 
