@@ -140,6 +140,9 @@ impl Ledger<'_> {
         if matches!(outcome, Outcome::Refused { .. }) {
             self.count_error(code);
         }
+        if let Some(status) = status {
+            self.reached(status);
+        }
         let state = self.life.state;
         self.push(Event {
             kind,
@@ -154,7 +157,13 @@ impl Ledger<'_> {
 
     fn sent(&mut self, attempt: i64, status: ProviderStatus, source: Source) {
         self.take_if_in_doubt();
-        self.step(Fact::OutcomeSent(status));
+        // A failure that stands in the answer only proves that the provider has the message; what
+        // it leads to is decided when it is worked in as the report that it is.
+        let proven = match state_of(status) {
+            Some(State::Failed | State::Undelivered) => ProviderStatus::Queued,
+            _ => status,
+        };
+        self.step(Fact::OutcomeSent(proven));
         self.reached(status);
         self.count(What::Outcomes, 1, 1);
         self.push(Event {
@@ -230,6 +239,7 @@ impl Ledger<'_> {
     }
 
     fn refused(&mut self, attempt: i64, code: Option<u32>) {
+        self.take_if_in_doubt();
         self.count(What::Outcomes, 3, 1);
         let step = self.step(Fact::Refused);
         self.count_error(code);
@@ -293,7 +303,11 @@ impl Ledger<'_> {
         );
         if failure && moved && !replaced {
             self.failed(report.code);
-            self.after_failure(report.code, Met::OnMessage, report.source);
+            // What was stopped while nobody knew whether it had been sent stays stopped: a
+            // failure that contradicts the state is on record, and never leads to an attempt.
+            if matches!(step, Step::To(_)) {
+                self.after_failure(report.code, Met::OnMessage, report.source);
+            }
         }
         self.suppress_if_refused_by_person(report.code);
         // An answer sets the watch for silence; here a report stands in for the answer.

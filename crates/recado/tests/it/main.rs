@@ -16,5 +16,7 @@ mod luck;
 mod optout;
 mod scan;
 mod signed;
+mod sqlite;
+mod store;
 mod storm;
 mod tidy;

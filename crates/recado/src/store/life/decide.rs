@@ -54,23 +54,25 @@ impl Ledger<'_> {
     }
 
     /// The person meant something else: what was held for their answer is free.
-    pub fn release_after_answer(&mut self, source: Source) -> bool {
-        self.life.flags.has(Flags::HELD_FOR_ANSWER) && self.release(source)
+    pub fn release_after_answer(&mut self, send_at: Option<Timestamp>, source: Source) -> bool {
+        self.life.flags.has(Flags::HELD_FOR_ANSWER) && self.release(send_at, source)
     }
 
-    /// The hold is over. `false` when it was not held.
-    pub fn release(&mut self, source: Source) -> bool {
+    /// The hold is over: it is due at once, or at the caller's `send_at` when that is yet to
+    /// come. `false` when it was not held.
+    pub fn release(&mut self, send_at: Option<Timestamp>, source: Source) -> bool {
         if !matches!(self.step(Fact::ReleaseDecided), Step::To(_)) {
             return false;
         }
         self.life.flags.clear(Flags::HELD_FOR_ANSWER);
-        self.put(self.now);
+        self.put(send_at.map_or(self.now, |at| at.max(self.now)));
         self.event(EventKind::Released, source);
         true
     }
 
     /// The operator asks for another attempt. `false` when the state does not allow one.
-    pub fn retry_by_operator(&mut self) -> bool {
+    /// One that was held before its first attempt keeps the caller's `send_at`.
+    pub fn retry_by_operator(&mut self, send_at: Option<Timestamp>) -> bool {
         let doubt = matches!(self.life.state, State::Unknown)
             || self
                 .life
@@ -81,7 +83,7 @@ impl Ledger<'_> {
             return false;
         }
         if self.life.state == State::Held && self.life.attempts == 0 {
-            return self.release(Source::Operator);
+            return self.release(send_at, Source::Operator);
         }
         self.retry_at(self.now, doubt, Source::Operator)
     }

@@ -1,1 +1,324 @@
-//! Lives, step by step.
+//! Lives, step by step: whatever comes in whatever order, the counters say what the events say,
+//! the queue change says what the due time says, and what was stopped stays stopped.
+
+use std::collections::HashMap;
+
+use delivery::codes::Codes;
+use delivery::event::{EventKind, Source};
+use delivery::message::{Policy, Priority};
+use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, UnknownCause};
+use delivery::retry::Patience;
+use delivery::sid::Sid;
+use delivery::state::State;
+use delivery::time::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::store::count::state_number;
+
+const START: Timestamp = Timestamp::from_seconds(1_000_000);
+
+fn rules() -> Rules {
+    Rules {
+        codes: Codes::builtin(),
+        patience: Patience::default(),
+        clock_scale: 1,
+    }
+}
+
+fn life(policy: Policy) -> Life {
+    Life {
+        message: 1,
+        cohort: 1,
+        person: 1,
+        sender: 1,
+        state: State::Accepted,
+        attempts: 0,
+        attempt: None,
+        seen: 0,
+        flags: Flags::default(),
+        priority: Priority::Normal,
+        policy,
+        accepted_at: START,
+        expires_at: None,
+        due_at: None,
+        sent_at: None,
+        delivered_at: None,
+        read_at: None,
+        failed_at: None,
+        error: None,
+        last_event: 0,
+    }
+}
+
+fn sid() -> Sid {
+    Sid::parse_message(&format!("SM{:032x}", 1)).unwrap()
+}
+
+/// One thing that may happen to a message.
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    Open,
+    NotSent,
+    Sent(ProviderStatus),
+    Lost,
+    Refused(u32),
+    Reported(ProviderStatus, Option<u32>),
+    HorizonPassed,
+    Cancel,
+    Expire,
+    Suppress,
+    HoldForAnswer,
+    ReleaseAfterAnswer,
+    RetryByOperator,
+}
+
+/// A message that is worked on as an engine would, with sums of everything that was counted.
+struct Course {
+    life: Life,
+    counts: HashMap<(What, i64), i64>,
+    events: Vec<Event>,
+    open: Option<i64>,
+    queued: Option<Timestamp>,
+}
+
+impl Course {
+    fn new(policy: Policy) -> Self {
+        let mut course = Self {
+            life: life(policy),
+            counts: HashMap::new(),
+            events: Vec::new(),
+            open: None,
+            queued: None,
+        };
+        course.work(|ledger| ledger.accepted(START, Source::Api));
+        course
+    }
+
+    fn work(&mut self, fact: impl FnOnce(&mut Ledger<'_>)) {
+        let (rules, mut change) = (rules(), Change::default());
+        fact(&mut Ledger {
+            life: &mut self.life,
+            change: &mut change,
+            rules: &rules,
+            now: START,
+            random: 0,
+            other_form_open: false,
+        });
+        for count in change.counts {
+            *self.counts.entry((count.what, count.code)).or_default() += count.by;
+        }
+        match change.queue {
+            QueueChange::Keep => {}
+            QueueChange::Put(at) => self.queued = Some(at),
+            QueueChange::Take => self.queued = None,
+        }
+        self.events.extend(change.events);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Open if self.open.is_none() && self.life.state.is_waiting() => {
+                let attempt = i64::from(self.life.attempts) + 1;
+                self.open = Some(attempt);
+                self.work(|ledger| ledger.attempt_opened(attempt));
+            }
+            Happening::Open => {}
+            Happening::NotSent => self.close(&Outcome::NotSent {
+                cause: NotSentCause::Connect,
+                retry_after: None,
+            }),
+            Happening::Sent(status) => self.close(&Outcome::Sent { sid: sid(), status }),
+            Happening::Lost => self.close(&Outcome::Unknown(UnknownCause::Timeout)),
+            Happening::Refused(code) => self.close(&Outcome::Refused {
+                http_status: 400,
+                code: Some(code),
+            }),
+            Happening::Reported(status, code) => {
+                let Some(attempt) = self.life.attempt else {
+                    return;
+                };
+                self.work(|ledger| {
+                    ledger.reported(&ReportFact {
+                        attempt,
+                        status,
+                        word: None,
+                        code,
+                        source: Source::Callback,
+                    });
+                });
+            }
+            Happening::HorizonPassed => {
+                let Some(attempt) = self.life.attempt else {
+                    return;
+                };
+                self.work(|ledger| ledger.horizon_passed(attempt));
+            }
+            Happening::Cancel => self.work(|ledger| {
+                ledger.cancel(EventKind::Canceled, Source::Api);
+            }),
+            Happening::Expire => self.work(|ledger| {
+                ledger.expire();
+            }),
+            Happening::Suppress => self.work(|ledger| {
+                ledger.suppress(Source::Recipient);
+            }),
+            Happening::HoldForAnswer => self.work(|ledger| {
+                ledger.hold_for_answer(Source::Recipient);
+            }),
+            Happening::ReleaseAfterAnswer => self.work(|ledger| {
+                ledger.release_after_answer(None, Source::Recipient);
+            }),
+            Happening::RetryByOperator => self.work(|ledger| {
+                ledger.retry_by_operator(None);
+            }),
+        }
+    }
+
+    fn close(&mut self, outcome: &Outcome) {
+        if let Some(attempt) = self.open.take() {
+            self.work(|ledger| ledger.outcome(attempt, outcome, Source::Dispatch));
+        }
+    }
+
+    fn count(&self, what: What, code: i64) -> i64 {
+        self.counts.get(&(what, code)).copied().unwrap_or(0)
+    }
+
+    fn told(&self, kinds: &[EventKind]) -> i64 {
+        let told = self
+            .events
+            .iter()
+            .filter(|event| kinds.contains(&event.kind));
+        i64::try_from(told.count()).unwrap()
+    }
+
+    fn check(&self) {
+        let life = &self.life;
+        assert_eq!(self.events.last().unwrap().state, life.state);
+        assert_eq!(life.due_at.is_some(), life.state.is_waiting(), "{life:?}");
+        assert_eq!(self.queued, life.due_at);
+        for state in State::ALL {
+            let expected = i64::from(state == life.state);
+            assert_eq!(self.count(What::State, state_number(state)), expected);
+        }
+        for (what, at) in [
+            (What::Sent, life.sent_at),
+            (What::Delivered, life.delivered_at),
+            (What::Read, life.read_at),
+        ] {
+            assert_eq!(self.count(what, 0), i64::from(at.is_some()), "{what:?}");
+        }
+        let opened = self.told(&[EventKind::AttemptOpened]);
+        assert_eq!(opened, i64::from(life.attempts));
+        assert_eq!(self.count(What::Attempts, 0), opened);
+        assert_eq!(self.count(What::Accepted, 0), 1);
+        let retries = self.told(&[EventKind::RetryDecided]);
+        assert_eq!(self.count(What::Retries, 0), retries);
+        let outcomes: i64 = (0..4).map(|n| self.count(What::Outcomes, n)).sum();
+        let told = self.told(&[
+            EventKind::AttemptNotSent,
+            EventKind::AttemptSent,
+            EventKind::AttemptUnknown,
+            EventKind::AttemptRefused,
+        ]);
+        assert_eq!(outcomes, told);
+        let contradictions = self
+            .events
+            .iter()
+            .filter(|event| event.detail.as_deref() == Some(CONTRADICTS));
+        let contradictions = i64::try_from(contradictions.count()).unwrap();
+        assert_eq!(self.count(What::Anomalies, 0), contradictions);
+    }
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use ProviderStatus::{Canceled, Delivered, Failed, Other, Queued, Read, Sent, Undelivered};
+    // Failures lead to the most decisions.
+    let status = prop::sample::select(vec![
+        Queued,
+        Sent,
+        Delivered,
+        Read,
+        Failed,
+        Failed,
+        Failed,
+        Undelivered,
+        Undelivered,
+        Canceled,
+        Other,
+    ]);
+    let codes = [63_016_u32, 63_018, 63_024, 30_008, 21_610, 63_007, 99_999];
+    let code = prop::sample::select(codes.to_vec());
+    prop_oneof![
+        4 => Just(Happening::Open),
+        1 => Just(Happening::NotSent),
+        2 => status.clone().prop_map(Happening::Sent),
+        2 => Just(Happening::Lost),
+        1 => code.clone().prop_map(Happening::Refused),
+        5 => (status, prop::option::weighted(0.8, code)).prop_map(|(s, c)| Happening::Reported(s, c)),
+        1 => Just(Happening::HorizonPassed),
+        1 => Just(Happening::Cancel),
+        1 => Just(Happening::Expire),
+        1 => Just(Happening::Suppress),
+        1 => Just(Happening::HoldForAnswer),
+        1 => Just(Happening::ReleaseAfterAnswer),
+        1 => Just(Happening::RetryByOperator),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn whatever_happens_the_counters_and_the_queue_say_what_the_log_says(
+        policy in prop::sample::select(Policy::ALL.to_vec()),
+        happenings in prop::collection::vec(happening(), 0..25),
+    ) {
+        let mut course = Course::new(policy);
+        course.check();
+        for happening in happenings {
+            course.happen(happening);
+            course.check();
+        }
+    }
+
+    /// Somebody decided that it shall not be sent: nothing but a person's wish brings it back.
+    #[test]
+    fn what_was_stopped_is_never_queued_again(
+        policy in prop::sample::select(Policy::ALL.to_vec()),
+        before in prop::collection::vec(happening(), 0..10),
+        stop in prop::sample::select(vec![
+            Happening::Cancel,
+            Happening::Expire,
+            Happening::Suppress,
+        ]),
+        after in prop::collection::vec(happening(), 0..10),
+    ) {
+        let mut course = Course::new(policy);
+        for happening in before {
+            course.happen(happening);
+        }
+        course.happen(stop);
+        let stopped = [State::Canceled, State::Expired, State::Suppressed];
+        if !stopped.contains(&course.life.state) {
+            return Ok(());
+        }
+        for happening in after {
+            if !matches!(happening, Happening::RetryByOperator) {
+                course.happen(happening);
+                prop_assert!(course.life.due_at.is_none(), "{happening:?} queued it again");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_status_has_a_bit_of_its_own() {
+    let mut seen = 0;
+    for status in ProviderStatus::ALL {
+        assert_eq!(seen & bit(status), 0, "{status:?}");
+        seen |= bit(status);
+    }
+    assert_eq!(seen.count_ones(), 14);
+}

@@ -41,6 +41,15 @@ impl Context<'_> {
             .optional()
     }
 
+    /// Before when the caller did not want a message to be sent.
+    pub(super) fn send_at(&self, message: i64) -> rusqlite::Result<Option<Timestamp>> {
+        let at: Option<i64> = self
+            .db
+            .prepare_cached("SELECT send_at FROM message WHERE id = ?1")?
+            .query_row([message], |row| row.get(0))?;
+        Ok(at.map(Timestamp::from_micros))
+    }
+
     /// Works a fact into a life and writes everything it changes.
     pub(super) fn work<T>(
         &mut self,
@@ -69,6 +78,10 @@ impl Context<'_> {
         }
         if person_refused {
             self.suppress_refused_person(life, code, moment.now)?;
+            // This message may have been one of the person's waiting ones.
+            if let Some(fresh) = self.life(life.message)? {
+                *life = fresh;
+            }
         }
         Ok(value)
     }

@@ -95,7 +95,12 @@ impl Context<'_> {
             Wish::Cancel => self.work(&mut life, moment, |ledger| {
                 ledger.cancel(EventKind::Canceled, Source::Api)
             })?,
-            Wish::Retry => self.work(&mut life, moment, |ledger| ledger.retry_by_operator())?,
+            Wish::Retry => {
+                let send_at = self.send_at(life.message)?;
+                self.work(&mut life, moment, |ledger| {
+                    ledger.retry_by_operator(send_at)
+                })?
+            }
         };
         let already = match wish {
             Wish::Cancel => before == State::Canceled,

@@ -18,7 +18,6 @@ mod watch;
 mod writer;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,7 +43,7 @@ pub struct SqliteStore {
     announcements: Announcements,
     path: PathBuf,
     /// Held as long as the store is open, so that a second server stops at its start.
-    _lock: Option<File>,
+    _lock: Option<open::ServerLock>,
 }
 
 /// What the writer and the readers share.

@@ -1,7 +1,7 @@
 //! Opening the database: lock, settings, migrations, keys, and what an earlier server left open.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -53,6 +53,19 @@ pub struct Options {
     pub now: Timestamp,
 }
 
+/// The lock that a server holds as long as it has the database open.
+pub(super) struct ServerLock(File);
+
+impl Drop for ServerLock {
+    fn drop(&mut self) {
+        // Closing is not enough at once: a child process that is just being started holds a copy
+        // of every handle until it becomes another program.
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!(%error, "the lock of the database ends with the process");
+        }
+    }
+}
+
 impl SqliteStore {
     /// Opens the database, and makes it when it is new. Must be called inside the runtime.
     ///
@@ -64,10 +77,12 @@ impl SqliteStore {
             OpenMode::Server => Some(lock(&options.path)?),
             OpenMode::Tool => None,
         };
+        let turn = take_turn(&options.path)?;
         make_private(&options.path)?;
         let mut connection = connect(&options.path, OpenFlags::default())?;
         migrate(&mut connection)?;
         let (vault, epoch) = open_account(&mut connection, &options)?;
+        drop(turn);
         if options.mode == OpenMode::Server {
             configure_senders(&mut connection, &options.senders).map_err(|e| store_error(&e))?;
         }
@@ -132,10 +147,7 @@ impl SqliteStore {
 }
 
 fn check_folder(path: &Path) -> Result<(), StoreError> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder(path);
     if folder.is_dir() {
         Ok(())
     } else {
@@ -143,6 +155,13 @@ fn check_folder(path: &Path) -> Result<(), StoreError> {
             "the folder {} does not exist; create it or change DATABASE_URL",
             folder.display()
         )))
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
@@ -162,20 +181,46 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
 
 /// A second server would send what the first one is sending. The lock lives as long as the file
 /// handle, so a killed server leaves none behind.
-fn lock(path: &Path) -> Result<File, StoreError> {
+fn lock(path: &Path) -> Result<ServerLock, StoreError> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
-    let file = OpenOptions::new()
+    let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .open(&lock_path)
         .map_err(|error| StoreError::ReadOnly(format!("{}: {error}", path.display())))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.display().to_string())),
+        Ok(()) => {
+            // Only for the message below: the lock itself is what counts.
+            let written = file
+                .set_len(0)
+                .and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
+            if let Err(error) = written {
+                tracing::debug!(%error, "the lock file does not say who holds it");
+            }
+            Ok(ServerLock(file))
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = std::fs::read_to_string(&lock_path).unwrap_or_default();
+            let holder = match holder.trim().parse::<u32>() {
+                Ok(process) => format!("process {process} on {}", path.display()),
+                Err(_) => path.display().to_string(),
+            };
+            Err(StoreError::Locked(holder))
+        }
         Err(TryLockError::Error(error)) => Err(StoreError::ReadOnly(error.to_string())),
     }
+}
+
+/// Several processes may open a new database at the same moment, and SQLite does not wait where
+/// two of them change its journal mode or its schema. A lock on the folder needs no other file,
+/// and ends with its process.
+fn take_turn(path: &Path) -> Result<File, StoreError> {
+    let folder = folder(path);
+    File::open(folder)
+        .and_then(|handle| handle.lock().map(|()| handle))
+        .map_err(|error| StoreError::ReadOnly(format!("{}: {error}", folder.display())))
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
@@ -224,11 +269,28 @@ fn prepare(connection: &Connection, read_only: bool) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Brings the schema up to date, in one transaction: one by one, a migration and the note that it
+/// was done would be two commits, and a process that is killed between them leaves a database
+/// that never opens again.
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     migrations::migrations::runner()
+        .set_grouped(true)
         .run(connection)
         .map(|_| ())
-        .map_err(|error| StoreError::Engine(format!("the database cannot be migrated: {error}")))
+        .map_err(|error| migration_error(&error))
+}
+
+fn migration_error(error: &refinery::Error) -> StoreError {
+    let cause = match error.kind() {
+        refinery::error::Kind::Connection(_, cause) => cause.downcast_ref(),
+        _ => None,
+    };
+    match cause.map(store_error) {
+        None | Some(StoreError::Engine(_)) => {
+            StoreError::Engine(format!("the database cannot be migrated: {error}"))
+        }
+        Some(known) => known,
+    }
 }
 
 fn open_account(

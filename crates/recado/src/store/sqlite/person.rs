@@ -177,10 +177,14 @@ impl Context<'_> {
                 continue;
             };
             let moment = Moment::plain(cause.now);
+            let send_at = match consent {
+                Consent::Open => self.send_at(message)?,
+                Consent::Asking { .. } | Consent::OptedOut => None,
+            };
             let changed = self.work(&mut life, moment, |ledger| match consent {
                 Consent::OptedOut => ledger.suppress(cause.source),
                 Consent::Asking { .. } => ledger.hold_for_answer(cause.source),
-                Consent::Open => ledger.release_after_answer(cause.source),
+                Consent::Open => ledger.release_after_answer(send_at, cause.source),
             })?;
             affected += u64::from(changed);
         }

@@ -235,16 +235,20 @@ impl Context<'_> {
     }
 
     /// The form of the address for the next attempt: the proven one, else the canonical one; or
-    /// the other one than last time, when that was refused as no WhatsApp number.
+    /// the other one than last time, when that was refused as no WhatsApp number. Once the other
+    /// one has been turned to, it stays, whatever came between.
     fn form(&self, life: &Life, person: &Person) -> rusqlite::Result<i64> {
-        if !life.flags.has(Flags::OTHER_FORM_NEXT) {
-            return Ok(person.form.unwrap_or(0));
+        let turns = life.flags.has(Flags::OTHER_FORM_NEXT);
+        match person.form {
+            Some(proven) if !turns => return Ok(proven),
+            None if !life.flags.has(Flags::OTHER_FORM_TRIED) => return Ok(0),
+            Some(_) | None => {}
         }
         let last: i64 = self
             .db
             .prepare_cached("SELECT form FROM attempt WHERE id = ?1")?
             .query_row([life.attempt], |row| row.get(0))?;
-        Ok(1 - last)
+        Ok(if turns { 1 - last } else { last })
     }
 
     fn insert_attempt(

@@ -50,7 +50,7 @@ impl Context<'_> {
         let Some(mut life) = self.life(row.message)? else {
             return self.park(report);
         };
-        self.learn_sid(&row, report.sid, report.now)?;
+        let learned = self.learn_sid(&row, report.sid, report.now)?;
         let fact = ReportFact {
             attempt: row.id,
             status: report.status,
@@ -58,11 +58,18 @@ impl Context<'_> {
             code: report.code,
             source: report.source,
         };
-        if !self.is_new(&life, &row, &fact)? {
-            return Ok(ReportResult::Duplicate);
+        let new = self.is_new(&life, &row, &fact)?;
+        if new {
+            self.apply_report(&mut life, &row, &fact, report.now, report.random)?;
         }
-        self.apply_report(&mut life, &row, &fact, report.now, report.random)?;
-        Ok(ReportResult::Recorded)
+        if let Some(sid) = learned {
+            self.bind_parked(&mut life, row.id, sid, report.now, report.random)?;
+        }
+        Ok(if new {
+            ReportResult::Recorded
+        } else {
+            ReportResult::Duplicate
+        })
     }
 
     /// Applies a report unless it is known.
@@ -144,14 +151,16 @@ impl Context<'_> {
             .optional()
     }
 
-    /// A callback may come before the answer to the request, or instead of it.
+    /// A callback may come before the answer to the request, or instead of it. Comes back with the
+    /// provider's id when it is news: reports that named nothing else may be parked under it.
     fn learn_sid(
         &self,
         row: &AttemptRow,
         sid: Option<Sid>,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
-        if let (None, Some(sid)) = (row.sid, sid) {
+    ) -> rusqlite::Result<Option<Sid>> {
+        let learned = sid.filter(|_| row.sid.is_none());
+        if let Some(sid) = learned {
             self.attach(row.id, sid)?;
         }
         if row.outcome == Some(2) {
@@ -161,7 +170,7 @@ impl Context<'_> {
                 )?
                 .execute(params![row.id, now.micros()])?;
         }
-        Ok(())
+        Ok(learned)
     }
 
     /// Reports without a code are told apart by one bit each; the few with a code have a row.

@@ -308,6 +308,12 @@ fn stop_on_failed_sync(error: &rusqlite::Error) {
     }
 }
 
+/// Codes of a write that the system did not take.
+const CANNOT_GROW: [i32; 2] = [
+    rusqlite::ffi::SQLITE_IOERR_WRITE,
+    rusqlite::ffi::SQLITE_IOERR_SHMSIZE,
+];
+
 /// What an engine error means for whoever asked.
 pub(super) fn store_error(error: &rusqlite::Error) -> StoreError {
     match error {
@@ -320,6 +326,10 @@ pub(super) fn store_error(error: &rusqlite::Error) -> StoreError {
                     StoreError::ReadOnly(text)
                 }
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(text),
+                // A quota or a size limit; only a full disk has a code of its own.
+                ErrorCode::SystemIoFailure if CANNOT_GROW.contains(&failure.extended_code) => {
+                    StoreError::Full
+                }
                 _ => StoreError::Engine(text),
             }
         }

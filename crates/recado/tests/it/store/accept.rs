@@ -1,0 +1,410 @@
+//! Accepting: idempotency keys, repeated contents, business keys, opt-outs, the window.
+
+use std::time::Duration;
+
+use delivery::message::{
+    BusinessKey, Content, DedupeChoice, Kind, Message, Policy, Priority, SenderName, WindowChoice,
+};
+use delivery::state::State;
+use recado::store::{AcceptRefusal, AcceptResult, NewMessage, Wish, WishResult};
+
+use super::world::*;
+
+pub(crate) async fn the_same_key_and_body_give_the_first_answer_again(world: &mut World) {
+    let keyed = |world: &mut World| NewMessage {
+        idempotency: World::idempotency(1, 1),
+        ..world.new_message(notice(1, "a"))
+    };
+    let (first, second) = (keyed(world), keyed(world));
+    let (id, other) = (first.id, second.id);
+    assert_ne!(id, other);
+    let state = State::Accepted;
+    assert_eq!(
+        world.accept_all(vec![first]).await,
+        [AcceptResult::Accepted { id, state }]
+    );
+    assert_eq!(
+        world.accept_all(vec![second]).await,
+        [AcceptResult::Replayed { id, state }]
+    );
+    assert!(world.store().message(other).await.unwrap().is_none());
+    // What is answered is the answer of then, not the state of now.
+    assert_eq!(
+        world.wish(id, Wish::Cancel).await,
+        WishResult::Done(State::Canceled)
+    );
+    let third = keyed(world);
+    assert_eq!(
+        world.accept_all(vec![third]).await,
+        [AcceptResult::Replayed { id, state }]
+    );
+    world.reopen().await;
+    let fourth = keyed(world);
+    assert_eq!(
+        world.accept_all(vec![fourth]).await,
+        [AcceptResult::Replayed { id, state }]
+    );
+    assert_eq!(world.waiting().await, Vec::<i64>::new());
+}
+
+pub(crate) async fn the_same_key_with_another_body_is_a_conflict(world: &mut World) {
+    for (body, expected) in [(1, false), (2, true), (1, false)] {
+        let new = NewMessage {
+            idempotency: World::idempotency(1, body),
+            ..world.new_message(notice(1, "a"))
+        };
+        let result = world.accept_all(vec![new]).await.remove(0);
+        let conflict = result == AcceptResult::Refused(AcceptRefusal::KeyReused);
+        assert_eq!(conflict, expected, "body {body}: {result:?}");
+    }
+    assert_eq!(world.waiting().await.len(), 1);
+}
+
+pub(crate) async fn a_key_is_kept_for_seven_days(world: &mut World) {
+    let keyed = |world: &mut World| NewMessage {
+        idempotency: World::idempotency(1, 1),
+        ..world.new_message(notice(1, "a"))
+    };
+    let first = keyed(world);
+    let id = first.id;
+    world.accept_all(vec![first]).await;
+    world.pass(7 * DAY - SECOND_LONG);
+    assert_eq!(world.store().upkeep(world.now).await.unwrap().pruned, 0);
+    let again = keyed(world);
+    assert_eq!(
+        world.accept_all(vec![again]).await,
+        [AcceptResult::Replayed {
+            id,
+            state: State::Accepted
+        }]
+    );
+    world.pass(SECOND_LONG);
+    assert_eq!(world.store().upkeep(world.now).await.unwrap().pruned, 1);
+    let later = keyed(world);
+    let (later_id, state) = (later.id, State::Accepted);
+    assert_eq!(
+        world.accept_all(vec![later]).await,
+        [AcceptResult::Accepted {
+            id: later_id,
+            state
+        }]
+    );
+}
+
+pub(crate) async fn a_refused_message_does_not_use_up_its_key(world: &mut World) {
+    let keyed = |world: &mut World| NewMessage {
+        idempotency: World::idempotency(1, 1),
+        ..world.new_message(text(1, "olá"))
+    };
+    let first = keyed(world);
+    assert_eq!(
+        world.accept_all(vec![first]).await,
+        [AcceptResult::Refused(AcceptRefusal::WindowClosed)]
+    );
+    world.write(1, "oi").await;
+    let second = keyed(world);
+    let (id, state) = (second.id, State::Accepted);
+    assert_eq!(
+        world.accept_all(vec![second]).await,
+        [AcceptResult::Accepted { id, state }]
+    );
+}
+
+pub(crate) async fn the_same_content_is_refused_for_a_while(world: &mut World) {
+    let first = world.accept(notice(1, "a")).await;
+    world.pass(10 * MINUTE - SECOND_LONG);
+    assert_eq!(
+        world.refusal(notice(1, "a")).await,
+        AcceptRefusal::Duplicate { first }
+    );
+    // Another text, another template, another person and an explicit wish are no repetitions.
+    world.accept(notice(1, "b")).await;
+    world.accept(notice(2, "a")).await;
+    let mut other_template = notice(1, "a");
+    other_template.content = Content::Template {
+        content_sid: template_sid(2),
+        variables: vec![("1".into(), "a".into())],
+    };
+    world.accept(other_template).await;
+    world
+        .accept(Message {
+            dedupe: DedupeChoice::Allow,
+            ..notice(3, "a")
+        })
+        .await;
+    world
+        .accept(Message {
+            dedupe: DedupeChoice::Allow,
+            ..notice(3, "a")
+        })
+        .await;
+    world.pass(SECOND_LONG);
+    let second = world.accept(notice(1, "a")).await;
+    assert_ne!(first, second);
+}
+
+pub(crate) async fn the_same_person_in_another_spelling_is_the_same_person(world: &mut World) {
+    let first = world.accept(notice(1, "a")).await;
+    for spelling in [
+        "85988800001",
+        "(85) 98880-0001",
+        "+55 85 8880-0001",
+        "whatsapp:+558588800001",
+    ] {
+        let again = Message {
+            to: address(spelling),
+            ..notice(1, "a")
+        };
+        assert_eq!(
+            world.refusal(again).await,
+            AcceptRefusal::Duplicate { first },
+            "{spelling}"
+        );
+    }
+}
+
+pub(crate) async fn what_was_stopped_unsent_may_be_asked_for_again(world: &mut World) {
+    let first = world.accept(notice(1, "a")).await;
+    world.wish(first, Wish::Cancel).await;
+    let second = world.accept(notice(1, "a")).await;
+    assert_eq!(world.state(second).await, State::Accepted);
+}
+
+pub(crate) async fn a_newer_notice_takes_the_place_of_an_unsent_older_one(world: &mut World) {
+    let version = |n: u32| Message {
+        business_key: Some(BusinessKey::parse(&format!("interview:42:reminder:v{n}"))),
+        ..notice(1, &format!("version {n}"))
+    };
+    let first = world.accept(version(1)).await;
+    let third = world.accept(version(3)).await;
+    assert_eq!(world.state(first).await, State::Canceled);
+    assert_eq!(world.history(first).await, ["accepted", "superseded"]);
+    assert_eq!(world.due_ids().await, [third]);
+    for late in [2, 3] {
+        assert_eq!(
+            world.refusal(version(late)).await,
+            AcceptRefusal::Superseded { by: third },
+            "version {late}"
+        );
+    }
+    world.send(third).await;
+    let fourth = world.accept(version(4)).await;
+    assert_eq!(world.state(third).await, State::Queued, "sent is sent");
+    assert_eq!(world.due_ids().await, [fourth]);
+    let view = world.view(fourth).await;
+    assert_eq!(
+        view.summary.business_key.as_deref(),
+        Some("interview:42:reminder:v4")
+    );
+    // Another subject has nothing to do with it.
+    let other = Message {
+        business_key: Some(BusinessKey::parse("interview:43:reminder:v1")),
+        ..notice(1, "other")
+    };
+    world.accept(other).await;
+    assert_eq!(world.state(fourth).await, State::Accepted);
+}
+
+pub(crate) async fn keys_without_version_replace_each_other(world: &mut World) {
+    let keyed = |body: &str| Message {
+        business_key: Some(BusinessKey::parse("interview:42")),
+        ..notice(1, body)
+    };
+    let first = world.accept(keyed("a")).await;
+    let second = world.accept(keyed("b")).await;
+    assert_eq!(world.state(first).await, State::Canceled);
+    assert_eq!(world.due_ids().await, [second]);
+}
+
+pub(crate) async fn each_item_of_a_batch_has_its_own_result(world: &mut World) {
+    world
+        .store()
+        .set_consent(person(5), true, world.now)
+        .await
+        .unwrap();
+    let keyed = |world: &mut World, key, body, to| NewMessage {
+        idempotency: World::idempotency(key, body),
+        ..world.new_message(notice(to, "a"))
+    };
+    let batch = vec![
+        keyed(world, 1, 1, 1),
+        keyed(world, 1, 1, 1),
+        keyed(world, 1, 2, 1),
+        keyed(world, 2, 1, 1),
+        world.new_message(text(2, "olá")),
+        world.new_message(Message {
+            sender: Some(SenderName::new("+551140009999")),
+            ..notice(3, "a")
+        }),
+        keyed(world, 3, 1, 4),
+        keyed(world, 4, 1, 5),
+    ];
+    let id = batch[0].id;
+    let (sixth, seventh) = (batch[6].id, batch[7].id);
+    let state = State::Accepted;
+    let expected = [
+        AcceptResult::Accepted { id, state },
+        AcceptResult::Replayed { id, state },
+        AcceptResult::Refused(AcceptRefusal::KeyReused),
+        AcceptResult::Refused(AcceptRefusal::Duplicate { first: id }),
+        AcceptResult::Refused(AcceptRefusal::WindowClosed),
+        AcceptResult::Refused(AcceptRefusal::UnknownSender),
+        AcceptResult::Accepted { id: sixth, state },
+        AcceptResult::Accepted {
+            id: seventh,
+            state: State::Suppressed,
+        },
+    ];
+    assert_eq!(world.accept_all(batch).await, expected);
+    assert_eq!(world.waiting().await.len(), 2);
+    assert_eq!(world.store().accept(Vec::new()).await.unwrap(), []);
+}
+
+pub(crate) async fn a_message_to_somebody_who_opted_out_is_suppressed(world: &mut World) {
+    world.write(1, "SAIR").await;
+    let new = world.new_message(notice(1, "a"));
+    let id = new.id;
+    let state = State::Suppressed;
+    assert_eq!(
+        world.accept_all(vec![new]).await,
+        [AcceptResult::Accepted { id, state }]
+    );
+    assert_eq!(world.history(id).await, ["accepted", "suppressed"]);
+    assert_eq!(world.waiting().await, Vec::<i64>::new());
+}
+
+pub(crate) async fn free_text_needs_an_open_window_of_that_sender(world: &mut World) {
+    assert_eq!(
+        world.refusal(text(1, "olá")).await,
+        AcceptRefusal::WindowClosed
+    );
+    world.accept(notice(1, "templates need none")).await;
+    world
+        .accept(Message {
+            window: WindowChoice::AssumeOpen,
+            ..text(1, "the caller knows")
+        })
+        .await;
+    world.write(1, "oi").await;
+    world.accept(text(1, "olá")).await;
+    let from_second = Message {
+        sender: Some(SenderName::new(SECOND)),
+        ..text(1, "olá da outra")
+    };
+    assert_eq!(
+        world.refusal(from_second).await,
+        AcceptRefusal::WindowClosed
+    );
+    world.pass(DAY - 5 * MINUTE - SECOND_LONG);
+    world.accept(text(1, "still open")).await;
+    world.pass(SECOND_LONG);
+    assert_eq!(
+        world.refusal(text(1, "closed now")).await,
+        AcceptRefusal::WindowClosed
+    );
+}
+
+pub(crate) async fn an_answer_comes_from_where_the_person_wrote(world: &mut World) {
+    for (n, spoken_to) in [(1, FIRST), (2, SECOND)] {
+        let inbound = world.inbound_from(&number(n), spoken_to, "oi");
+        world.receive(inbound).await;
+        for body in ["a", "b"] {
+            let answer = Message {
+                sender: None,
+                ..text(n, body)
+            };
+            let id = world.accept(answer).await;
+            assert_eq!(world.view(id).await.summary.from, spoken_to);
+        }
+    }
+    // Somebody who never wrote hears from the same sender every time.
+    let mut senders = Vec::new();
+    for body in ["a", "b", "c"] {
+        let id = world
+            .accept(Message {
+                sender: None,
+                ..notice(3, body)
+            })
+            .await;
+        senders.push(world.view(id).await.summary.from);
+    }
+    senders.dedup();
+    assert_eq!(senders.len(), 1);
+}
+
+pub(crate) async fn everything_that_was_asked_for_reads_back(world: &mut World) {
+    let asked = Message {
+        priority: Priority::Bulk,
+        policy: Policy::Ask,
+        kind: Kind::Marketing,
+        send_at: Some(world.now.plus(HOUR)),
+        expires_at: Some(world.now.plus(2 * HOUR)),
+        business_key: Some(BusinessKey::parse("interview:42:v7")),
+        metadata: Some("{\"candidate\":\"Ana\"}".into()),
+        sender: Some(SenderName::new(SECOND)),
+        ..notice(1, "a")
+    };
+    let id = world.accept(asked).await;
+    world.reopen().await;
+    let view = world.view(id).await;
+    let shown = view.summary;
+    assert_eq!(shown.id, id);
+    assert_eq!(shown.state, State::Scheduled);
+    assert_eq!(shown.to, Some(person(1)));
+    assert_eq!(shown.from, SECOND);
+    assert_eq!(shown.kind, Kind::Marketing);
+    assert_eq!(shown.priority, Priority::Bulk);
+    assert_eq!(shown.policy, Policy::Ask);
+    assert_eq!(shown.content_sid, Some(template_sid(1)));
+    assert_eq!(shown.business_key.as_deref(), Some("interview:42:v7"));
+    assert_eq!(shown.metadata.as_deref(), Some("{\"candidate\":\"Ana\"}"));
+    assert_eq!(shown.accepted_at, START);
+    assert_eq!(shown.send_at, Some(START.plus(HOUR)));
+    assert_eq!(shown.due_at, Some(START.plus(HOUR)));
+    assert_eq!(shown.expires_at, Some(START.plus(2 * HOUR)));
+    assert_eq!((shown.attempts, shown.possible_duplicate), (0, false));
+    assert!(view.attempts.is_empty());
+    assert_eq!(view.history.len(), 1);
+
+    for content in [
+        Content::Text {
+            body: "Olá \"Ana\"\n🙂".into(),
+            persistent_action: Some("geo:-3.7,-38.5|Sede".into()),
+        },
+        Content::Media {
+            url: "https://example.com/mapa.png".into(),
+            caption: Some("o mapa".into()),
+        },
+        Content::Template {
+            content_sid: template_sid(9),
+            variables: vec![("1".into(), "Ana".into()), ("2".into(), String::new())],
+        },
+    ] {
+        let n = u32::try_from(world.serial()).unwrap() + 100;
+        let id = world
+            .accept(Message {
+                content: content.clone(),
+                window: WindowChoice::AssumeOpen,
+                ..notice(n, "")
+            })
+            .await;
+        let attempt = world.open(id).await;
+        assert!(attempt.content == content, "{content:?}");
+        assert_eq!(attempt.to, format!("whatsapp:{}", number(n)));
+    }
+}
+
+pub(crate) async fn a_time_that_has_come_is_no_schedule(world: &mut World) {
+    for (ahead, state) in [
+        (Duration::ZERO, State::Accepted),
+        (SECOND_LONG, State::Scheduled),
+    ] {
+        let id = world
+            .accept(Message {
+                send_at: Some(world.now.plus(ahead)),
+                ..notice(1, &format!("{ahead:?}"))
+            })
+            .await;
+        assert_eq!(world.state(id).await, state);
+    }
+}

@@ -1,0 +1,128 @@
+//! What an engine must offer so that the cases can run over it, and the engines there are.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use delivery::codes::Codes;
+use delivery::message::SenderName;
+use delivery::retry::Patience;
+use delivery::time::Timestamp;
+use recado::effects::Random;
+use recado::secrets::MasterKey;
+use recado::store::life::Rules;
+use recado::store::sqlite::{OpenMode, Options, SqliteStore};
+use recado::store::{Store, StoreError};
+
+/// How a server opens the database.
+pub(crate) struct Setup {
+    /// The key that wraps all others.
+    pub(crate) master_key: MasterKey,
+    /// The configured senders.
+    pub(crate) senders: Vec<SenderName>,
+    /// Where keys and nonces come from.
+    pub(crate) random: Arc<dyn Random>,
+    /// Now.
+    pub(crate) now: Timestamp,
+}
+
+/// A store as a server has it after its start.
+pub(crate) struct Opened {
+    /// The store, seen through the traits alone.
+    pub(crate) store: Arc<dyn Store>,
+    /// Attempts that an earlier server left open; they are unknown now.
+    pub(crate) left_open: usize,
+}
+
+pub(crate) type Opening<'a> = Pin<Box<dyn Future<Output = Result<Opened, StoreError>> + Send + 'a>>;
+
+/// An empty database of its own, which can be opened again and again.
+pub(crate) trait Engine: Send + Sync {
+    /// Opens the database as a server does at its start.
+    fn open(&self, setup: Setup) -> Opening<'_>;
+}
+
+/// SQLite in a folder that goes with the test.
+pub(crate) struct Sqlite(tempfile::TempDir);
+
+impl Sqlite {
+    pub(crate) fn fresh() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Engine for Sqlite {
+    fn open(&self, setup: Setup) -> Opening<'_> {
+        Box::pin(async move {
+            let now = setup.now;
+            let store = SqliteStore::open(Options {
+                path: self.0.path().join("recado.db"),
+                mode: OpenMode::Server,
+                master_key: setup.master_key,
+                random: setup.random,
+                rules: rules(),
+                senders: setup.senders,
+                now,
+            })?;
+            let left_open = store.recover(now).await?;
+            Ok(Opened {
+                store: Arc::new(store),
+                left_open,
+            })
+        })
+    }
+}
+
+/// The rules of a server with nothing overridden and real waits.
+pub(crate) fn rules() -> Rules {
+    Rules {
+        codes: Codes::builtin(),
+        patience: Patience::default(),
+        clock_scale: 1,
+    }
+}
+
+/// A key that no database but a test's has.
+pub(crate) fn master_key() -> MasterKey {
+    MasterKey::parse("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
+        .ok()
+        .unwrap()
+}
+
+/// The same bits for the same seed (SplitMix64), so that a failing run can be repeated.
+pub(crate) struct Seeded(Mutex<u64>);
+
+impl Seeded {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Mutex::new(seed))
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        let mut state = self.0.lock().unwrap();
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// An even draw from `0..n`.
+    pub(crate) fn below(&self, n: usize) -> usize {
+        let n = u64::try_from(n).unwrap();
+        usize::try_from(self.next() % n).unwrap()
+    }
+}
+
+impl Random for Seeded {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            let word = self.next().to_le_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What every engine of the store must do, as cases that know the traits alone. An engine is
+//! added with one line at the end of this file.
+
+mod accept;
+mod attempts;
+pub(crate) mod engine;
+mod form;
+mod inbound;
+mod log;
+mod queue;
+mod reports;
+mod storm;
+mod upkeep;
+mod watches;
+pub(crate) mod world;
+
+/// One test for each seed; the name says which one to repeat.
+macro_rules! seeds {
+    ($make:expr, $($name:ident = $seed:literal),+) => {
+        $(#[tokio::test]
+        async fn $name() {
+            $crate::store::storm::run($make, $seed).await;
+        })+
+    };
+}
+use seeds;
+
+/// Runs every case over one engine, each on an empty database of its own, and recounts at the end
+/// of each.
+macro_rules! engine {
+    ($engine:ident, $make:expr, $($room:ident { $($case:ident),+ $(,)? })+) => {
+        mod $engine {
+            $(mod $room {
+                $(#[tokio::test]
+                async fn $case() {
+                    let mut world = $crate::store::world::World::new($make).await;
+                    $crate::store::$room::$case(&mut world).await;
+                    world.clean().await;
+                })+
+            })+
+
+            mod storm {
+                $crate::store::seeds! { $make, seed_1 = 1, seed_2 = 2, seed_3 = 3, seed_20 = 20, seed_57 = 57, seed_67 = 67 }
+            }
+        }
+    };
+}
+
+/// The cases, for each engine the same.
+macro_rules! conformance {
+    ($engine:ident, $make:expr) => {
+        engine! {
+            $engine, $make,
+            accept {
+                the_same_key_and_body_give_the_first_answer_again,
+                the_same_key_with_another_body_is_a_conflict,
+                a_key_is_kept_for_seven_days,
+                a_refused_message_does_not_use_up_its_key,
+                the_same_content_is_refused_for_a_while,
+                the_same_person_in_another_spelling_is_the_same_person,
+                what_was_stopped_unsent_may_be_asked_for_again,
+                a_newer_notice_takes_the_place_of_an_unsent_older_one,
+                keys_without_version_replace_each_other,
+                each_item_of_a_batch_has_its_own_result,
+                a_message_to_somebody_who_opted_out_is_suppressed,
+                free_text_needs_an_open_window_of_that_sender,
+                an_answer_comes_from_where_the_person_wrote,
+                everything_that_was_asked_for_reads_back,
+                a_time_that_has_come_is_no_schedule,
+            }
+            queue {
+                urgent_goes_before_normal_before_bulk_each_by_due_time,
+                senders_have_queues_of_their_own,
+                a_scheduled_message_is_not_sent_before_its_time,
+                what_has_expired_is_never_opened,
+                a_deferred_message_comes_later,
+                a_paused_sender_opens_nothing,
+                a_person_has_one_open_attempt_of_a_sender,
+                the_same_message_opens_once_however_often_it_is_asked_for,
+                nothing_opens_for_a_person_who_opted_out_while_it_waited,
+                an_opt_out_during_an_attempt_stops_the_next_one,
+                after_an_opt_out_is_acknowledged_no_attempt_opens,
+                a_cancelled_message_does_not_open,
+                a_message_to_somebody_who_is_being_asked_is_held,
+                the_window_is_looked_at_again_before_sending,
+                an_unknown_message_is_gone,
+                open_attempts_outlive_the_server_and_become_unknown,
+            }
+            attempts {
+                sent_attaches_the_sid_and_watches_for_silence,
+                what_was_not_sent_is_tried_again_after_a_wait,
+                the_providers_wish_to_wait_is_heard_within_reason,
+                what_could_not_be_sent_for_too_long_fails,
+                a_retry_that_would_come_too_late_expires_instead,
+                a_permanent_refusal_fails_for_good,
+                a_retryable_refusal_is_tried_again,
+                a_wrong_setting_pauses_what_it_concerns,
+                a_pause_by_the_provider_ends_with_a_restart,
+                an_opt_out_refusal_suppresses_the_person,
+                unknown_at_most_once_is_never_sent_again,
+                unknown_at_least_once_is_sent_once_more_and_marked,
+                unknown_ask_is_held_for_the_operator,
+                evidence_stops_a_resend_that_waits,
+                an_attempt_is_closed_once,
+                an_answer_that_comes_after_its_failure_is_kept_on_record,
+                a_refusal_after_a_report_of_doubt_leaves_nothing_waiting,
+                an_answer_that_says_failed_waits_for_the_report,
+                an_answer_never_moves_a_report_back,
+            }
+            reports {
+                any_order_and_repetition_ends_in_the_same_record,
+                a_repeated_report_is_known,
+                reports_never_move_a_state_back,
+                a_permanent_failure_ends_the_message,
+                a_failure_that_passes_leads_to_another_attempt,
+                a_failure_that_passes_is_not_tried_for_ever,
+                a_receipt_for_an_earlier_attempt_is_a_possible_double,
+                a_receipt_stops_the_retry_that_waits,
+                delivered_after_failed_is_counted_as_an_anomaly,
+                refusals_by_the_person_suppress_them_in_every_form,
+                early_and_orphan_reports_are_parked_and_bound,
+                parked_reports_are_bound_by_a_callback_that_knows_the_sid,
+                a_correlation_id_of_another_database_is_not_ours,
+                a_status_that_nobody_knows_is_kept_and_moves_nothing,
+                a_callback_settles_an_unknown_attempt,
+                what_was_cancelled_stays_cancelled_when_it_fails_late,
+                what_was_stopped_stays_stopped_when_it_fails_late,
+                parked_reports_see_what_the_ones_before_them_did,
+            }
+            inbound {
+                a_message_counts_once_however_often_it_comes,
+                the_same_message_twice_in_one_batch_counts_once,
+                sure_words_opt_out_and_stop_what_waits,
+                an_opt_out_holds_for_every_form_of_the_address,
+                what_twilio_recognised_counts_too,
+                a_word_that_may_mean_opt_out_holds_and_asks,
+                yes_means_opt_out,
+                no_frees_what_was_held,
+                a_day_without_an_answer_is_an_opt_out,
+                what_was_held_keeps_its_time,
+                a_hold_by_a_question_and_a_retry_keep_the_time_too,
+                a_held_message_can_be_cancelled,
+                start_undoes_an_opt_out_for_what_comes_later,
+                the_operators_word_counts_like_the_persons,
+                who_writes_to_a_number_that_is_not_ours_is_heard_all_the_same,
+                the_inbox_pages_by_person_newest_first,
+                a_window_opens_anew_with_every_message,
+            }
+            form {
+                nobody_under_this_number_tries_the_other_form_once,
+                a_refusal_in_the_answer_tries_the_other_form_too,
+                what_was_delivered_is_remembered,
+                the_form_that_a_person_writes_from_is_the_one_to_use,
+                other_codes_do_not_try_the_other_form,
+                lines_without_another_form_are_not_tried_twice,
+                trouble_on_the_way_does_not_go_back_to_the_form_that_failed,
+            }
+            watches {
+                an_unknown_attempt_says_what_to_look_for,
+                the_form_that_was_used_comes_first,
+                a_messaging_service_shows_no_number,
+                what_is_found_settles_the_attempt,
+                a_failure_that_is_found_counts_like_one_that_is_reported,
+                nothing_found_looks_again_later,
+                watches_come_by_time_and_no_more_than_asked_for,
+                evidence_that_comes_after_the_resend_is_a_possible_double,
+                a_found_message_brings_its_parked_reports,
+                a_silent_message_is_asked_about,
+                a_horizon_says_nothing_about_what_is_settled,
+            }
+            upkeep {
+                deadlines_pass_without_anybody_looking,
+                long_chores_are_done_in_turns,
+                old_keys_go_and_their_messages_stay,
+                cancelling_is_idempotent_and_knows_when_it_is_too_late,
+                a_retry_that_waits_can_be_cancelled,
+                a_failed_message_is_tried_again_on_request_once,
+                a_retry_in_doubt_is_marked,
+                what_was_stopped_cannot_be_retried,
+                a_retry_on_request_does_not_reach_somebody_who_opted_out,
+                a_batch_of_wishes_has_its_own_results,
+            }
+            log {
+                events_have_keys_without_gaps_and_can_be_resumed,
+                counters_count_what_happened_by_every_group,
+                gauges_show_sizes_and_depths,
+                keys_are_made_found_listed_and_revoked,
+                senders_follow_the_configuration,
+                lists_show_each_message_once_whatever_the_filter,
+                a_list_can_begin_and_end_anywhere,
+            }
+        }
+    };
+}
+
+conformance!(sqlite, crate::store::engine::Sqlite::fresh());

@@ -1,0 +1,504 @@
+//! Two thousand operations in random order from a seed: the counters agree with a recount all the
+//! way, nobody who opted out is written to, nothing is sent twice by machine against its policy,
+//! and at the end everything comes to rest.
+
+use std::time::Duration;
+
+use delivery::consent::Consent;
+use delivery::event::{EventKind, Source};
+use delivery::message::{
+    BusinessKey, Content, DedupeChoice, Kind, Message, Policy, Priority, SenderName, WindowChoice,
+};
+use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, RetryAfter, UnknownCause};
+use delivery::sid::Sid;
+use delivery::state::State;
+use recado::store::life::WatchKind;
+use recado::store::{
+    AcceptResult, AttemptId, CloseRequest, DueQuery, Finding, Idempotency, MessageId, MessageView,
+    NewInbound, NewMessage, NextWatch, OpenRequest, OpenResult, Report, Settlement, WatchQuery,
+    Wish,
+};
+
+use super::engine::{Engine, Seeded};
+use super::world::*;
+
+const OPERATIONS: usize = 2_000;
+const PEOPLE: u32 = 60;
+
+struct Storm {
+    world: World,
+    dice: Seeded,
+    messages: Vec<MessageId>,
+    open: Vec<AttemptId>,
+    attempts: Vec<(AttemptId, Sid)>,
+    opened: usize,
+}
+
+pub(crate) async fn run(engine: impl Engine + 'static, seed: u64) {
+    let mut storm = Storm {
+        world: World::seeded(engine, seed).await,
+        dice: Seeded::new(seed.wrapping_mul(77)),
+        messages: Vec::new(),
+        open: Vec::new(),
+        attempts: Vec::new(),
+        opened: 0,
+    };
+    let mut done = 0;
+    while done < OPERATIONS {
+        done += storm.operation().await;
+        if storm.dice.below(100) == 0 {
+            storm.check().await;
+        }
+    }
+    storm.check().await;
+    storm.calm().await;
+    storm.check().await;
+    assert!(
+        storm.messages.len() > 200,
+        "{} messages",
+        storm.messages.len()
+    );
+    assert!(storm.opened > 150, "{} attempts", storm.opened);
+}
+
+impl Storm {
+    /// One call of a verb with a batch. Comes back with how many operations that was.
+    async fn operation(&mut self) -> usize {
+        match self.dice.below(100) {
+            0..18 => self.accept().await,
+            18..38 => self.dispatch().await,
+            38..54 => self.close().await,
+            54..74 => self.report().await,
+            74..80 => self.inbound().await,
+            80..84 => self.decide().await,
+            84..91 => self.settle().await,
+            91..93 => self.upkeep().await,
+            93..95 => self.consent().await,
+            95..97 => self.pause().await,
+            97..99 => self.pass(),
+            _ => self.restart().await,
+        }
+    }
+
+    fn pick<T: Clone>(&self, from: &[T]) -> T {
+        from[self.dice.below(from.len())].clone()
+    }
+
+    fn chance(&self, one_in: usize) -> bool {
+        self.dice.below(one_in) == 0
+    }
+
+    fn somebody(&self) -> u32 {
+        u32::try_from(self.dice.below(PEOPLE as usize)).unwrap()
+    }
+
+    fn some_time(&self) -> Duration {
+        self.pick(&[SECOND_LONG, MINUTE, 10 * MINUTE, HOUR, 8 * HOUR])
+    }
+
+    fn message(&self) -> Message {
+        let who = self.somebody();
+        let words = format!("{}", self.dice.below(40));
+        let spelling = if self.chance(3) {
+            old_number(who)
+        } else {
+            number(who)
+        };
+        let template = template_sid(self.dice.below(3) as u64);
+        let content = if self.chance(3) {
+            Content::Text {
+                body: words.clone(),
+                persistent_action: None,
+            }
+        } else {
+            Content::Template {
+                content_sid: template,
+                variables: vec![("1".into(), words.clone())],
+            }
+        };
+        let sender = self.pick(&[None, Some(FIRST), Some(SECOND)]);
+        let now = self.world.now;
+        Message {
+            to: address(&spelling),
+            sender: sender.map(SenderName::new),
+            content,
+            kind: self.pick(Kind::ALL),
+            priority: self.pick(Priority::ALL),
+            policy: self.pick(Policy::ALL),
+            window: self.pick(WindowChoice::ALL),
+            send_at: self.chance(4).then(|| now.plus(self.some_time())),
+            expires_at: self.chance(4).then(|| now.plus(self.some_time())),
+            business_key: self.chance(6).then(|| {
+                let key = format!("key{}:v{}", self.dice.below(5), self.dice.below(50));
+                BusinessKey::parse(&key)
+            }),
+            metadata: None,
+            dedupe: self.pick(DedupeChoice::ALL),
+        }
+    }
+
+    async fn accept(&mut self) -> usize {
+        let size = 1 + self.dice.below(8);
+        let mut batch = Vec::new();
+        for _ in 0..size {
+            let message = self.message();
+            let idempotency = self.chance(4).then(|| Idempotency {
+                key: [u8::try_from(self.dice.below(40)).unwrap(); 16],
+                body: [u8::try_from(self.dice.below(2)).unwrap(); 16],
+            });
+            let new = self.world.new_message(message);
+            batch.push(NewMessage { idempotency, ..new });
+        }
+        let results = self.world.store().accept(batch).await.unwrap();
+        for result in results {
+            if let AcceptResult::Accepted { id, .. } = result {
+                self.messages.push(id);
+            }
+        }
+        size
+    }
+
+    async fn dispatch(&mut self) -> usize {
+        let name = self.pick(&[FIRST, SECOND]);
+        let query = DueQuery {
+            sender: self.world.sender(name).await,
+            now: self.world.now,
+            limit: 1 + self.dice.below(12),
+            except: Vec::new(),
+        };
+        let page = self.world.store().due(query).await.unwrap();
+        let now = self.world.now;
+        if self.chance(8) {
+            let later = page.due.iter().map(|due| (due.message, now.plus(MINUTE)));
+            self.world.store().defer(later.collect()).await.unwrap();
+            return 1;
+        }
+        let requests: Vec<OpenRequest> = page
+            .due
+            .iter()
+            .map(|due| OpenRequest {
+                message: due.message,
+                nonce: self.dice.next(),
+                now,
+            })
+            .collect();
+        let results = self.world.store().open_attempts(requests).await.unwrap();
+        let size = results.len().max(1);
+        for result in results {
+            if let OpenResult::Open(attempt) = result {
+                assert!(!page.paused, "a paused sender opened an attempt");
+                assert!(attempt.expires_at.is_none_or(|expires| expires > now));
+                self.check_opened(attempt.id).await;
+                self.opened += 1;
+                self.open.push(attempt.attempt);
+                let sid = self.world.sid();
+                self.attempts.push((attempt.attempt, sid));
+            }
+        }
+        size
+    }
+
+    async fn check_opened(&self, id: MessageId) {
+        let summary = self.world.view(id).await.summary;
+        let consent = self.world.store().consent(summary.to.unwrap()).await;
+        assert_ne!(consent.unwrap().unwrap().consent, Consent::OptedOut);
+        assert!(
+            summary.send_at.is_none_or(|at| at <= self.world.now),
+            "before its time"
+        );
+    }
+
+    fn outcome(&self, sid: Sid) -> Outcome {
+        match self.dice.below(10) {
+            0..5 => Outcome::Sent {
+                sid,
+                status: self.pick(&[
+                    ProviderStatus::Queued,
+                    ProviderStatus::Accepted,
+                    ProviderStatus::Sent,
+                    ProviderStatus::Delivered,
+                    ProviderStatus::Failed,
+                ]),
+            },
+            5..7 => Outcome::NotSent {
+                cause: self.pick(&[NotSentCause::Dns, NotSentCause::RateLimited]),
+                retry_after: self.chance(2).then_some(RetryAfter::Delay(MINUTE)),
+            },
+            7..9 => Outcome::Unknown(self.pick(&[
+                UnknownCause::Timeout,
+                UnknownCause::ServerError(500),
+                UnknownCause::Garbage(200),
+            ])),
+            _ => Outcome::Refused {
+                http_status: 400,
+                code: self.pick(&[
+                    None,
+                    Some(21_211),
+                    Some(63_024),
+                    Some(63_007),
+                    Some(21_611),
+                    Some(21_611),
+                    Some(21_610),
+                ]),
+            },
+        }
+    }
+
+    async fn close(&mut self) -> usize {
+        let size = (1 + self.dice.below(6)).min(self.open.len());
+        let mut batch = Vec::new();
+        for _ in 0..size {
+            let attempt = self.open.swap_remove(self.dice.below(self.open.len()));
+            let sid = self.sid_of(attempt);
+            batch.push(CloseRequest {
+                attempt: attempt.key,
+                outcome: self.outcome(sid),
+                now: self.world.now,
+                random: self.dice.next(),
+            });
+        }
+        self.world.store().close_attempts(batch).await.unwrap();
+        size.max(1)
+    }
+
+    fn sid_of(&self, attempt: AttemptId) -> Sid {
+        let known = self.attempts.iter().find(|(known, _)| *known == attempt);
+        known.expect("every attempt has a SID").1
+    }
+
+    async fn report(&mut self) -> usize {
+        if self.attempts.is_empty() {
+            return 1;
+        }
+        let size = 1 + self.dice.below(8);
+        let mut batch = Vec::new();
+        for _ in 0..size {
+            let recent = self.attempts.len().saturating_sub(30);
+            let place = recent + self.dice.below(self.attempts.len() - recent);
+            let (attempt, sid) = self.attempts[place];
+            let status = self.pick(&ProviderStatus::ALL);
+            let failed = matches!(status, ProviderStatus::Failed | ProviderStatus::Undelivered);
+            let codes = [
+                63_016, 63_018, 63_024, 63_003, 30_008, 63_049, 21_610, 99_999,
+            ];
+            let code = (failed && !self.chance(5)).then(|| self.pick(&codes));
+            batch.push(Report {
+                attempt: (!self.chance(3)).then_some(attempt),
+                sid: (!self.chance(10)).then_some(sid),
+                status,
+                word: None,
+                code,
+                source: Source::Callback,
+                now: self.world.now,
+                random: self.dice.next(),
+            });
+        }
+        self.world.store().report(batch).await.unwrap();
+        size
+    }
+
+    async fn inbound(&mut self) -> usize {
+        let words = [
+            "oi",
+            "SAIR",
+            "cancelar",
+            "continuar",
+            "VOLTAR",
+            "sim",
+            "START",
+            "continuar",
+        ];
+        let who = self.somebody();
+        let form = if self.chance(2) {
+            old_number(who)
+        } else {
+            number(who)
+        };
+        let inbound = self.world.inbound_from(
+            &format!("whatsapp:{form}"),
+            self.pick(&[FIRST, SECOND]),
+            self.pick(&words),
+        );
+        let twice = NewInbound {
+            sid: inbound.sid,
+            ..self.world.inbound_from(&form, FIRST, "oi")
+        };
+        let mut batch = vec![inbound];
+        if self.chance(4) {
+            batch.push(twice);
+        }
+        self.world.store().inbound(batch).await.unwrap();
+        1
+    }
+
+    async fn decide(&mut self) -> usize {
+        if self.messages.is_empty() {
+            return 1;
+        }
+        let batch = vec![(
+            self.pick(&self.messages),
+            self.pick(&[Wish::Cancel, Wish::Cancel, Wish::Retry]),
+        )];
+        let now = self.world.now;
+        self.world.store().decide(batch, now).await.unwrap();
+        1
+    }
+
+    async fn settle(&mut self) -> usize {
+        let query = WatchQuery {
+            now: self.world.now,
+            limit: 1 + self.dice.below(10),
+        };
+        let due = self.world.store().due_watches(query).await.unwrap();
+        let now = self.world.now;
+        let mut batch = Vec::new();
+        for watch in &due {
+            let known = self.attempts.iter().find(|(a, _)| a.key == watch.attempt);
+            let sid = known.expect("watched attempts were opened").1;
+            let (status, code) = self.pick(&[
+                (ProviderStatus::Queued, None),
+                (ProviderStatus::Sent, None),
+                (ProviderStatus::Delivered, None),
+                (ProviderStatus::Failed, Some(63_018)),
+                (ProviderStatus::Undelivered, Some(63_024)),
+            ]);
+            let found = Finding::Found { sid, status, code };
+            let finding = self.pick(&[found, Finding::Nothing, Finding::HorizonPassed]);
+            let next = self.chance(2).then(|| NextWatch {
+                at: now.plus(self.some_time()),
+                kind: self.pick(&[WatchKind::Unknown, WatchKind::Silent]),
+                looks: watch.looks + 1,
+            });
+            batch.push(Settlement {
+                watch: (watch.at, watch.attempt),
+                finding,
+                next,
+                now,
+                random: self.dice.next(),
+            });
+        }
+        self.world.store().settle(batch).await.unwrap();
+        due.len().max(1)
+    }
+
+    async fn upkeep(&mut self) -> usize {
+        self.world.store().upkeep(self.world.now).await.unwrap();
+        1
+    }
+
+    async fn consent(&mut self) -> usize {
+        let (who, out, now) = (self.somebody(), self.chance(4), self.world.now);
+        let done = self.world.store().set_consent(person(who), out, now).await;
+        done.unwrap();
+        1
+    }
+
+    async fn pause(&mut self) -> usize {
+        let name = self.pick(&[FIRST, SECOND]);
+        self.world.pause(name, self.chance(6)).await;
+        1
+    }
+
+    fn pass(&mut self) -> usize {
+        let by = self.some_time();
+        self.world.pass(by);
+        1
+    }
+
+    /// The server ends without a word; what it had open is unknown then.
+    async fn restart(&mut self) -> usize {
+        if self.chance(2) {
+            let left = self.world.reopen().await;
+            assert_eq!(left, self.open.len());
+            self.open.clear();
+        }
+        1
+    }
+
+    /// Nothing new comes, everything that is under way ends.
+    async fn calm(&mut self) {
+        for _ in 0..200 {
+            for name in [FIRST, SECOND] {
+                self.world.pause(name, false).await;
+            }
+            self.dispatch().await;
+            let closing = std::mem::take(&mut self.open);
+            let now = self.world.now;
+            let closes = closing.into_iter().map(|attempt| CloseRequest {
+                attempt: attempt.key,
+                outcome: accepted_by_provider(self.sid_of(attempt)),
+                now,
+                random: 0,
+            });
+            let closes: Vec<_> = closes.collect();
+            self.world.store().close_attempts(closes).await.unwrap();
+            for watch in self.world.watches().await {
+                self.world
+                    .settle(&watch, Finding::HorizonPassed, None)
+                    .await;
+            }
+            self.upkeep().await;
+            self.world.pass(2 * HOUR);
+            if self.world.waiting().await.is_empty() && self.world.watches().await.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(self.world.waiting().await, Vec::<i64>::new());
+        for id in &self.messages {
+            let state = self.world.state(*id).await;
+            let moves = matches!(state, State::Accepted | State::Scheduled | State::Sending);
+            assert!(!moves, "{state:?} is no rest");
+        }
+    }
+
+    async fn check(&self) {
+        self.world.clean().await;
+        for id in &self.messages {
+            check_life(&self.world.view(*id).await);
+        }
+    }
+}
+
+/// What the history of every message must keep, whatever happened.
+fn check_life(view: &MessageView) {
+    let summary = &view.summary;
+    assert_eq!(view.attempts.len(), summary.attempts as usize);
+    assert_eq!(view.history[0].kind, EventKind::Accepted);
+    let mut before = view.history[0].state;
+    let (mut doubt, mut must_be_marked) = (false, false);
+    for entry in &view.history[1..] {
+        match entry.kind {
+            EventKind::Reported | EventKind::AttemptSent | EventKind::Settled => {
+                assert!(entry.state >= before, "{entry:?} moved {before:?} back");
+                doubt &= entry.state == State::Unknown;
+                must_be_marked &= entry.state == State::Scheduled;
+            }
+            EventKind::AttemptUnknown => doubt = entry.state == State::Unknown,
+            EventKind::RetryDecided if doubt => {
+                let allowed =
+                    summary.policy == Policy::AtLeastOnce || entry.source == Source::Operator;
+                let told: Vec<_> = view.history.iter().map(|e| (e.kind, e.state)).collect();
+                assert!(allowed, "{:?} was tried again: {told:?}", summary.policy);
+                (doubt, must_be_marked) = (false, true);
+            }
+            EventKind::AttemptOpened => {
+                assert!(
+                    matches!(before, State::Accepted | State::Scheduled),
+                    "opened from {before:?}"
+                );
+                assert!(
+                    !must_be_marked || summary.possible_duplicate,
+                    "sent again in doubt and not marked"
+                );
+                (doubt, must_be_marked) = (false, false);
+            }
+            _ => {}
+        }
+        before = entry.state;
+    }
+    assert_eq!(summary.state, before);
+    assert_eq!(
+        summary.due_at.is_some(),
+        matches!(before, State::Accepted | State::Scheduled)
+    );
+}

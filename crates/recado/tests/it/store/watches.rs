@@ -1,0 +1,305 @@
+//! What must be looked after: unknown attempts and silent messages.
+
+use delivery::message::{Content, Message, Policy, SenderName, WindowChoice};
+use delivery::outcome::ProviderStatus;
+use delivery::settle::TextEvidence;
+use delivery::state::State;
+use recado::store::count::What;
+use recado::store::life::WatchKind;
+use recado::store::{Finding, NextWatch, Report, ReportResult, WatchQuery};
+
+use super::world::*;
+
+pub(crate) async fn an_unknown_attempt_says_what_to_look_for(world: &mut World) {
+    let contents = [
+        (
+            Content::Text {
+                body: "Olá, Ana".into(),
+                persistent_action: None,
+            },
+            TextEvidence::Exact("Olá, Ana".into()),
+        ),
+        (
+            Content::Media {
+                url: "https://example.com/a.png".into(),
+                caption: None,
+            },
+            TextEvidence::Exact(String::new()),
+        ),
+        (
+            Content::Template {
+                content_sid: template_sid(1),
+                variables: vec![("1".into(), "Ana".into()), ("2".into(), "9 h".into())],
+            },
+            TextEvidence::Contains(vec!["Ana".into(), "9 h".into()]),
+        ),
+    ];
+    for (n, (content, expected)) in (1..).zip(contents) {
+        let id = world
+            .accept(Message {
+                content,
+                window: WindowChoice::AssumeOpen,
+                ..notice(n, "")
+            })
+            .await;
+        let started = world.now;
+        let attempt = world.lose(id).await;
+        world.pass(5 * SECOND_LONG);
+        let watch = world.watches().await.remove(0);
+        assert_eq!(watch.kind, WatchKind::Unknown);
+        assert_eq!((watch.attempt, watch.looks), (attempt.key, 0));
+        assert_eq!((watch.sid, watch.state), (None, State::Unknown));
+        assert_eq!((watch.started_at, watch.at), (started, world.now));
+        let evidence = watch.evidence.as_ref().unwrap();
+        assert_eq!(evidence.to, number(n));
+        assert_eq!(evidence.to_alternative, Some(old_number(n)));
+        assert_eq!(evidence.from.as_deref(), Some(FIRST));
+        assert!(evidence.text == expected);
+        world.settle(&watch, Finding::HorizonPassed, None).await;
+    }
+}
+
+pub(crate) async fn the_form_that_was_used_comes_first(world: &mut World) {
+    let inbound = world.inbound_from(&format!("whatsapp:{}", old_number(1)), FIRST, "oi");
+    world.receive(inbound).await;
+    let id = world.accept(notice(1, "a")).await;
+    world.lose(id).await;
+    world.pass(5 * SECOND_LONG);
+    let evidence = world.watches().await.remove(0).evidence.unwrap();
+    assert_eq!(evidence.to, old_number(1));
+    assert_eq!(evidence.to_alternative, Some(number(1)));
+}
+
+pub(crate) async fn a_messaging_service_shows_no_number(world: &mut World) {
+    let service = "MG0123456789abcdef0123456789abcdef";
+    world.reopen_with(&[service]).await;
+    let id = world
+        .accept(Message {
+            sender: Some(SenderName::new(service)),
+            ..notice(1, "a")
+        })
+        .await;
+    world.lose(id).await;
+    world.pass(5 * SECOND_LONG);
+    assert!(
+        world
+            .watches()
+            .await
+            .remove(0)
+            .evidence
+            .unwrap()
+            .from
+            .is_none()
+    );
+}
+
+pub(crate) async fn what_is_found_settles_the_attempt(world: &mut World) {
+    for (n, status, state) in [
+        (1, ProviderStatus::Queued, State::Queued),
+        (2, ProviderStatus::Sent, State::Sent),
+        (3, ProviderStatus::Delivered, State::Delivered),
+        (4, ProviderStatus::Read, State::Read),
+    ] {
+        let id = world.accept(notice(n, "a")).await;
+        let attempt = world.lose(id).await;
+        world.pass(5 * SECOND_LONG);
+        let watch = world.watches().await.remove(0);
+        assert_eq!(watch.attempt, attempt.key);
+        let sid = world.sid();
+        let found = Finding::Found {
+            sid,
+            status,
+            code: None,
+        };
+        world.settle(&watch, found, None).await;
+        let view = world.view(id).await;
+        assert_eq!(view.summary.state, state);
+        assert_eq!(view.attempts[0].outcome, "sent");
+        assert_eq!(view.attempts[0].sid, Some(sid));
+        assert!(!view.summary.possible_duplicate);
+        assert_eq!(world.store().taken(vec![sid]).await.unwrap(), [sid]);
+        // The callback that comes after all is no news.
+        let sent = Sent { attempt, sid };
+        assert_eq!(world.report(sent, status).await, ReportResult::Duplicate);
+        let read = world.report(sent, ProviderStatus::Read).await;
+        assert_eq!(read == ReportResult::Duplicate, state == State::Read);
+        assert!(world.watches().await.is_empty());
+    }
+}
+
+pub(crate) async fn a_failure_that_is_found_counts_like_one_that_is_reported(world: &mut World) {
+    for (n, code, state) in [(1, 63_016, State::Failed), (2, 63_018, State::Scheduled)] {
+        let id = world.accept(notice(n, "a")).await;
+        world.lose(id).await;
+        world.pass(5 * SECOND_LONG);
+        let watch = world.watches().await.remove(0);
+        let found = Finding::Found {
+            sid: world.sid(),
+            status: ProviderStatus::Failed,
+            code: Some(code),
+        };
+        world.settle(&watch, found, None).await;
+        let view = world.view(id).await;
+        assert_eq!(view.summary.state, state, "{code}");
+        assert_eq!(view.summary.error.unwrap().code, Some(code));
+        assert_eq!(view.summary.failed_at.is_some(), state == State::Failed);
+        assert_eq!(view.attempts[0].code, Some(code));
+        assert_eq!(world.counter(What::Errors, i64::from(code)).await, 1);
+        // A retry that waits must not be doubled by its own watch.
+        let due = world.waiting().await.len();
+        assert_eq!(due, usize::from(state == State::Scheduled));
+        world.pass(HOUR);
+        for watch in world.watches().await {
+            world.settle(&watch, Finding::Nothing, None).await;
+        }
+    }
+}
+
+pub(crate) async fn nothing_found_looks_again_later(world: &mut World) {
+    let id = world.accept(notice(1, "a")).await;
+    let attempt = world.lose(id).await;
+    assert_eq!(
+        world.store().next_watch().await.unwrap(),
+        Some(world.now.plus(5 * SECOND_LONG))
+    );
+    world.pass(5 * SECOND_LONG);
+    let watch = world.watches().await.remove(0);
+    let next = NextWatch {
+        at: world.now.plus(MINUTE),
+        kind: WatchKind::Unknown,
+        looks: 1,
+    };
+    world.settle(&watch, Finding::Nothing, Some(next)).await;
+    assert_eq!(world.state(id).await, State::Unknown);
+    assert!(world.watches().await.is_empty());
+    assert_eq!(world.store().next_watch().await.unwrap(), Some(next.at));
+    world.reopen().await;
+    world.pass(MINUTE);
+    let again = world.watches().await.remove(0);
+    assert_eq!((again.attempt, again.looks), (attempt.key, 1));
+    assert!(again.evidence.is_some());
+    assert_eq!(world.store().gauges().await.unwrap().unknown_watched, 1);
+    world.settle(&again, Finding::Nothing, None).await;
+    assert_eq!(world.store().gauges().await.unwrap().unknown_watched, 0);
+    assert_eq!(world.store().next_watch().await.unwrap(), None);
+}
+
+pub(crate) async fn watches_come_by_time_and_no_more_than_asked_for(world: &mut World) {
+    let mut attempts = Vec::new();
+    for n in 1..=5 {
+        let id = world.accept(notice(n, "a")).await;
+        attempts.push(world.lose(id).await.key);
+        world.pass(SECOND_LONG);
+    }
+    world.pass(MINUTE);
+    for limit in 0..=6 {
+        let query = WatchQuery {
+            now: world.now,
+            limit,
+        };
+        let due = world.store().due_watches(query).await.unwrap();
+        let found: Vec<i64> = due.iter().map(|watch| watch.attempt).collect();
+        assert_eq!(found, attempts[..limit.min(5)]);
+    }
+}
+
+pub(crate) async fn evidence_that_comes_after_the_resend_is_a_possible_double(world: &mut World) {
+    let id = world
+        .accept(Message {
+            policy: Policy::AtLeastOnce,
+            ..notice(1, "a")
+        })
+        .await;
+    let first = world.lose(id).await;
+    world.give_up_looking().await;
+    let second = world.send(id).await;
+    let sid = world.sid();
+    world
+        .report(
+            Sent {
+                attempt: first,
+                sid,
+            },
+            ProviderStatus::Delivered,
+        )
+        .await;
+    world.report(second, ProviderStatus::Delivered).await;
+    let view = world.view(id).await;
+    assert_eq!(view.summary.state, State::Delivered);
+    assert!(view.summary.possible_duplicate);
+    assert_eq!(world.counter(What::Delivered, 0).await, 1, "one message");
+}
+
+pub(crate) async fn a_found_message_brings_its_parked_reports(world: &mut World) {
+    let id = world.accept(notice(1, "a")).await;
+    let attempt = world.lose(id).await;
+    let sid = world.sid();
+    for status in [ProviderStatus::Read, ProviderStatus::Sent] {
+        let parked = Report {
+            attempt: None,
+            ..world.report_of(attempt, Some(sid), status)
+        };
+        assert_eq!(world.tell(parked).await, ReportResult::Parked);
+    }
+    world.pass(5 * SECOND_LONG);
+    let watch = world.watches().await.remove(0);
+    let found = Finding::Found {
+        sid,
+        status: ProviderStatus::Queued,
+        code: None,
+    };
+    world.settle(&watch, found, None).await;
+    assert_eq!(world.state(id).await, State::Read);
+    assert_eq!(world.store().gauges().await.unwrap().parked, 0);
+}
+
+pub(crate) async fn a_silent_message_is_asked_about(world: &mut World) {
+    let id = world.accept(notice(1, "a")).await;
+    let sent = world.send(id).await;
+    world.pass(15 * MINUTE);
+    let watch = world.watches().await.remove(0);
+    assert_eq!((watch.kind, watch.sid), (WatchKind::Silent, Some(sent.sid)));
+    let found = Finding::Found {
+        sid: sent.sid,
+        status: ProviderStatus::Sent,
+        code: None,
+    };
+    let next = NextWatch {
+        at: world.now.plus(HOUR),
+        kind: WatchKind::Silent,
+        looks: 1,
+    };
+    world.settle(&watch, found, Some(next)).await;
+    assert_eq!(world.state(id).await, State::Sent);
+    world.pass(HOUR);
+    let watch = world.watches().await.remove(0);
+    let found = Finding::Found {
+        sid: sent.sid,
+        status: ProviderStatus::Undelivered,
+        code: Some(63_016),
+    };
+    world.settle(&watch, found, None).await;
+    let view = world.view(id).await;
+    assert_eq!(view.summary.state, State::Undelivered);
+    let sources: Vec<_> = view
+        .history
+        .iter()
+        .map(|entry| entry.source.word())
+        .collect();
+    assert_eq!(sources, ["api", "dispatch", "dispatch", "poll", "poll"]);
+}
+
+pub(crate) async fn a_horizon_says_nothing_about_what_is_settled(world: &mut World) {
+    let id = world.accept(notice(1, "a")).await;
+    let attempt = world.lose(id).await;
+    world.pass(5 * SECOND_LONG);
+    let watch = world.watches().await.remove(0);
+    let sid = world.sid();
+    world
+        .report(Sent { attempt, sid }, ProviderStatus::Sent)
+        .await;
+    let events = world.store().last_event().await.unwrap();
+    world.settle(&watch, Finding::HorizonPassed, None).await;
+    assert_eq!(world.state(id).await, State::Sent);
+    assert_eq!(world.store().last_event().await.unwrap(), events);
+}
