@@ -200,8 +200,8 @@ impl Context<'_> {
             .prepare_cached(
                 "UPDATE progress SET state = ?2, attempts = ?3, attempt_id = ?4, seen = ?5, \
                  flags = ?6, last_event = ?7, due_at = ?8, sent_at = ?9, delivered_at = ?10, \
-                 read_at = ?11, failed_at = ?12, error_reason = ?13, error_code = ?14 \
-                 WHERE message_id = ?1",
+                 read_at = ?11, failed_at = ?12, error_reason = ?13, error_code = ?14, \
+                 room = zeroblob(?15) WHERE message_id = ?1",
             )?
             .execute(params![
                 life.message,
@@ -219,6 +219,7 @@ impl Context<'_> {
                 life.error
                     .map(|error| number_of(&Reason::ALL, &error.reason)),
                 life.error.and_then(|error| error.code),
+                room(life),
             ])?;
         Ok(())
     }
@@ -229,7 +230,8 @@ impl Context<'_> {
             .prepare_cached(
                 "INSERT INTO progress (message_id, cohort_id, person_id, sender_id, state, \
                  attempts, seen, flags, priority, policy, last_event, accepted_at, expires_at, \
-                 due_at) VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 due_at, room) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, zeroblob(?13))",
             )?
             .execute(params![
                 life.message,
@@ -244,6 +246,7 @@ impl Context<'_> {
                 life.accepted_at.micros(),
                 life.expires_at.map(Timestamp::micros),
                 life.due_at.map(Timestamp::micros),
+                room(life),
             ])?;
         Ok(())
     }
@@ -420,4 +423,19 @@ pub(super) fn watch_number(kind: WatchKind) -> i64 {
 /// Turns a failure to open a sealed value into the engine's error, keeping the cause.
 pub(super) fn unsealable(error: crate::secrets::Unsealable) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
+}
+
+/// Bytes that keep the row of a life at one size: four times of eight bytes and the key of an
+/// attempt may come, and a due time may go.
+fn room(life: &Life) -> usize {
+    const ALL: usize = 40;
+    let times = [
+        life.due_at,
+        life.sent_at,
+        life.delivered_at,
+        life.read_at,
+        life.failed_at,
+    ];
+    let taken = 8 * times.iter().flatten().count() + 4 * usize::from(life.attempt.is_some());
+    ALL.saturating_sub(taken)
 }

@@ -254,7 +254,7 @@ fn prepare(connection: &Connection, read_only: bool) -> rusqlite::Result<()> {
          PRAGMA trusted_schema = OFF;
          PRAGMA cache_size = -65536;
          PRAGMA wal_autocheckpoint = 65536;
-         PRAGMA journal_size_limit = 67108864;",
+         PRAGMA journal_size_limit = 268435456;",
     )?;
     let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;

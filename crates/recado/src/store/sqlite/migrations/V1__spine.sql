@@ -116,7 +116,9 @@ CREATE TABLE progress (
     read_at      INTEGER,
     failed_at    INTEGER,
     error_reason INTEGER,
-    error_code   INTEGER
+    error_code   INTEGER,
+    -- Room for the times to come: a row that grew would split its page.
+    room         BLOB
 ) STRICT;
 
 -- The states that a person may have to look at are few; the usual ones are not indexed.
