@@ -50,10 +50,10 @@ const ACCEPT_WAIT: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The master key cannot be had.
-    #[error("{0}")]
+    #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
     /// The database cannot be opened.
-    #[error("{0}")]
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// The address cannot be listened on.
     #[error("{address} cannot be listened on: {cause}; choose another PORT or BIND_ADDRESS")]
@@ -201,7 +201,10 @@ impl Server {
             senders: Arc::new(self.config.senders.iter().map(canonical_sender).collect()),
             closed: announcements.closed.subscribe(),
         });
-        Ok(api.merge(callbacks).layer(middleware::from_fn(limit_time)))
+        Ok(api
+            .merge(callbacks)
+            .method_not_allowed_fallback(api::wrong_method)
+            .layer(middleware::from_fn(limit_time)))
     }
 
     async fn dispatch(&self) -> Result<Dispatch, StartError> {
@@ -255,7 +258,13 @@ pub fn master_key(
         KeySource::BesideDatabase => {
             let mut path = database.path.as_os_str().to_owned();
             path.push(".key");
-            MasterKey::read_or_create(std::path::Path::new(&path), &*effects.random)
+            let path = std::path::Path::new(&path);
+            // A new key would open nothing, and hide that the right one is missing.
+            let has_content = std::fs::metadata(&database.path).is_ok_and(|file| file.len() > 0);
+            if has_content && !path.exists() {
+                return Err(MasterKeyError::Missing(path.to_owned()));
+            }
+            MasterKey::read_or_create(path, &*effects.random)
         }
     }
 }

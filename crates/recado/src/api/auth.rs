@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -115,15 +115,15 @@ pub async fn check(
 /// The scopes that a group of routes needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Needed {
-    /// For GET.
+    /// For GET and HEAD.
     pub read: KeyScope,
     /// For everything else.
     pub write: KeyScope,
 }
 
 impl Needed {
-    fn for_method(self, method: &axum::http::Method) -> KeyScope {
-        if method == axum::http::Method::GET {
+    fn for_method(self, method: &Method) -> KeyScope {
+        if matches!(*method, Method::GET | Method::HEAD) {
             self.read
         } else {
             self.write
@@ -177,7 +177,11 @@ async fn find_caller(api: &Api, headers: &HeaderMap, scope: KeyScope) -> Result<
     };
     let wrong = || unauthorized("The API key is wrong or was revoked.");
     let text = text.to_str().map_err(|_| wrong())?;
-    let key = text.strip_prefix("Bearer ").ok_or_else(wrong)?.trim();
+    // The scheme has no case (RFC 9110, section 11.1).
+    let key = match text.split_once(' ') {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
+        _ => return Err(wrong()),
+    };
     let (id, secret) = key
         .strip_prefix("rk_")
         .and_then(|key| key.split_once('_'))

@@ -2,19 +2,18 @@
 
 use axum::Extension;
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::auth::Caller;
-use super::messages::{accepted, idempotency, new_message};
+use super::messages::{accepted, earlier, idempotency, item_idempotency, new_message};
 use super::problem::Problem;
-use super::request::{MessageRequest, parse_json, read_json};
+use super::request::{Body, MessageRequest, expect_json, parse_json};
 use super::{Api, BULK_ITEMS_MAX};
-use crate::store::NewMessage;
+use crate::store::{AcceptResult, Idempotency, NewMessage};
 
 /// A bulk request.
 #[derive(Deserialize)]
@@ -69,7 +68,8 @@ pub(super) struct BulkResult {
 
 /// Sends up to 1,000 messages with one commit.
 #[utoipa::path(
-    post, path = "/api/v1/messages/bulk", tag = "messages", request_body = BulkRequestSchema,
+    post, path = "/api/v1/messages/bulk", operation_id = "send_messages", tag = "messages", request_body = BulkRequestSchema,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Holds, together with its place, for each item that has no `idempotency_key` of its own.")),
     responses(
         (status = 202, description = "Every item was stored.", body = BulkJson),
         (status = 207, description = "At least one item was refused.", body = BulkJson),
@@ -81,7 +81,7 @@ pub(super) async fn create(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Response, Problem> {
     let json = answer(&api, &caller, &headers, &body).await?;
     let status = if json.refused == 0 {
@@ -96,9 +96,15 @@ async fn answer(
     api: &Api,
     caller: &Caller,
     headers: &HeaderMap,
-    body: &Bytes,
+    body: &[u8],
 ) -> Result<BulkJson, Problem> {
-    let request: BulkRequest<'_> = read_borrowed(headers, body)?;
+    expect_json(headers)?;
+    let request: BulkRequest<'_> = read_borrowed(body)?;
+    let once = headers.get("idempotency-key").map(HeaderValue::as_bytes);
+    if let Some(once) = once {
+        // Checked once, so that a bad one does not fail item by item.
+        idempotency(caller, once, &[])?;
+    }
     if request.messages.is_empty() || request.messages.len() > BULK_ITEMS_MAX {
         let detail = format!("Send 1 to {BULK_ITEMS_MAX} messages in one request.");
         return Err(Problem::field("messages", "messages_count", detail));
@@ -107,33 +113,23 @@ async fn answer(
     let mut batch = Vec::with_capacity(request.messages.len());
     let mut places = Vec::with_capacity(request.messages.len());
     for (index, item) in request.messages.iter().enumerate() {
-        match read_item(api, caller, item.get()) {
+        match read_item(api, caller, once.map(|once| (once, index)), item.get()) {
             Ok(new) => {
-                results.push(BulkResult {
-                    index,
-                    status: StatusCode::ACCEPTED.as_u16(),
-                    id: None,
-                    state: None,
-                    to: Some(new.message.to.canonical().to_owned()),
-                    error: None,
-                });
+                results.push(taken(index, new.message.to.canonical().to_owned()));
                 places.push(index);
                 batch.push(new);
             }
-            Err(problem) => results.push(refusal(index, problem)),
+            Err(bad) => results.push(match earlier(api, bad.idempotency, &bad.typed).await? {
+                Some((to, result)) => completed(taken(index, to), result),
+                None => refusal(index, bad.problem),
+            }),
         }
     }
     if !batch.is_empty() {
         for (index, result) in places.into_iter().zip(api.store.accept(batch).await?) {
-            let Some(place) = results.get_mut(index) else {
-                continue;
-            };
-            match accepted(result) {
-                Ok((id, state)) => {
-                    place.id = Some(id.to_string());
-                    place.state = Some(state.word().to_owned());
-                }
-                Err(problem) => *place = refusal(index, problem),
+            if let Some(place) = results.get_mut(index) {
+                let so_far = taken(index, place.to.take().unwrap_or_default());
+                *place = completed(so_far, result);
             }
         }
     }
@@ -148,10 +144,10 @@ async fn answer(
     })
 }
 
-fn read_borrowed<'a>(headers: &HeaderMap, body: &'a Bytes) -> Result<BulkRequest<'a>, Problem> {
+fn read_borrowed(body: &[u8]) -> Result<BulkRequest<'_>, Problem> {
     // The borrowed form does not pass through the reader that owns; on any mistake the body is
     // read again by the one that explains it.
-    if let Ok(request) = serde_json::from_slice::<BulkRequest<'a>>(body) {
+    if let Ok(request) = serde_json::from_slice::<BulkRequest<'_>>(body) {
         return Ok(request);
     }
     #[derive(Deserialize)]
@@ -160,7 +156,7 @@ fn read_borrowed<'a>(headers: &HeaderMap, body: &'a Bytes) -> Result<BulkRequest
         #[expect(dead_code, reason = "read only for its errors")]
         messages: Vec<serde_json::Value>,
     }
-    read_json::<Explained>(headers, body)?;
+    parse_json::<Explained>(body)?;
     Err(Problem::new(
         StatusCode::BAD_REQUEST,
         "malformed_json",
@@ -168,14 +164,64 @@ fn read_borrowed<'a>(headers: &HeaderMap, body: &'a Bytes) -> Result<BulkRequest
     ))
 }
 
-fn read_item(api: &Api, caller: &Caller, text: &str) -> Result<NewMessage, Problem> {
-    let mut request: MessageRequest = parse_json(text.as_bytes())?;
-    let idempotency = match request.idempotency_key.take() {
-        Some(key) => Some(idempotency(caller, key.as_bytes(), text.as_bytes())?),
-        None => None,
+/// An item that cannot be taken, unless it was before.
+struct BadItem {
+    problem: Problem,
+    idempotency: Option<Idempotency>,
+    typed: String,
+}
+
+/// An item without a key of its own takes the one of the whole request, with its place.
+fn read_item(
+    api: &Api,
+    caller: &Caller,
+    once: Option<(&[u8], usize)>,
+    text: &str,
+) -> Result<NewMessage, BadItem> {
+    let bad = |problem| BadItem {
+        problem,
+        idempotency: None,
+        typed: String::new(),
+    };
+    let mut request: MessageRequest = parse_json(text.as_bytes()).map_err(bad)?;
+    let idempotency = match (request.idempotency_key.take(), once) {
+        (Some(key), _) => Some(idempotency(caller, key.as_bytes(), text.as_bytes()).map_err(bad)?),
+        (None, Some((key, index))) => Some(item_idempotency(caller, key, index, text)),
+        (None, None) => None,
     };
     let now = api.effects.clock.now();
-    Ok(new_message(api, request.check(now)?, idempotency, now))
+    let typed = request.to.clone().unwrap_or_default();
+    match request.check(now) {
+        Ok(message) => Ok(new_message(api, message, idempotency, now)),
+        Err(problem) => Err(BadItem {
+            problem,
+            idempotency,
+            typed,
+        }),
+    }
+}
+
+/// A result whose message has no id yet.
+fn taken(index: usize, to: String) -> BulkResult {
+    BulkResult {
+        index,
+        status: StatusCode::ACCEPTED.as_u16(),
+        id: None,
+        state: None,
+        to: Some(to),
+        error: None,
+    }
+}
+
+fn completed(so_far: BulkResult, result: AcceptResult) -> BulkResult {
+    match accepted(result) {
+        Ok((id, state)) => BulkResult {
+            id: Some(id.to_string()),
+            state: Some(state.word().to_owned()),
+            ..so_far
+        },
+        Err(problem) => refusal(so_far.index, problem),
+    }
 }
 
 fn refusal(index: usize, problem: Problem) -> BulkResult {

@@ -21,6 +21,7 @@ const PAGE: usize = 256;
 /// Where to start.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct StreamQuery {
     /// Start after this event, like `Last-Event-ID`; 0 for the beginning of the log. Left out,
     /// the stream starts with what happens next.
@@ -39,7 +40,7 @@ pub(super) struct EventJson {
 
 /// Streams what happens.
 #[utoipa::path(
-    get, path = "/api/v1/events", tag = "events", params(StreamQuery),
+    get, path = "/api/v1/events", operation_id = "stream_events", tag = "events", params(StreamQuery),
     responses((status = 200, description = "Server-sent events; the data of each is an EventJson.", content_type = "text/event-stream", body = EventJson)),
     security(("key" = ["read"]))
 )]

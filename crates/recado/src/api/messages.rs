@@ -2,8 +2,7 @@
 
 use axum::Extension;
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use delivery::address::{Address, Context};
@@ -16,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::Api;
 use super::auth::Caller;
 use super::problem::Problem;
-use super::request::{MessageRequest, parse_time, read_json, sender_name};
+use super::request::{Body, MessageRequest, Named, parse_query_time, read_json, sender_name};
 use super::show::{MessageJson, MessagePageJson, message_json, page_json};
 use crate::store::{
     AcceptRefusal, AcceptResult, Idempotency, MessageFilter, MessageId, NewMessage, Wish,
@@ -39,7 +38,7 @@ pub(super) struct AcceptedJson {
 
 /// Sends a message.
 #[utoipa::path(
-    post, path = "/api/v1/messages", tag = "messages", request_body = MessageRequest,
+    post, path = "/api/v1/messages", operation_id = "send_message", tag = "messages", request_body = MessageRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "Repeats of a request with the same key and body give the same answer for 7 days.")),
     responses(
         (status = 202, description = "Stored; it will be sent.", body = AcceptedJson),
@@ -53,7 +52,7 @@ pub(super) async fn create(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Response, Problem> {
     let request: MessageRequest = read_json(&headers, &body)?;
     if request.idempotency_key.is_some() {
@@ -68,12 +67,18 @@ pub(super) async fn create(
         None => None,
     };
     let now = api.effects.clock.now();
-    let message = request.check(now)?;
-    let to = message.to.canonical().to_owned();
-    let new = new_message(&api, message, idempotency, now);
-    let results = api.store.accept(vec![new]).await?;
-    let Some(result) = results.into_iter().next() else {
-        return Err(Problem::from(crate::store::StoreError::Closed));
+    let typed = request.to.clone().unwrap_or_default();
+    let (to, result) = match request.check(now) {
+        Ok(message) => {
+            let to = message.to.canonical().to_owned();
+            let new = new_message(&api, message, idempotency, now);
+            let results = api.store.accept(vec![new]).await?;
+            let Some(result) = results.into_iter().next() else {
+                return Err(Problem::from(crate::store::StoreError::Closed));
+            };
+            (to, result)
+        }
+        Err(problem) => earlier(&api, idempotency, &typed).await?.ok_or(problem)?,
     };
     let replayed = matches!(result, AcceptResult::Replayed { .. });
     let (id, state) = accepted(result)?;
@@ -90,6 +95,23 @@ pub(super) async fn create(
         response.headers_mut().insert("idempotency-replayed", value);
     }
     Ok(response)
+}
+
+/// What was taken once stays taken when the request is repeated, although its deadline may have
+/// passed since.
+pub(super) async fn earlier(
+    api: &Api,
+    idempotency: Option<Idempotency>,
+    typed: &str,
+) -> Result<Option<(String, AcceptResult)>, Problem> {
+    let Some(idempotency) = idempotency else {
+        return Ok(None);
+    };
+    let Some(result) = api.store.earlier(idempotency).await? else {
+        return Ok(None);
+    };
+    let to = parse_address("to", typed.trim())?;
+    Ok(Some((to.canonical().to_owned(), result)))
 }
 
 /// A checked message with everything the store needs.
@@ -124,21 +146,37 @@ pub(super) fn idempotency(
             detail,
         ));
     }
-    let short = |parts: &[&[u8]]| {
-        let mut hash = Sha256::new();
-        for part in parts {
-            hash.update(part.len().to_le_bytes());
-            hash.update(part);
-        }
-        let full: [u8; 32] = hash.finalize().into();
-        let mut out = [0u8; 16];
-        out.copy_from_slice(full.split_at(16).0);
-        out
-    };
     Ok(Idempotency {
-        key: short(&[caller.key.as_bytes(), key]),
-        body: short(&[body]),
+        key: short_hash(&[caller.key.as_bytes(), key]),
+        body: short_hash(&[body]),
     })
+}
+
+/// The same for an item of a bulk request whose key is the one of the whole request, which was
+/// checked: the item's place makes it its own.
+pub(super) fn item_idempotency(
+    caller: &Caller,
+    key: &[u8],
+    index: usize,
+    text: &str,
+) -> Idempotency {
+    let place = index.to_string();
+    Idempotency {
+        key: short_hash(&[caller.key.as_bytes(), key, place.as_bytes()]),
+        body: short_hash(&[text.as_bytes()]),
+    }
+}
+
+fn short_hash(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    let full: [u8; 32] = hash.finalize().into();
+    let mut out = [0u8; 16];
+    out.copy_from_slice(full.split_at(16).0);
+    out
 }
 
 /// The id and state of an accepted message, or the problem of a refused one.
@@ -192,13 +230,14 @@ fn refused(refusal: AcceptRefusal) -> Problem {
 
 /// Shows a message with its attempts and its whole history.
 #[utoipa::path(
-    get, path = "/api/v1/messages/{id}", tag = "messages",
+    get, path = "/api/v1/messages/{id}", operation_id = "show_message", tag = "messages",
+    params(("id" = String, Path, description = "The message's id.")),
     responses((status = 200, body = MessageJson), (status = 404, body = Problem)),
     security(("key" = ["read"]))
 )]
 pub(super) async fn show(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Json<MessageJson>, Problem> {
     let id = parse_id(&id)?;
     let view = api
@@ -212,6 +251,7 @@ pub(super) async fn show(
 /// Which messages to list. All filters hold together.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// Only in this state.
     state: Option<String>,
@@ -233,7 +273,7 @@ pub(super) struct ListQuery {
 
 /// Lists messages, newest first.
 #[utoipa::path(
-    get, path = "/api/v1/messages", tag = "messages", params(ListQuery),
+    get, path = "/api/v1/messages", operation_id = "list_messages", tag = "messages", params(ListQuery),
     responses((status = 200, body = MessagePageJson), (status = 422, body = Problem)),
     security(("key" = ["read"]))
 )]
@@ -262,7 +302,7 @@ pub(super) fn bad_query(rejection: &axum::extract::rejection::QueryRejection) ->
 
 fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
     let time = |field: &str, text: Option<String>| match text {
-        Some(text) => parse_time(&text).map(Some).ok_or_else(|| {
+        Some(text) => parse_query_time(&text).map(Some).ok_or_else(|| {
             Problem::field(
                 field,
                 "time_invalid",
@@ -279,19 +319,14 @@ fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
         })?),
         None => None,
     };
-    let before = match query.cursor {
-        Some(cursor) => Some(i64::from_str_radix(&cursor, 36).map_err(|_| {
-            Problem::field(
-                "cursor",
-                "cursor_invalid",
-                "Use next_cursor of the page before.",
-            )
-        })?),
-        None => None,
-    };
+    let before = query.cursor.as_deref().map(parse_cursor).transpose()?;
     Ok(MessageFilter {
         state,
-        to: query.to.as_deref().map(parse_address).transpose()?,
+        to: query
+            .to
+            .as_deref()
+            .map(|to| parse_address("to", to))
+            .transpose()?,
         sender: query
             .sender
             .map(|name| sender_name(&name).as_str().to_owned()),
@@ -303,8 +338,21 @@ fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
     })
 }
 
-/// Reads an address in a query. A plus that was not percent-encoded arrives as a space.
-pub(super) fn parse_address(text: &str) -> Result<Address, Problem> {
+/// Reads a cursor: digits and small letters, as a page gave it.
+pub(super) fn parse_cursor(text: &str) -> Result<i64, Problem> {
+    let given = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let key = i64::from_str_radix(text, 36).ok();
+    key.filter(|_| given).ok_or_else(|| {
+        Problem::field(
+            "cursor",
+            "cursor_invalid",
+            "Use next_cursor of the page before.",
+        )
+    })
+}
+
+/// Reads an address in a field. A plus that was not percent-encoded arrives as a space.
+pub(super) fn parse_address(field: &str, text: &str) -> Result<Address, Problem> {
     let text = match text.strip_prefix(' ') {
         Some(rest) => format!("+{rest}"),
         None => text.to_owned(),
@@ -317,7 +365,7 @@ pub(super) fn parse_address(text: &str) -> Result<Address, Problem> {
     match Address::parse(&text, context) {
         Ok(parsed) => Ok(parsed.address),
         Err(rejection) => Err(Problem::field(
-            "to",
+            field,
             rejection.reason.word(),
             rejection.reason.explain(),
         )),
@@ -337,7 +385,8 @@ pub(super) struct WishJson {
 
 /// Cancels a message that has not left.
 #[utoipa::path(
-    post, path = "/api/v1/messages/{id}/cancel", tag = "messages",
+    post, path = "/api/v1/messages/{id}/cancel", operation_id = "cancel_message", tag = "messages",
+    params(("id" = String, Path, description = "The message's id.")),
     responses(
         (status = 200, body = WishJson), (status = 404, body = Problem),
         (status = 409, description = "It has left already.", body = Problem),
@@ -346,14 +395,15 @@ pub(super) struct WishJson {
 )]
 pub(super) async fn cancel(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Json<WishJson>, Problem> {
     wish(&api, &id, Wish::Cancel).await
 }
 
 /// Tries a failed, unknown or held message again. Repeating the request changes nothing.
 #[utoipa::path(
-    post, path = "/api/v1/messages/{id}/retry", tag = "messages",
+    post, path = "/api/v1/messages/{id}/retry", operation_id = "retry_message", tag = "messages",
+    params(("id" = String, Path, description = "The message's id.")),
     responses(
         (status = 200, body = WishJson), (status = 404, body = Problem),
         (status = 409, description = "Its state does not allow another attempt.", body = Problem),
@@ -362,7 +412,7 @@ pub(super) async fn cancel(
 )]
 pub(super) async fn retry(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Json<WishJson>, Problem> {
     wish(&api, &id, Wish::Retry).await
 }

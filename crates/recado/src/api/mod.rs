@@ -118,7 +118,8 @@ async fn unknown_route() -> Problem {
     )
 }
 
-async fn wrong_method() -> Problem {
+/// The answer to a method that a path does not take.
+pub async fn wrong_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",

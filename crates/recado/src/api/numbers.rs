@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Api;
 use super::messages::bad_query;
 use super::problem::Problem;
-use super::request::parse_time;
+use super::request::parse_query_time;
 use super::show::time_text;
 use crate::store::count::{What, bucket_edge, state_from_number};
 use crate::store::{CounterGroup, CounterQuery, CounterRow};
@@ -23,6 +23,7 @@ const HOURS_MAX: i64 = 24 * 366;
 /// Which messages to count, and how to group them.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct DeliveryQuery {
     /// Messages accepted from this instant, rounded down to the hour; default 24 hours ago.
     from: Option<String>,
@@ -109,7 +110,7 @@ pub(super) struct TimesJson {
 
 /// Shows rates, times and errors of the messages accepted in a range of time.
 #[utoipa::path(
-    get, path = "/api/v1/metrics/delivery", tag = "numbers", params(DeliveryQuery),
+    get, path = "/api/v1/metrics/delivery", operation_id = "delivery_numbers", tag = "numbers", params(DeliveryQuery),
     responses((status = 200, body = DeliveryJson), (status = 422, body = Problem)),
     security(("key" = ["read"]))
 )]
@@ -167,7 +168,7 @@ const MICRO: std::time::Duration = std::time::Duration::from_micros(1);
 
 fn instant(field: &str, text: Option<&str>, default: Timestamp) -> Result<Timestamp, Problem> {
     let Some(text) = text else { return Ok(default) };
-    parse_time(text).ok_or_else(|| {
+    parse_query_time(text).ok_or_else(|| {
         Problem::field(
             field,
             "time_invalid",

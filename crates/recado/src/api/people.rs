@@ -1,22 +1,22 @@
 //! Consent by the operator's word, our senders, and what people wrote to us.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use delivery::consent::Consent;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
-use super::messages::{bad_query, parse_address};
+use super::messages::{bad_query, parse_address, parse_cursor};
 use super::problem::Problem;
-use super::request::{read_json, sender_name};
+use super::request::{Body, Named, read_json, sender_name};
 use super::show::{cursor, time_text};
 use crate::store::{ConsentView, InboundQuery, InboundView, until_quiet};
 
 /// Whose consent.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ConsentQuery {
     /// The person, in any form of the address.
     to: String,
@@ -39,7 +39,7 @@ pub(super) struct ConsentJson {
 
 /// Shows what a person said about receiving messages.
 #[utoipa::path(
-    get, path = "/api/v1/consent", tag = "people", params(ConsentQuery),
+    get, path = "/api/v1/consent", operation_id = "show_consent", tag = "people", params(ConsentQuery),
     responses((status = 200, body = ConsentJson), (status = 422, body = Problem)),
     security(("key" = ["read"]))
 )]
@@ -48,7 +48,7 @@ pub(super) async fn consent(
     query: Result<Query<ConsentQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<ConsentJson>, Problem> {
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
-    let address = parse_address(&query.to)?;
+    let address = parse_address("to", &query.to)?;
     let to = address.canonical().to_owned();
     let nobody = ConsentView {
         person: 0,
@@ -73,17 +73,17 @@ pub(super) struct ConsentRequest {
 
 /// Opts a person out or back in, for example after a call.
 #[utoipa::path(
-    put, path = "/api/v1/consent", tag = "people", request_body = ConsentRequest,
+    put, path = "/api/v1/consent", operation_id = "set_consent", tag = "people", request_body = ConsentRequest,
     responses((status = 200, body = ConsentJson), (status = 422, body = Problem)),
     security(("key" = ["admin"]))
 )]
 pub(super) async fn set_consent(
     State(api): State<Api>,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Json<ConsentJson>, Problem> {
     let request: ConsentRequest = read_json(&headers, &body)?;
-    let address = parse_address(&request.to)?;
+    let address = parse_address("to", &request.to)?;
     let to = address.canonical().to_owned();
     let opted_out = match request.consent.as_str() {
         "opted_out" => true,
@@ -148,7 +148,7 @@ pub(super) struct SenderJson {
 
 /// Lists our senders.
 #[utoipa::path(
-    get, path = "/api/v1/senders", tag = "senders",
+    get, path = "/api/v1/senders", operation_id = "list_senders", tag = "senders",
     responses((status = 200, body = SendersJson)), security(("key" = ["read"]))
 )]
 pub(super) async fn senders(State(api): State<Api>) -> Result<Json<SendersJson>, Problem> {
@@ -169,26 +169,28 @@ pub(super) async fn senders(State(api): State<Api>) -> Result<Json<SendersJson>,
 
 /// Pauses a sender: its messages wait.
 #[utoipa::path(
-    post, path = "/api/v1/senders/{name}/pause", tag = "senders",
+    post, path = "/api/v1/senders/{name}/pause", operation_id = "pause_sender", tag = "senders",
+    params(("name" = String, Path, description = "The sender as `GET /api/v1/senders` names it.")),
     responses((status = 200, body = SendersJson), (status = 404, body = Problem)),
     security(("key" = ["admin"]))
 )]
 pub(super) async fn pause(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Named(name): Named,
 ) -> Result<Json<SendersJson>, Problem> {
     set_pause(api, &name, true).await
 }
 
 /// Resumes a sender.
 #[utoipa::path(
-    post, path = "/api/v1/senders/{name}/resume", tag = "senders",
+    post, path = "/api/v1/senders/{name}/resume", operation_id = "resume_sender", tag = "senders",
+    params(("name" = String, Path, description = "The sender as `GET /api/v1/senders` names it.")),
     responses((status = 200, body = SendersJson), (status = 404, body = Problem)),
     security(("key" = ["admin"]))
 )]
 pub(super) async fn resume(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Named(name): Named,
 ) -> Result<Json<SendersJson>, Problem> {
     set_pause(api, &name, false).await
 }
@@ -205,6 +207,7 @@ async fn set_pause(api: Api, name: &str, paused: bool) -> Result<Json<SendersJso
 /// Which inbound messages to list.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct InboundListQuery {
     /// Only from this person, in any form of the address.
     from: Option<String>,
@@ -245,7 +248,7 @@ pub(super) struct InboundJson {
 
 /// Lists what people wrote to us.
 #[utoipa::path(
-    get, path = "/api/v1/inbound", tag = "people", params(InboundListQuery),
+    get, path = "/api/v1/inbound", operation_id = "list_inbound", tag = "people", params(InboundListQuery),
     responses((status = 200, body = InboundPageJson)), security(("key" = ["read"]))
 )]
 pub(super) async fn inbound(
@@ -253,18 +256,13 @@ pub(super) async fn inbound(
     query: Result<Query<InboundListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<InboundPageJson>, Problem> {
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
-    let before = match query.cursor {
-        Some(cursor) => Some(i64::from_str_radix(&cursor, 36).map_err(|_| {
-            Problem::field(
-                "cursor",
-                "cursor_invalid",
-                "Use next_cursor of the page before.",
-            )
-        })?),
-        None => None,
-    };
+    let before = query.cursor.as_deref().map(parse_cursor).transpose()?;
     let limit = query.limit.unwrap_or(50).clamp(1, 200);
-    let from = query.from.as_deref().map(parse_address).transpose()?;
+    let from = query
+        .from
+        .as_deref()
+        .map(|from| parse_address("from", from))
+        .transpose()?;
     let views = api
         .store
         .inbound_messages(InboundQuery {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use delivery::message::{
     DedupeChoice, Draft, DraftError, Kind, Message, Policy, Priority, SenderName, WindowChoice,
@@ -174,11 +176,67 @@ pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_micros(parsed.as_microsecond()))
 }
 
+/// The same in a query, where the plus of an offset that was not percent-encoded arrives as a
+/// space.
+pub(super) fn parse_query_time(text: &str) -> Option<Timestamp> {
+    match text.rsplit_once(' ') {
+        Some((at, offset)) if at.contains(['T', 't']) => parse_time(&format!("{at}+{offset}")),
+        _ => parse_time(text),
+    }
+}
+
+/// The bytes of a request, or a problem when there are too many.
+pub(super) struct Body(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let rejection = match Bytes::from_request(request, state).await {
+            Ok(bytes) => return Ok(Self(bytes)),
+            Err(rejection) => rejection,
+        };
+        Err(match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "The body is too large: a request has at most 1 MiB, and one to \
+                 /api/v1/messages/bulk at most 8 MiB. Send less at once.",
+            ),
+            status => Problem::new(
+                status,
+                "body_unreadable",
+                "The body ended before it was whole. Send it again.",
+            ),
+        })
+    }
+}
+
+/// The name or id in a path; one that is no text is the name of nothing.
+pub(super) struct Named(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let named = Path::<String>::from_request_parts(parts, state).await;
+        named
+            .map(|Path(name)| Self(name))
+            .map_err(|_| Problem::not_found("name"))
+    }
+}
+
 /// Reads a JSON body whose type is checked, and says which field is wrong or unknown.
 pub(super) fn read_json<T: DeserializeOwned>(
     headers: &HeaderMap,
-    body: &Bytes,
+    body: &[u8],
 ) -> Result<T, Problem> {
+    expect_json(headers)?;
+    parse_json(body)
+}
+
+/// Refuses a body that does not call itself JSON.
+pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -191,14 +249,14 @@ pub(super) fn read_json<T: DeserializeOwned>(
             .to_ascii_lowercase();
         media == "application/json" || media.ends_with("+json")
     });
-    if !is_json {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "not_json",
-            "Send JSON with `Content-Type: application/json`.",
-        ));
+    if is_json {
+        return Ok(());
     }
-    parse_json(body)
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "not_json",
+        "Send JSON with `Content-Type: application/json`.",
+    ))
 }
 
 /// Reads JSON text.
@@ -223,6 +281,20 @@ fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
         let detail =
             format!("There is no field {name}; check its spelling against /api/v1/openapi.json.");
         return Problem::field(&name, "unknown_field", detail);
+    }
+    for (start, code, what) in [
+        ("missing field `", "field_missing", "is missing; add it"),
+        (
+            "duplicate field `",
+            "duplicate_field",
+            "comes twice; keep one",
+        ),
+    ] {
+        if let Some(rest) = text.strip_prefix(start)
+            && let Some((name, _)) = rest.split_once('`')
+        {
+            return Problem::field(name, code, format!("The field {name} {what}."));
+        }
     }
     if error.is_data() {
         let place = if path == "." { "the body" } else { path };

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use delivery::address::{Address, Context};
 use serde::Serialize;
 
-use super::{End, Failure, Outcome, print};
+use super::{End, Failure, Outcome, print, sheet};
 
 /// Show how numbers are read
 #[derive(Args)]
@@ -14,6 +14,7 @@ use super::{End, Failure, Outcome, print};
   recado address --csv people.csv        columns input and context; others are ignored")]
 pub(super) struct AddressCommand {
     /// Numbers as people write them
+    #[arg(allow_negative_numbers = true)]
     numbers: Vec<String>,
     /// A CSV file with the columns `input` and, if wanted, `context`
     #[arg(long, value_name = "FILE", conflicts_with = "numbers")]
@@ -72,7 +73,7 @@ pub(super) fn run(command: &AddressCommand) -> Outcome {
             .map(|n| (n.clone(), command.context))
             .collect(),
     };
-    if inputs.is_empty() {
+    if inputs.is_empty() && command.csv.is_none() {
         return Err(Failure::Usage(vec![
             "give numbers, or --csv FILE".to_owned(),
         ]));
@@ -108,7 +109,8 @@ fn read_csv(
     path: &std::path::Path,
     default: ContextWord,
 ) -> Result<Vec<(String, ContextWord)>, Failure> {
-    let mut reader = csv::Reader::from_path(path)?;
+    let text = sheet::text(path)?;
+    let mut reader = sheet::reader(&text);
     let headers = reader.headers()?.clone();
     let column = |name: &str| headers.iter().position(|header| header.trim() == name);
     let Some(input) = column("input") else {

@@ -23,10 +23,15 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Args, Clone)]
 pub(super) struct Server {
     /// Where the server is
-    #[arg(long, env = "RECADO_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        env = "RECADO_URL",
+        default_value = "http://127.0.0.1:8080",
+        global = true
+    )]
     pub(super) url: String,
     /// A key of the API; `recado keys create` makes one
-    #[arg(long, env = "RECADO_API_KEY", hide_env_values = true)]
+    #[arg(long, env = "RECADO_API_KEY", hide_env_values = true, global = true)]
     pub(super) api_key: Option<String>,
 }
 
@@ -53,6 +58,19 @@ impl Client {
                     .to_owned(),
             ]));
         };
+        let mut problems = Vec::new();
+        let url = server.url.trim_end_matches('/');
+        if !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
+            problems.push(format!(
+                "--url: `{url}` is not a URL such as http://127.0.0.1:8080"
+            ));
+        }
+        if !key.trim().bytes().all(|byte| byte.is_ascii_graphic()) {
+            problems.push("--api-key: the key has characters that no key has".to_owned());
+        }
+        if !problems.is_empty() {
+            return Err(Failure::Usage(problems));
+        }
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_webpki_roots()
             .https_or_http()
@@ -61,8 +79,8 @@ impl Client {
         let http = HyperClient::builder(TokioExecutor::new()).build(connector);
         Ok(Self {
             http,
-            url: server.url.trim_end_matches('/').to_owned(),
-            key,
+            url: url.to_owned(),
+            key: key.trim().to_owned(),
         })
     }
 
@@ -120,13 +138,15 @@ impl Client {
             return Err(Answer { status, body }.failure());
         }
         let mut frames = BodyStream::new(response.into_body());
-        let mut text = String::new();
+        let mut bytes: Vec<u8> = Vec::new();
         while let Some(frame) = frames.next().await {
             let Ok(data) = frame?.into_data() else {
                 continue;
             };
-            text.push_str(&String::from_utf8_lossy(&data));
-            while let Some((event, rest)) = text.split_once("\n\n") {
+            bytes.extend_from_slice(&data);
+            while let Some(end) = memchr::memmem::find(&bytes, b"\n\n") {
+                let event: Vec<u8> = bytes.drain(..end + 2).collect();
+                let event = String::from_utf8_lossy(&event);
                 let data = event.lines().find_map(|line| line.strip_prefix("data: "));
                 let go_on = data
                     .and_then(|data| serde_json::from_str(data).ok())
@@ -134,7 +154,6 @@ impl Client {
                 if !go_on {
                     return Ok(());
                 }
-                text = rest.to_owned();
             }
         }
         Ok(())

@@ -67,7 +67,10 @@ enum Scope {
 
 pub(super) async fn run(command: KeysCommand) -> Outcome {
     let effects = Effects::real();
-    let store = open_database(&effects)?;
+    let store = match &command.command {
+        KeysAction::Create { .. } => open_database_of(&ProcessEnvironment, &effects)?,
+        KeysAction::List { .. } | KeysAction::Revoke { .. } => open_database(&effects)?,
+    };
     let now = effects.clock.now();
     match command.command {
         KeysAction::Create { name, scope, json } => {
@@ -99,12 +102,20 @@ pub(super) async fn run(command: KeysCommand) -> Outcome {
     Ok(End::Done)
 }
 
-/// Opens the database beside a server that may run on it.
+/// Opens the database beside a server that may run on it. One that is not there is not made: it
+/// would only hide that the settings name another one than the server's.
 pub(super) fn open_database(effects: &Effects) -> Result<SqliteStore, Failure> {
+    let database = DatabaseConfig::read(&ProcessEnvironment).map_err(Failure::Usage)?;
+    if !database.path.exists() {
+        return Err(Failure::Other(anyhow::anyhow!(
+            "there is no database at {}; check DATABASE_URL",
+            database.path.display()
+        )));
+    }
     open_database_of(&ProcessEnvironment, effects)
 }
 
-/// The same, with the settings from elsewhere.
+/// The same, with the settings from elsewhere; a database that is not there is made.
 pub(super) fn open_database_of(
     environment: &dyn Environment,
     effects: &Effects,

@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use super::client::{Client, Server};
+use super::client::{Answer, Client, Server};
 use super::messages::{encoded, text};
 use super::sheet::{self, Defaults, Row, Verdict};
 use super::{End, Failure, Outcome, print};
@@ -173,7 +173,7 @@ async fn send_one(command: &Send, fields: Vec<(&'static str, String)>) -> Outcom
 pub(super) struct RowResult {
     /// The message, when it was accepted.
     pub(super) id: Option<String>,
-    /// Its state, or `refused` or `repeated`.
+    /// Its state, or `refused`, `repeated` or `unanswered`.
     pub(super) state: String,
     /// Why.
     pub(super) remark: String,
@@ -196,10 +196,16 @@ pub(super) async fn submit(client: &Client, rows: &[Row]) -> Result<Vec<RowResul
     for chunk in good.chunks(CHUNK) {
         let messages: Vec<&Value> = chunk.iter().map(|(_, message)| *message).collect();
         let body = json!({ "messages": messages });
-        let answer = client
-            .post("/api/v1/messages/bulk", Some(&body))
-            .await?
-            .good()?;
+        let answer = client.post("/api/v1/messages/bulk", Some(&body)).await;
+        let answer = match answer.and_then(Answer::good) {
+            Ok(answer) => answer,
+            // What was accepted before must still be told.
+            Err(failure) if results.iter().any(|result| result.id.is_some()) => {
+                stopped(&mut results, &failure);
+                break;
+            }
+            Err(failure) => return Err(failure),
+        };
         let items = answer
             .get("results")
             .and_then(Value::as_array)
@@ -224,6 +230,18 @@ pub(super) async fn submit(client: &Client, rows: &[Row]) -> Result<Vec<RowResul
     }
     bar.finish_and_clear();
     Ok(results)
+}
+
+/// Says of the rows without an answer that there was none, and why.
+fn stopped(results: &mut [RowResult], failure: &Failure) {
+    let why = match failure {
+        Failure::Usage(problems) => problems.join("; "),
+        Failure::Other(error) => format!("{error:#}"),
+    };
+    for result in results.iter_mut().filter(|result| result.state.is_empty()) {
+        "unanswered".clone_into(&mut result.state);
+        result.remark = format!("{why} Send the file again: nothing is sent twice.");
+    }
 }
 
 fn first_result(row: &Row) -> RowResult {
@@ -261,10 +279,7 @@ async fn wait(client: &Client, results: &mut [RowResult], time: Duration) {
         let answers: HashMap<String, Value> = stream::iter(open)
             .map(|id| async move {
                 let path = format!("/api/v1/messages/{}", encoded(&id));
-                let answer = client
-                    .get(&path)
-                    .await
-                    .and_then(super::client::Answer::good);
+                let answer = client.get(&path).await.and_then(Answer::good);
                 (id, answer.unwrap_or(Value::Null))
             })
             .buffer_unordered(QUESTIONS_MAX)

@@ -2,10 +2,9 @@
 
 use clap::Args;
 use delivery::address::{Address, Context};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{End, Failure, Outcome, print};
+use super::{End, EndSignals, Failure, Outcome, print};
 use crate::config::{Config, Environment, ProcessEnvironment};
 use crate::effects::Effects;
 use crate::server::Server;
@@ -54,14 +53,10 @@ pub(super) async fn run(command: Serve) -> Outcome {
 
 /// Ends at SIGTERM and SIGINT; at a second one, at once.
 fn end_on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut end = EndSignals::listen()?;
     tokio::spawn(async move {
         for again in [false, true] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            end.wait().await;
             if again {
                 std::process::exit(1);
             }

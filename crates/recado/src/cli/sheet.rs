@@ -79,19 +79,29 @@ pub(super) enum Verdict {
 
 /// Reads a sheet.
 pub(super) fn read(path: &Path, defaults: &Defaults) -> Result<Vec<Row>, Failure> {
+    read_text(&text(path)?, defaults)
+}
+
+/// The text of a file, whatever program wrote it.
+pub(super) fn text(path: &Path) -> Result<String, Failure> {
     let raw = std::fs::read(path)
         .map_err(|error| anyhow::anyhow!("{} cannot be read: {error}", path.display()))?;
-    read_text(&decode(&raw), defaults)
+    Ok(decode(&raw))
+}
+
+/// A reader of rows that may be longer or shorter than the header, with comma or semicolon.
+pub(super) fn reader(text: &str) -> csv::Reader<&[u8]> {
+    let header = text.trim_start().lines().next().unwrap_or_default();
+    let semicolons = header.matches(';').count() > header.matches(',').count();
+    csv::ReaderBuilder::new()
+        .delimiter(if semicolons { b';' } else { b',' })
+        .flexible(true)
+        .from_reader(text.as_bytes())
 }
 
 /// Reads the text of a sheet.
 pub(super) fn read_text(text: &str, defaults: &Defaults) -> Result<Vec<Row>, Failure> {
-    let header_line = text.lines().next().unwrap_or_default();
-    let semicolons = header_line.matches(';').count() > header_line.matches(',').count();
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(if semicolons { b';' } else { b',' })
-        .flexible(true)
-        .from_reader(text.as_bytes());
+    let mut reader = reader(text);
     let headers: Vec<String> = reader
         .headers()?
         .iter()
@@ -108,9 +118,10 @@ pub(super) fn read_text(text: &str, defaults: &Defaults) -> Result<Vec<Row>, Fai
     };
     let mut rows = Vec::new();
     let mut seen: HashMap<String, u64> = HashMap::new();
+    let mut lines = Lines::of(text);
     for record in reader.records() {
         let record = record?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = lines.at(record.position().map_or(0, csv::Position::byte));
         if record.iter().all(|cell| cell.trim().is_empty()) {
             continue;
         }
@@ -234,13 +245,56 @@ fn idempotency_key(message: &Map<String, Value>) -> String {
     format!("row-{hex}")
 }
 
+/// Finds the lines of rows. The reader's own count stops before empty lines that it leaves out.
+struct Lines<'a> {
+    text: &'a [u8],
+    seen: usize,
+    line: u64,
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        Self {
+            text: text.as_bytes(),
+            seen: 0,
+            line: 1,
+        }
+    }
+
+    /// The line, from 1, of the first letter at or after a byte; bytes only grow.
+    fn at(&mut self, byte: u64) -> u64 {
+        let byte = usize::try_from(byte).unwrap_or(usize::MAX);
+        while let Some(letter) = self.text.get(self.seen) {
+            if self.seen >= byte && !matches!(letter, b'\n' | b'\r') {
+                break;
+            }
+            self.line += u64::from(*letter == b'\n');
+            self.seen += 1;
+        }
+        self.line
+    }
+}
+
+/// What Windows-1252 has where Latin-1 has no letters, from 0x80 to 0x9f (Unicode's mapping
+/// table CP1252); the five that it leaves open stay what they are.
+const WINDOWS_1252: [char; 32] = [
+    '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}',
+    '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
+];
+
 /// UTF-8 with or without a byte order mark, else Windows-1252, which Excel writes.
 fn decode(raw: &[u8]) -> String {
     let raw = raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(raw);
     match std::str::from_utf8(raw) {
         Ok(text) => text.to_owned(),
-        // The letters of Portuguese stand at the same places as in Latin-1.
-        Err(_) => raw.iter().map(|byte| char::from(*byte)).collect(),
+        Err(_) => raw
+            .iter()
+            .map(|byte| {
+                let special = usize::from(*byte).checked_sub(0x80);
+                let special = special.and_then(|place| WINDOWS_1252.get(place));
+                special.copied().unwrap_or_else(|| char::from(*byte))
+            })
+            .collect(),
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use simulator::{Faults, Phone, Settings, Simulator};
 
-use super::{End, Failure, Outcome, print};
+use super::{End, EndSignals, Failure, Outcome, print};
 
 /// Run a Twilio at home: Messages resource, signed callbacks, faults on order
 #[derive(Args)]
@@ -80,6 +80,7 @@ pub(super) async fn run(command: Simulate) -> Outcome {
     let simulator = Simulator::start(settings).await.map_err(|error| {
         anyhow::anyhow!("{listen} cannot be listened on: {error}; choose another --listen")
     })?;
+    let mut end = EndSignals::listen()?;
     let (url, account, token) = (
         simulator.url(),
         simulator.account_sid(),
@@ -93,7 +94,7 @@ pub(super) async fn run(command: Simulate) -> Outcome {
         print::line(&format!("export TWILIO_AUTH_TOKEN={token}"));
         print::note(&format!("simulating Twilio at {url}; Ctrl-C ends it"));
     }
-    super::until_told_to_end().await?;
+    end.wait().await;
     simulator.stop().await;
     Ok(End::Done)
 }

@@ -1,5 +1,6 @@
 //! Reads the settings one by one and collects every problem.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,8 +49,11 @@ impl<'a> Reader<'a> {
         let api_rate = self.parsed("RECADO_API_RATE", "a whole number of requests per second");
         let dedupe_window = self.seconds("RECADO_DEDUPE_SECONDS");
         let drain = self.seconds("RECADO_DRAIN_SECONDS");
-        let connections_max = self.parsed("RECADO_CONNECTIONS_MAX", "a whole number from 1");
+        let connections_max = self
+            .parsed::<NonZeroU32>("RECADO_CONNECTIONS_MAX", "a whole number from 1")
+            .map(NonZeroU32::get);
         let codes = self.codes();
+        self.check_log();
         Some(Config {
             mode,
             database: database?,
@@ -195,14 +199,19 @@ impl<'a> Reader<'a> {
             "the auth token from Twilio's console; it verifies callbacks even when an API key sends",
         );
         let secondary = self.value("TWILIO_AUTH_TOKEN_SECONDARY");
+        for (name, token) in [
+            ("TWILIO_AUTH_TOKEN", &token),
+            ("TWILIO_AUTH_TOKEN_SECONDARY", &secondary),
+        ] {
+            if token.as_ref().is_some_and(|token| token.len() < 32) {
+                self.refuse(&format!("{name}: an auth token has 32 characters"));
+            }
+        }
         let tokens: Vec<Secret> = [token, secondary]
             .into_iter()
             .flatten()
             .map(Secret::new)
             .collect();
-        if tokens.iter().any(|token| token.expose().len() < 32) {
-            self.refuse("TWILIO_AUTH_TOKEN: an auth token has 32 characters");
-        }
         let key_sid = self.value("TWILIO_API_KEY_SID");
         let key_secret = self.value("TWILIO_API_KEY_SECRET");
         let credentials = match (key_sid, key_secret) {
@@ -372,6 +381,22 @@ impl<'a> Reader<'a> {
             self.problems
                 .push("RECADO_SENDER_RATE: it cannot be negative".to_owned());
             None
+        }
+    }
+
+    /// The log is started before the settings are read; here they are only checked.
+    fn check_log(&mut self) {
+        let filter = self.value("RECADO_LOG").unwrap_or_default();
+        if tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
+            self.problems.push(format!(
+                "RECADO_LOG: `{filter}` is not a level such as info, or a filter such as \
+                 recado::dispatch=debug"
+            ));
+        }
+        let format = self.value("RECADO_LOG_FORMAT").unwrap_or_default();
+        if !matches!(format.as_str(), "text" | "json") {
+            self.problems
+                .push(format!("RECADO_LOG_FORMAT: `{format}` is not text or json"));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -26,8 +26,15 @@ pub enum MasterKeyError {
     /// All bytes are equal, or nearly so: not random.
     #[error("the master key is not random; make one with `openssl rand -base64 32`")]
     Weak,
+    /// The database has content, and its key is not there.
+    #[error(
+        "the database exists, and its key does not: set RECADO_MASTER_KEY, or put the key back \
+         at {}",
+        .0.display()
+    )]
+    Missing(PathBuf),
     /// The key file cannot be read or written.
-    #[error("the master key file cannot be used: {0}")]
+    #[error("the master key file cannot be used")]
     File(#[from] io::Error),
 }
 

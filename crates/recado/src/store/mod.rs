@@ -58,6 +58,10 @@ pub trait Messages: Send + Sync {
     /// whole batch is one commit; each item has a result of its own.
     fn accept(&self, batch: Vec<NewMessage>) -> StoreFuture<'_, Vec<AcceptResult>>;
 
+    /// What an earlier request with the same key and body was answered; `None` when there was
+    /// none.
+    fn earlier(&self, idempotency: Idempotency) -> StoreFuture<'_, Option<AcceptResult>>;
+
     /// Cancels, retries or releases messages.
     fn decide(
         &self,

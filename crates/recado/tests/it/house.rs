@@ -188,16 +188,6 @@ impl House {
             .unwrap()
     }
 
-    /// The same, and it may fail: the gateway may be on its way down.
-    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
-        let url = format!("{}{path}", self.gateway.url);
-        let body = body.to_string().into_bytes();
-        self.http
-            .request("POST", &url, &self.bearer(), Some(body))
-            .await
-            .ok()
-    }
-
     /// Accepts one message and gives its id.
     pub(crate) async fn accept(&self, message: Value) -> String {
         let answer = self.post("/api/v1/messages", &message).await;
@@ -289,12 +279,6 @@ impl House {
             std::thread::sleep(LOOK);
         }
     }
-
-    /// Changes a setting for the next start.
-    pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.variables.retain(|(known, _)| known != name);
-        self.variables.push((name.to_owned(), value.to_owned()));
-    }
 }
 
 /// The program, running.
@@ -379,11 +363,6 @@ impl Gateway {
             assert!(Instant::now() < end, "it does not end");
             std::thread::sleep(LOOK);
         }
-    }
-
-    /// Bytes of memory that the process holds.
-    pub(crate) fn process_id(&self) -> u32 {
-        self.child.id()
     }
 
     /// What it has written to stderr since the last look.

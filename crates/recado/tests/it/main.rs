@@ -8,7 +8,9 @@
     reason = "a test that cannot go on shall stop, and says why"
 )]
 
+mod api;
 mod callbacks;
+mod cli;
 mod crash;
 mod house;
 mod life;

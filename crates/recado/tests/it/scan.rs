@@ -216,14 +216,18 @@ fn the_scan_finds_what_is_there() {
     assert_eq!(all.len(), 10);
     for (place, encoded) in all.iter().enumerate() {
         let data = [&b"before"[..], encoded, &b"after"[..]].concat();
-        assert_eq!(found(&data, &[secret.clone()]).len(), 1, "encoding {place}");
+        assert_eq!(
+            found(&data, std::slice::from_ref(&secret)).len(),
+            1,
+            "encoding {place}"
+        );
     }
     // Real base64 of a longer text that holds it, at each place of the group.
     for before in ["a", "ab", "abc"] {
         let text = format!("{before}{secret}xyz");
         let data = STANDARD_NO_PAD.encode(text);
         assert_eq!(
-            found(data.as_bytes(), &[secret.clone()]).len(),
+            found(data.as_bytes(), std::slice::from_ref(&secret)).len(),
             1,
             "base64 after {before}"
         );

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::client::{Answer, Client};
 use super::messages::text;
 use super::sheet::{self, Defaults, Row, Verdict};
-use super::{End, Failure, Outcome, print, send};
+use super::{End, EndSignals, Failure, Outcome, print, send};
 use house::House;
 use report::Report;
 
@@ -33,7 +33,8 @@ const QUESTIONS_MAX: usize = 32;
 
 /// Send 500 interview notices through a Twilio at home, with faults, and compare with the truth
 #[derive(Args)]
-#[command(after_help = "Nothing leaves this machine. \
+#[command(after_help = "Nothing leaves this machine.
+
 Examples:
   recado demo
   recado demo --exit
@@ -86,10 +87,11 @@ pub(super) async fn run(command: Demo) -> Outcome {
     }
     let good = compared.lost.is_empty() && compared.doubled.is_empty();
     if !command.exit {
+        let mut end = EndSignals::listen()?;
         if !command.json {
             invite(&house);
         }
-        super::until_told_to_end().await?;
+        end.wait().await;
     }
     house.stop().await;
     if good {

@@ -18,7 +18,9 @@ use super::{Shared, SqliteStore};
 use crate::secrets::PersonKey;
 use crate::store::count::state_number;
 use crate::store::life::{Flags, Life};
-use crate::store::{AcceptRefusal, AcceptResult, MessageId, NewMessage, StoreError, sealed};
+use crate::store::{
+    AcceptRefusal, AcceptResult, Idempotency, MessageId, NewMessage, StoreError, sealed,
+};
 
 /// A message made ready outside the transaction.
 pub(super) struct Prepared {
@@ -40,6 +42,15 @@ struct SealedColumns {
 }
 
 impl SqliteStore {
+    pub(super) fn earlier_answer(
+        &self,
+        idempotency: &Idempotency,
+    ) -> Result<Option<AcceptResult>, StoreError> {
+        let keyed = keyed(&self.shared, idempotency);
+        let found = self.read(|db| replay(db, &keyed))?;
+        Ok(found.filter(|answer| matches!(answer, AcceptResult::Replayed { .. })))
+    }
+
     pub(super) async fn accept_batch(
         &self,
         batch: Vec<NewMessage>,
@@ -67,16 +78,20 @@ impl SqliteStore {
     }
 }
 
+/// A plain hash of a body could be tried against every telephone number.
+fn keyed(shared: &Shared, plain: &Idempotency) -> Idempotency {
+    Idempotency {
+        key: short(shared.vault.index("idempotency_key", &plain.key)),
+        body: short(shared.vault.index("idempotency_body", &plain.body)),
+    }
+}
+
 fn prepare(
     db: &rusqlite::Connection,
     shared: &Shared,
     mut new: NewMessage,
 ) -> rusqlite::Result<Prepared> {
-    // A plain hash of a body could be tried against every telephone number.
-    if let Some(idempotency) = &mut new.idempotency {
-        idempotency.key = short(shared.vault.index("idempotency_key", &idempotency.key));
-        idempotency.body = short(shared.vault.index("idempotency_body", &idempotency.body));
-    }
+    new.idempotency = new.idempotency.map(|plain| keyed(shared, &plain));
     let blind_index = person::blind_index(shared, &new.message.to);
     let known = person::find(db, &blind_index)?;
     let (key, candidate, sealed_for) = match &known {
@@ -130,7 +145,9 @@ fn seal_columns(shared: &Shared, key: &PersonKey, new: &NewMessage) -> SealedCol
 
 impl Context<'_> {
     fn accept(&mut self, item: &Prepared) -> rusqlite::Result<AcceptResult> {
-        if let Some(earlier) = self.replay(item)? {
+        if let Some(idempotency) = &item.new.idempotency
+            && let Some(earlier) = replay(self.db, idempotency)?
+        {
             return Ok(earlier);
         }
         let person = match (person::find(self.db, &item.blind_index)?, &item.candidate) {
@@ -150,33 +167,6 @@ impl Context<'_> {
             id: item.new.id,
             state,
         })
-    }
-
-    fn replay(&self, item: &Prepared) -> rusqlite::Result<Option<AcceptResult>> {
-        let Some(idempotency) = &item.new.idempotency else {
-            return Ok(None);
-        };
-        let found: Option<(Vec<u8>, Vec<u8>, State)> = self
-            .db
-            .prepare_cached(
-                "SELECT idempotency.body, message.public_id, idempotency.state \
-                 FROM idempotency JOIN message ON message.id = idempotency.message_id \
-                 WHERE idempotency.key = ?1",
-            )?
-            .query_row([idempotency.key.as_slice()], |row| {
-                Ok((row.get(0)?, row.get(1)?, super::context::state_at(row, 2)?))
-            })
-            .optional()?;
-        let Some((body, public_id, state)) = found else {
-            return Ok(None);
-        };
-        if body != idempotency.body {
-            return Ok(Some(AcceptResult::Refused(AcceptRefusal::KeyReused)));
-        }
-        Ok(Some(AcceptResult::Replayed {
-            id: message_id(&public_id)?,
-            state,
-        }))
     }
 
     /// The sender that the caller names; else the one this person wrote to last, so that an
@@ -391,6 +381,32 @@ impl Context<'_> {
             ])?;
         Ok(())
     }
+}
+
+fn replay(
+    db: &rusqlite::Connection,
+    idempotency: &Idempotency,
+) -> rusqlite::Result<Option<AcceptResult>> {
+    let found: Option<(Vec<u8>, Vec<u8>, State)> = db
+        .prepare_cached(
+            "SELECT idempotency.body, message.public_id, idempotency.state \
+             FROM idempotency JOIN message ON message.id = idempotency.message_id \
+             WHERE idempotency.key = ?1",
+        )?
+        .query_row([idempotency.key.as_slice()], |row| {
+            Ok((row.get(0)?, row.get(1)?, super::context::state_at(row, 2)?))
+        })
+        .optional()?;
+    let Some((body, public_id, state)) = found else {
+        return Ok(None);
+    };
+    if body != idempotency.body {
+        return Ok(Some(AcceptResult::Refused(AcceptRefusal::KeyReused)));
+    }
+    Ok(Some(AcceptResult::Replayed {
+        id: message_id(&public_id)?,
+        state,
+    }))
 }
 
 impl Life {

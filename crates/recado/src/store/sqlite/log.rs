@@ -13,11 +13,11 @@ use super::messages::read_entry;
 use crate::store::count::{What, state_from_number};
 use crate::store::{
     AcceptResult, CloseRequest, CloseResult, ConsentView, CounterGroup, CounterQuery, CounterRow,
-    DuePage, DueQuery, DueWatch, EventView, Gauges, InboundQuery, InboundResult, InboundView,
-    KeyView, Keys, Log, MessageFilter, MessageId, MessagePage, MessageView, Messages, NewInbound,
-    NewKey, NewMessage, OpenRequest, OpenResult, Parties, Queue, Report, ReportResult, Reports,
-    SenderView, Settlement, StoreError, StoreFuture, UpkeepResult, VerifyReport, WatchQuery,
-    Watches, Wish, WishResult,
+    DuePage, DueQuery, DueWatch, EventView, Gauges, Idempotency, InboundQuery, InboundResult,
+    InboundView, KeyView, Keys, Log, MessageFilter, MessageId, MessagePage, MessageView, Messages,
+    NewInbound, NewKey, NewMessage, OpenRequest, OpenResult, Parties, Queue, Report, ReportResult,
+    Reports, SenderView, Settlement, StoreError, StoreFuture, UpkeepResult, VerifyReport,
+    WatchQuery, Watches, Wish, WishResult,
 };
 
 impl SqliteStore {
@@ -159,6 +159,10 @@ fn group_text(group: CounterGroup, value: rusqlite::types::Value) -> String {
 impl Messages for SqliteStore {
     fn accept(&self, batch: Vec<NewMessage>) -> StoreFuture<'_, Vec<AcceptResult>> {
         Box::pin(self.accept_batch(batch))
+    }
+
+    fn earlier(&self, idempotency: Idempotency) -> StoreFuture<'_, Option<AcceptResult>> {
+        Box::pin(async move { self.earlier_answer(&idempotency) })
     }
 
     fn decide(

@@ -72,6 +72,14 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] with what is wrong: locked, unwritable, damaged, or another master key.
     pub fn open(options: Options) -> Result<Self, StoreError> {
+        let path = options.path.display().to_string();
+        Self::open_file(options).map_err(|error| match error {
+            StoreError::Corrupt(why) => StoreError::Corrupt(format!("{path}: {why}")),
+            other => other,
+        })
+    }
+
+    fn open_file(options: Options) -> Result<Self, StoreError> {
         check_folder(&options.path)?;
         let lock = match options.mode {
             OpenMode::Server => Some(lock(&options.path)?),

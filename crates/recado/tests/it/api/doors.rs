@@ -1,0 +1,124 @@
+//! Paths and methods that are not there, HEAD, and the pages of health.
+
+use serde_json::json;
+
+use super::{headers, problem};
+use crate::house::{House, mobile, notice};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_paths_and_methods_are_problems_too() {
+    let house = House::start().await;
+    for path in [
+        "/",
+        "/api",
+        "/api/v1",
+        "/api/v2/messages",
+        "/api/v1/message",
+        "/api/v1/messages/",
+        "/api/v1/messages/x/y",
+        "/api/v1/senders/x",
+        "/metrics/",
+        "/simulator/truth",
+        "/.env",
+        "/api/v1/whatsapp",
+    ] {
+        for method in ["GET", "POST", "DELETE"] {
+            let answer = house
+                .request(method, path, &headers(&house.key), None)
+                .await;
+            assert_eq!(answer.status, 404, "{method} {path} {}", answer.text);
+            problem(&answer, 404, "no_such_route");
+        }
+    }
+    for (method, path, allowed) in [
+        ("DELETE", "/api/v1/messages", "POST"),
+        ("PUT", "/api/v1/messages", "POST"),
+        ("GET", "/api/v1/messages/bulk", "POST"),
+        ("PATCH", "/api/v1/messages/x", "GET"),
+        ("GET", "/api/v1/messages/x/cancel", "POST"),
+        ("POST", "/api/v1/metrics/delivery", "GET"),
+        ("POST", "/livez", "GET"),
+        ("POST", "/api/v1/consent", "PUT"),
+        ("DELETE", "/api/v1/whatsapp/status", "POST"),
+        ("PUT", "/api/v1/whatsapp/webhook", "POST"),
+    ] {
+        let answer = house
+            .request(method, path, &headers(&house.key), None)
+            .await;
+        problem(&answer, 405, "method_not_allowed");
+        let allow = answer.header("allow").unwrap_or_default().to_owned();
+        assert!(allow.contains(allowed), "{method} {path}: {allow}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_answers_as_get_does_without_a_body() {
+    let house = House::start().await;
+    let id = house.accept(notice(&mobile(1), "oi")).await;
+    let reader = house.new_key("read");
+    let message = format!("/api/v1/messages/{id}");
+    for path in [
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/api/v1/openapi.json",
+        "/api/v1/messages",
+        &message,
+        "/api/v1/messages?state=flying",
+        "/api/v1/messages/x",
+        "/api/v1/health",
+        "/api/v1/senders",
+        "/api/v1/metrics/delivery",
+        "/api/v1/inbound",
+        "/api/v1/consent?to=85980000001",
+        "/nowhere",
+        "/api/v1/whatsapp/status",
+        "/api/v1/whatsapp/webhook",
+    ] {
+        let get = house.request("GET", path, &headers(&reader), None).await;
+        let head = house.request("HEAD", path, &headers(&reader), None).await;
+        assert_eq!(head.status, get.status, "{path}");
+        assert_eq!(
+            head.header("content-type"),
+            get.header("content-type"),
+            "{path}"
+        );
+        assert_eq!(head.text, "", "{path}");
+    }
+    let none = house.request("HEAD", "/api/v1/messages", &[], None).await;
+    assert_eq!(none.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_of_health_say_how_it_is() {
+    let house = House::start().await;
+    for path in ["/livez", "/readyz"] {
+        let answer = house.request("GET", path, &[], None).await;
+        assert_eq!(
+            (answer.status, answer.text.as_str()),
+            (200, "ok\n"),
+            "{path}"
+        );
+    }
+    for path in ["/api/v1/whatsapp/status", "/api/v1/whatsapp/webhook"] {
+        assert_eq!(
+            house.request("GET", path, &[], None).await.status,
+            200,
+            "{path}"
+        );
+    }
+    let health = house.get("/api/v1/health").await.json();
+    for (field, value) in [
+        ("status", json!("ok")),
+        ("concerns", json!([])),
+        ("queued", json!(0)),
+        ("oldest_due_seconds", json!(0)),
+        ("open_attempts", json!(0)),
+        ("unknown_attempts", json!(0)),
+        ("parked_reports", json!(0)),
+        ("version", json!(env!("CARGO_PKG_VERSION"))),
+    ] {
+        assert_eq!(health[field], value, "{field} {health:#}");
+    }
+    assert!(health["database_bytes"].as_u64().unwrap() > 4_096);
+}

@@ -1,0 +1,127 @@
+//! Bounds that protect the server: requests per key, connections at once.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use super::{headers, problem};
+use crate::house::{House, mobile, notice};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_key_has_a_rate_of_its_own() {
+    let house = House::with(|_| {}, &[("RECADO_API_RATE", "5")]).await;
+    let (busy, calm) = (house.new_key("read"), house.new_key("read"));
+    let ask = async |key: &str| {
+        house
+            .request("GET", "/api/v1/messages", &headers(key), None)
+            .await
+    };
+    let mut passed = 0;
+    let refused = loop {
+        let answer = ask(&busy).await;
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"key\";q=5;w=1"));
+        let left = answer.header("ratelimit").unwrap().to_owned();
+        if answer.status == 429 {
+            assert_eq!(left, "\"key\";r=0;t=1");
+            break answer;
+        }
+        assert_eq!(answer.status, 200);
+        assert!(left.starts_with("\"key\";r="), "{left}");
+        passed += 1;
+        assert!(passed < 100, "there is no limit");
+    };
+    assert!(passed >= 5, "{passed}");
+    let found = problem(&refused, 429, "rate_limited");
+    assert_eq!(found["retry_after"], 1);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(ask(&calm).await.status, 200, "another key is not affected");
+    // Problems of the request itself carry the fields as well.
+    let missing = house
+        .request("GET", "/api/v1/messages/x", &headers(&calm), None)
+        .await;
+    assert_eq!(missing.status, 404);
+    assert!(missing.header("ratelimit").is_some());
+    // Health and metrics have no key and no rate.
+    for _ in 0..20 {
+        assert_eq!(house.request("GET", "/livez", &[], None).await.status, 200);
+    }
+    let since = Instant::now();
+    while ask(&busy).await.status == 429 {
+        assert!(
+            since.elapsed() < Duration::from_secs(3),
+            "it does not recover"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // What was refused for its rate was not done.
+    let body = notice(&mobile(1), "oi").to_string().into_bytes();
+    let sender = house.new_key("send");
+    let mut accepted = 0;
+    for _ in 0..15 {
+        let body = Some(body.clone());
+        let answer = house
+            .request("POST", "/api/v1/messages", &headers(&sender), body)
+            .await;
+        accepted += usize::from(answer.status == 202);
+    }
+    assert_eq!(
+        accepted, 1,
+        "the first is taken, the others are repeated content or too many"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_limit_there_are_no_fields_of_one() {
+    let house = House::with(|_| {}, &[("RECADO_API_RATE", "0")]).await;
+    let answer = house.get("/api/v1/messages").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("ratelimit"), None);
+}
+
+/// Sends a request on a connection of its own and waits a moment for the answer.
+fn answered(connection: &mut TcpStream, wait: Duration) -> bool {
+    connection.set_read_timeout(Some(wait)).unwrap();
+    let mut answer = [0u8; 4_096];
+    match connection.read(&mut answer) {
+        Ok(read) => answer[..read].starts_with(b"HTTP/1.1 200"),
+        Err(_) => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_above_the_cap_wait_until_one_ends() {
+    let house = House::with(|_| {}, &[("RECADO_CONNECTIONS_MAX", "3")]).await;
+    let address = house
+        .gateway
+        .url
+        .strip_prefix("http://")
+        .unwrap()
+        .to_owned();
+    let connect = || {
+        let mut connection = TcpStream::connect(&address).unwrap();
+        connection
+            .write_all(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
+            .unwrap();
+        connection
+    };
+    let mut open: Vec<TcpStream> = (0..3).map(|_| connect()).collect();
+    for connection in &mut open {
+        assert!(answered(connection, Duration::from_secs(5)));
+    }
+    let mut fourth = connect();
+    assert!(
+        !answered(&mut fourth, Duration::from_millis(400)),
+        "the cap holds"
+    );
+    drop(open.pop());
+    assert!(
+        answered(&mut fourth, Duration::from_secs(5)),
+        "its turn has come"
+    );
+    drop((open, fourth));
+    house
+        .eventually("all are free again", async |house| {
+            house.request("GET", "/livez", &[], None).await.status == 200
+        })
+        .await;
+}

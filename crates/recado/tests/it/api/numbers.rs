@@ -1,0 +1,239 @@
+//! The numbers: they equal what was done, in every grouping, and an empty database divides by
+//! nothing.
+
+use serde_json::{Value, json};
+use simulator::{Character, Phone};
+
+use super::{encoded, field_problem, in_seconds, later, problem, with};
+use crate::house::{House, SENDER, TEMPLATE, mobile, notice};
+
+const COUNTS: [&str; 7] = [
+    "accepted",
+    "sent",
+    "delivered",
+    "read",
+    "failed",
+    "attempts",
+    "retries",
+];
+
+async fn numbers(house: &House, query: &str) -> Value {
+    let answer = house
+        .get(&format!("/api/v1/metrics/delivery?{query}"))
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_database_has_zeros_and_no_percentiles() {
+    let house = House::start().await;
+    let answer = numbers(&house, "").await;
+    assert_eq!(answer["group_by"], Value::Null);
+    let groups = answer["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 1);
+    for field in COUNTS {
+        assert_eq!(groups[0][field], 0, "{field}");
+    }
+    for field in ["delivery_rate", "read_rate", "failure_rate"] {
+        assert_eq!(groups[0][field], 0.0, "{field}");
+    }
+    for field in ["accepted_to_sent", "sent_to_delivered", "delivered_to_read"] {
+        let empty = json!({ "count": 0, "p50_ms": null, "p95_ms": null, "p99_ms": null });
+        assert_eq!(groups[0][field], empty, "{field}");
+    }
+    assert_eq!(groups[0]["states"], json!({}));
+    assert_eq!(groups[0]["errors"], json!([]));
+    for group in ["hour", "day", "sender", "kind", "template", "area"] {
+        let answer = numbers(&house, &format!("group_by={group}")).await;
+        assert_eq!(
+            (&answer["group_by"], &answer["groups"]),
+            (&json!(group), &json!([]))
+        );
+    }
+}
+
+/// Five read, two delivered, one failed, one canceled, one scheduled: in three kinds and two
+/// area codes.
+async fn populated() -> House {
+    let character = |n, character| Phone {
+        number: mobile(n),
+        character,
+    };
+    let house = House::with(
+        |settings| {
+            settings.phones = (0..5)
+                .map(|n| character(n, Character::ReadsAtOnce))
+                .collect();
+            settings
+                .phones
+                .extend((5..7).map(|n| character(n, Character::NeverReads)));
+            settings.phones.push(character(7, Character::Fails(63_013)));
+        },
+        &[],
+    )
+    .await;
+    for n in 0..5 {
+        house.accept(notice(&mobile(n), "a")).await;
+    }
+    let text =
+        json!({ "body": "b", "window": "assume_open", "content_sid": null, "variables": null });
+    for n in 5..7 {
+        house
+            .accept(with(notice(&mobile(n), ""), text.clone()))
+            .await;
+    }
+    let marketing = json!({ "kind": "marketing" });
+    let failed = house.accept(with(notice(&mobile(7), "c"), marketing)).await;
+    let canceled = house.accept(later("(11) 98000-0001", "d")).await;
+    house
+        .post(&format!("/api/v1/messages/{canceled}/cancel"), &Value::Null)
+        .await;
+    house.accept(later("(11) 98000-0002", "e")).await;
+    house.until_state(&failed, "failed").await;
+    house
+        .eventually("all have arrived", async |house| {
+            house.messages("state=read").await.len() == 5
+                && house.messages("state=delivered").await.len() == 2
+        })
+        .await;
+    house
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_numbers_are_what_was_done_in_every_grouping() {
+    let house = populated().await;
+    let total = numbers(&house, "").await["groups"][0].clone();
+    let expected = [10, 7, 7, 5, 1, 8, 0];
+    for (field, count) in COUNTS.iter().zip(expected) {
+        assert_eq!(total[field], count, "{field} {total:#}");
+    }
+    assert_eq!(
+        (&total["delivery_rate"], &total["failure_rate"]),
+        (&json!(1.0), &json!(0.1))
+    );
+    assert!((total["read_rate"].as_f64().unwrap() - 5.0 / 7.0).abs() < 1e-9);
+    let states = json!({ "canceled": 1, "delivered": 2, "failed": 1, "read": 5, "scheduled": 1 });
+    assert_eq!(total["states"], states);
+    let errors = total["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 1);
+    assert_eq!(
+        (&errors[0]["code"], &errors[0]["count"]),
+        (&json!(63_013), &json!(1))
+    );
+    assert!(errors[0]["meaning"].as_str().unwrap().len() > 10);
+    for (leg, count) in [
+        ("accepted_to_sent", 7),
+        ("sent_to_delivered", 7),
+        ("delivered_to_read", 5),
+    ] {
+        assert_eq!(total[leg]["count"], count, "{leg}");
+        let at = |name: &str| total[leg][name].as_u64().unwrap();
+        assert!(
+            at("p50_ms") <= at("p95_ms") && at("p95_ms") <= at("p99_ms"),
+            "{total:#}"
+        );
+    }
+    for (group, expected) in [
+        ("sender", vec![(SENDER, 10)]),
+        (
+            "kind",
+            vec![("marketing", 1), ("service", 2), ("utility", 7)],
+        ),
+        ("template", vec![("", 2), (TEMPLATE, 8)]),
+        ("area", vec![("11", 2), ("85", 8)]),
+    ] {
+        let answer = numbers(&house, &format!("group_by={group}")).await;
+        let groups = answer["groups"].as_array().unwrap();
+        let found: Vec<_> = groups
+            .iter()
+            .map(|g| {
+                (
+                    g["group"].as_str().unwrap(),
+                    g["accepted"].as_i64().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(found, expected, "{group}");
+        adds_up(groups, &total);
+    }
+    for group in ["hour", "day"] {
+        let answer = numbers(&house, &format!("group_by={group}")).await;
+        let groups = answer["groups"].as_array().unwrap();
+        for row in groups {
+            let start: jiff::Timestamp = row["group"].as_str().unwrap().parse().unwrap();
+            let unit = if group == "hour" { 3_600 } else { 86_400 };
+            assert_eq!(start.as_second() % unit, 0, "{row:#}");
+        }
+        adds_up(groups, &total);
+    }
+    house.assert_verified();
+}
+
+fn adds_up(groups: &[Value], total: &Value) {
+    for field in COUNTS {
+        let sum: i64 = groups
+            .iter()
+            .map(|group| group[field].as_i64().unwrap())
+            .sum();
+        assert_eq!(sum, total[field].as_i64().unwrap(), "{field} {groups:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_counts_what_was_accepted_in_it() {
+    let house = House::start().await;
+    house.accept(later(&mobile(1), "a")).await;
+    let count = async |from: i64, to: i64| {
+        let (from, to) = (encoded(&in_seconds(from)), encoded(&in_seconds(to)));
+        let answer = numbers(&house, &format!("from={from}&to={to}")).await;
+        answer["groups"][0]["accepted"].as_i64().unwrap()
+    };
+    assert_eq!(count(-60, 60).await, 1);
+    assert_eq!(count(-366 * 86_400 + 7_200, 0).await, 1);
+    assert_eq!(count(-3 * 3_600, -2 * 3_600).await, 0);
+    assert_eq!(count(2 * 3_600, 3 * 3_600).await, 0);
+    let (from, to) = (in_seconds(-90), in_seconds(90));
+    let answer = numbers(&house, &format!("from={from}&to={to}")).await;
+    let at = |text: &Value| text.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(at(&answer["from"]) <= from.parse().unwrap());
+    assert!(at(&answer["to"]) >= to.parse().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ranges_and_groups_that_make_no_sense_are_refused() {
+    let house = House::start().await;
+    for (query, field, code) in [
+        ("from=yesterday".to_owned(), "from", "time_invalid"),
+        ("to=2026-12-01".to_owned(), "to", "time_invalid"),
+        ("group_by=colour".to_owned(), "group_by", "group_by_unknown"),
+        ("group_by=".to_owned(), "group_by", "group_by_unknown"),
+        (
+            format!("from={}", in_seconds(7_200)),
+            "from",
+            "range_invalid",
+        ),
+        (
+            format!("to={}", in_seconds(-3 * 86_400)),
+            "from",
+            "range_invalid",
+        ),
+        (
+            format!("from={}", in_seconds(-367 * 86_400)),
+            "from",
+            "range_invalid",
+        ),
+        (
+            "from=-009999-01-02T01:59:59Z&to=9999-12-30T00:00:00Z".to_owned(),
+            "from",
+            "range_invalid",
+        ),
+    ] {
+        let answer = house
+            .get(&format!("/api/v1/metrics/delivery?{query}"))
+            .await;
+        field_problem(&answer, field, code);
+    }
+    let answer = house.get("/api/v1/metrics/delivery?groupby=hour").await;
+    problem(&answer, 422, "invalid_query");
+}
