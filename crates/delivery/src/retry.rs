@@ -64,7 +64,7 @@ pub enum Trouble {
 pub struct Case {
     /// Attempts made so far, at least one.
     pub attempts: u32,
-    /// When the message was accepted.
+    /// When the message was accepted, or its sending was meant to begin.
     pub accepted_at: Timestamp,
     /// The message's own deadline.
     pub expires_at: Option<Timestamp>,

@@ -88,11 +88,19 @@ fn matches<K>(attempt: &UnknownAttempt<K>, message: &Listed) -> bool {
     to_fits && from_fits && time_fits && text_fits(&attempt.text, message.body.as_deref())
 }
 
+/// A value of this length is told apart from other texts.
+const TELLING_CHARACTERS: usize = 4;
+
 fn text_fits(evidence: &TextEvidence, body: Option<&str>) -> bool {
     match (evidence, body) {
         (TextEvidence::Exact(text), body) => body.unwrap_or_default() == text,
+        // Values that would be found in almost any text prove nothing; such an attempt stays
+        // unknown, which a person can see, rather than to be taken for another message.
         (TextEvidence::Contains(values), Some(body)) => {
-            values.iter().all(|value| body.contains(value.as_str()))
+            values
+                .iter()
+                .any(|value| value.chars().count() >= TELLING_CHARACTERS)
+                && values.iter().all(|value| body.contains(value.as_str()))
         }
         // A template that is not rendered yet shows no body; with nothing to compare, the person,
         // the sender and the time must do. Two different templates to one person within the
@@ -192,5 +200,27 @@ mod tests {
         let mut unrendered = listed(3, 1_000, "");
         unrendered.body = None;
         assert_eq!(settle(&[ours], &[unrendered], |_| false), [(1, sid(3))]);
+    }
+
+    #[test]
+    fn values_that_tell_nothing_prove_nothing() {
+        let listed = [Listed {
+            sid: sid(1),
+            to: "+5585988887777".into(),
+            from: Some("+551140000000".into()),
+            body: Some("1 outra coisa".into()),
+            outbound: true,
+            created_at: Timestamp::from_seconds(1_000),
+        }];
+        let with = |values: &[&str]| UnknownAttempt {
+            text: TextEvidence::Contains(values.iter().map(|v| (*v).to_owned()).collect()),
+            ..attempt(1, 1_000, "")
+        };
+        assert!(settle(&[with(&[])], &listed, |_| false).is_empty());
+        assert!(settle(&[with(&["1"])], &listed, |_| false).is_empty());
+        assert_eq!(
+            settle(&[with(&["1", "outra"])], &listed, |_| false).len(),
+            1
+        );
     }
 }

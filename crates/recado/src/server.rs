@@ -19,7 +19,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api, auth::Gate, problem::Problem};
@@ -63,6 +63,9 @@ pub enum StartError {
         /// Why not.
         cause: io::Error,
     },
+    /// A part of the running server ended by itself; the log says which and why.
+    #[error("a part of the server ended by itself, so the server has stopped; start it again")]
+    Broken,
     /// A URL of the configuration cannot be used.
     #[error("{0}")]
     Url(String),
@@ -132,7 +135,8 @@ impl Server {
     /// with its drain, then the rest; the database last.
     ///
     /// # Errors
-    /// [`StartError`] when the rooms cannot be built; a running server ends without an error.
+    /// [`StartError`] when the rooms cannot be built, or when one of them ends by itself: a server
+    /// of which a part is dead stops, so that whoever supervises it starts it again.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartError> {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -145,8 +149,9 @@ impl Server {
         let doors = self.doors(&shutdown)?;
         let dispatch = self.dispatch().await?;
         let rooms_stop = CancellationToken::new();
+        let mut lanes = JoinSet::new();
+        lanes.spawn(dispatch.run(shutdown.clone()));
         let mut rooms = JoinSet::new();
-        rooms.spawn(dispatch.run(shutdown.clone()));
         rooms.spawn(self.reconcile().run(rooms_stop.clone()));
         rooms.spawn(
             Upkeep {
@@ -157,18 +162,31 @@ impl Server {
         );
         let connections = usize::try_from(self.config.connections_max).unwrap_or(usize::MAX);
         let drain = self.config.drain;
-        serve(self.listener, doors, connections, drain, shutdown).await;
+        let mut broken = false;
+        let serving = serve(self.listener, doors, connections, drain, shutdown.clone());
+        tokio::pin!(serving);
+        tokio::select! {
+            () = &mut serving => {}
+            ended = either(&mut lanes, &mut rooms) => {
+                // The lanes end by themselves only when they were told to.
+                broken = report(ended) || !shutdown.is_cancelled();
+                shutdown.cancel();
+                serving.await;
+            }
+        }
         // The lanes drain on the same signal; the other rooms end when the lanes have.
-        if let Some(Err(error)) = rooms.join_next().await {
-            tracing::error!(%error, "a room ended by itself");
+        while let Some(ended) = lanes.join_next().await {
+            broken |= report(ended);
         }
         rooms_stop.cancel();
         while let Some(ended) = rooms.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a room ended by itself");
-            }
+            broken |= report(ended);
         }
-        Ok(())
+        if broken {
+            Err(StartError::Broken)
+        } else {
+            Ok(())
+        }
     }
 
     fn doors(&self, shutdown: &CancellationToken) -> Result<Router, StartError> {
@@ -241,6 +259,26 @@ impl Server {
             effects: self.effects.clone(),
             watches: self.store.announcements().watches.subscribe(),
             clock_scale: self.config.clock_scale,
+        }
+    }
+}
+
+/// The first task of two groups that ends.
+async fn either(lanes: &mut JoinSet<()>, rooms: &mut JoinSet<()>) -> Result<(), JoinError> {
+    let ended = tokio::select! {
+        ended = lanes.join_next() => ended,
+        ended = rooms.join_next() => ended,
+    };
+    ended.unwrap_or(Ok(()))
+}
+
+/// Whether a task ended by a panic; it goes to the log.
+fn report(ended: Result<(), JoinError>) -> bool {
+    match ended {
+        Ok(()) => false,
+        Err(error) => {
+            tracing::error!(%error, "a room ended by itself");
+            true
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Messages as JSON.
 
-use delivery::codes::{Codes, Met};
+use delivery::codes::{Action, Codes, Met};
 use delivery::event::EventKind;
+use delivery::state::State;
 use delivery::time::Timestamp;
 use serde::Serialize;
 
@@ -207,7 +208,15 @@ fn summary_json(view: &MessageSummary, codes: &Codes) -> SummaryJson {
         delivered_at: view.delivered_at.map(time_text),
         read_at: view.read_at.map(time_text),
         failed_at: view.failed_at.map(time_text),
-        error: view.error.map(|error| failing_json(error, codes)),
+        error: view.error.map(|error| {
+            let mut shown = failing_json(error, codes);
+            if matches!(view.state, State::Failed | State::Undelivered)
+                && is_tried_again(error, codes)
+            {
+                shown.advice = NO_MORE_ATTEMPTS.to_owned();
+            }
+            shown
+        }),
         possible_duplicate: view.possible_duplicate,
     }
 }
@@ -262,6 +271,19 @@ pub(super) fn history_json(view: &HistoryView, codes: &Codes) -> HistoryJson {
     }
 }
 
+/// The advice for a message whose trouble usually passes, and for which it did not in time.
+const NO_MORE_ATTEMPTS: &str = "No more attempts are made by themselves. Find out why in the \
+                                attempts, then ask for a retry or send a new message.";
+
+/// Whether the general advice for an error is to wait for the next attempt.
+fn is_tried_again(error: Failing, codes: &Codes) -> bool {
+    error.reason == Reason::Provider
+        && matches!(
+            codes.rule(error.code, Met::OnMessage).action,
+            Action::RetryBackoff | Action::RetryLater | Action::ReconcileThenRetry
+        )
+}
+
 fn failing_json(error: Failing, codes: &Codes) -> ErrorJson {
     if error.reason == Reason::Provider {
         return code_json(error.code, Met::OnMessage, codes);
@@ -281,11 +303,11 @@ fn failing_json(error: Failing, codes: &Codes) -> ErrorJson {
         ),
         Reason::AttemptsMax => (
             "Every attempt failed and no more are made",
-            "Find out why in the attempts, then ask for a retry.",
+            "Find out why in the attempts, then send a new message.",
         ),
         Reason::AgeMax => (
             "The message became too old to be tried again",
-            "Send a new message if it is still useful.",
+            "If it is still useful, ask for a retry or send a new message.",
         ),
         Reason::Unsettled => (
             "Nobody can say whether it was sent: the answer was lost, and neither a report nor \

@@ -24,7 +24,7 @@ const QUESTIONS_MAX: usize = 16;
 #[command(
     after_help = "The sheet has a column `to` (or telefone, celular, phone …) and `body`, \
 `content_sid` or `media_url`; columns named 1, 2, 3 … or `var:NAME` fill the template. Sending the \
-same file again sends nothing twice.
+same file again with the same API key within 7 days sends nothing twice.
 
 Examples:
   recado send --to '(85) 98888-7777' --body 'Olá!'

@@ -68,6 +68,10 @@ impl Dispatch {
         while let Some(ended) = lanes.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a lane of the dispatcher ended by itself");
+                // A sender that silently sends no more is worse than a restart.
+                if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
             }
         }
     }

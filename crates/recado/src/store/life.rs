@@ -54,6 +54,8 @@ pub struct Ledger<'a> {
     pub random: u64,
     /// Whether the person's other address form may be tried: it exists and none is proven.
     pub other_form_open: bool,
+    /// Not before: known for messages that are old enough for it to matter.
+    pub send_at: Option<Timestamp>,
 }
 
 /// What a status report says.
@@ -280,7 +282,7 @@ impl Ledger<'_> {
                 .flags
                 .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT);
         }
-        self.mark_double(report, latest, moved);
+        self.mark_double(report, latest);
         self.reached(report.status);
         if report.code.is_some() {
             self.count_error(report.code);
@@ -318,7 +320,7 @@ impl Ledger<'_> {
 
     /// A device receipt for an earlier attempt while a later one may be under way: the person may
     /// receive it twice.
-    fn mark_double(&mut self, report: &ReportFact<'_>, latest: bool, moved: bool) {
+    fn mark_double(&mut self, report: &ReportFact<'_>, latest: bool) {
         let arrived = matches!(
             state_of(report.status),
             Some(State::Delivered | State::Read)
@@ -326,7 +328,7 @@ impl Ledger<'_> {
         if arrived {
             self.change.form_proven = true;
         }
-        if arrived && !latest && moved {
+        if arrived && !latest {
             self.life.flags.set(Flags::POSSIBLE_DUPLICATE);
         }
     }

@@ -23,9 +23,9 @@ pub async fn until_quiet(
     let waiting = async {
         loop {
             closed.borrow_and_update();
-            match queue.open_attempts_of(person).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
+            // Not knowing, after an error, is no reason to acknowledge early.
+            if let Ok(0) = queue.open_attempts_of(person).await {
+                return;
             }
             if closed.changed().await.is_err() {
                 return;

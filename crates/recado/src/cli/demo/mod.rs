@@ -85,7 +85,8 @@ pub(super) async fn run(command: Demo) -> Outcome {
     } else {
         report.show();
     }
-    let good = compared.lost.is_empty() && compared.doubled.is_empty();
+    let good =
+        compared.lost.is_empty() && compared.doubled.is_empty() && report.differences.is_empty();
     if !command.exit {
         let mut end = EndSignals::listen()?;
         if !command.json {

@@ -139,9 +139,15 @@ impl Ledger<'_> {
     }
 
     pub(super) fn decide(&mut self, trouble: &Trouble, source: Source) {
+        // A message that waited for its time, or behind a paused sender, is not old by that.
+        let since = match (self.life.attempts, self.send_at) {
+            (0 | 1, _) => self.now,
+            (_, Some(send_at)) => send_at.max(self.life.accepted_at),
+            (_, None) => self.life.accepted_at,
+        };
         let case = Case {
             attempts: self.life.attempts,
-            accepted_at: self.life.accepted_at,
+            accepted_at: since,
             expires_at: self.life.expires_at,
             policy: self.life.policy,
             resent_after_doubt: self.life.flags.has(Flags::RESENT_AFTER_DOUBT),

@@ -104,6 +104,7 @@ impl Course {
             now: START,
             random: 0,
             other_form_open: false,
+            send_at: None,
         });
         for count in change.counts {
             *self.counts.entry((count.what, count.code)).or_default() += count.by;

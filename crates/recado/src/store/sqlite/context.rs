@@ -67,6 +67,7 @@ impl Context<'_> {
             now: moment.now,
             random: moment.random,
             other_form_open: moment.other_form_open,
+            send_at: moment.send_at,
         });
         self.write_change(life, &change, due_before, moment.now)?;
         let person_refused = change.suppress_person;
@@ -327,6 +328,7 @@ pub(super) struct Moment {
     pub(super) now: Timestamp,
     pub(super) random: u64,
     pub(super) other_form_open: bool,
+    pub(super) send_at: Option<Timestamp>,
 }
 
 impl Moment {
@@ -336,6 +338,7 @@ impl Moment {
             now,
             random: 0,
             other_form_open: false,
+            send_at: None,
         }
     }
 }

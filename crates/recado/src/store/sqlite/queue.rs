@@ -1,5 +1,7 @@
 //! The queue and the attempts.
 
+use std::time::Duration;
+
 use delivery::consent::Consent;
 use delivery::event::Source;
 use delivery::message::{Content, Priority};
@@ -18,6 +20,9 @@ use crate::store::{
     AttemptId, CloseRequest, CloseResult, DueMessage, DuePage, DueQuery, OpenAttempt, OpenRequest,
     OpenResult, StoreError, sealed,
 };
+
+/// From this age on a message's `send_at` decides whether it is too old to be tried again.
+const SEND_AT_MATTERS: Duration = Duration::from_secs(3_600);
 
 impl SqliteStore {
     pub(super) fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
@@ -345,10 +350,17 @@ impl Context<'_> {
         let other_form_open = matches!(code, Some(63_003 | 63_024))
             && life.flags.has(Flags::HAS_OTHER_FORM)
             && person::by_id(self.db, life.person)?.form.is_none();
+        // Only for an old message does it matter whether it was meant to leave late.
+        let old = now.since(life.accepted_at) > SEND_AT_MATTERS;
         Ok(Moment {
             now,
             random,
             other_form_open,
+            send_at: if old {
+                self.send_at(life.message)?
+            } else {
+                None
+            },
         })
     }
 

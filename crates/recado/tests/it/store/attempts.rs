@@ -135,6 +135,7 @@ pub(crate) async fn the_providers_wish_to_wait_is_heard_within_reason(world: &mu
 
 pub(crate) async fn what_could_not_be_sent_for_too_long_fails(world: &mut World) {
     let id = world.accept(notice(1, "a")).await;
+    world.attempt(id, no_connection()).await;
     world.pass(Patience::default().age_max + HOUR);
     world.attempt(id, no_connection()).await;
     let summary = world.view(id).await.summary;
@@ -142,6 +143,26 @@ pub(crate) async fn what_could_not_be_sent_for_too_long_fails(world: &mut World)
     assert_eq!(summary.error.unwrap().reason, Reason::AgeMax);
     assert_eq!(summary.failed_at, Some(world.now));
     assert_eq!(world.waiting().await, Vec::<i64>::new());
+}
+
+pub(crate) async fn waiting_for_its_time_does_not_make_a_message_old(world: &mut World) {
+    let late = Message {
+        send_at: Some(world.now.plus(Duration::from_secs(48 * 3_600))),
+        ..notice(1, "a")
+    };
+    let late = world.accept(late).await;
+    let stuck = world.accept(notice(2, "b")).await;
+    world.pass(Duration::from_secs(49 * 3_600));
+    for id in [late, stuck] {
+        world.attempt(id, no_connection()).await;
+        assert_eq!(world.state(id).await, State::Scheduled);
+    }
+    // The second trouble of the one that was meant to leave an hour ago is an early one still.
+    world.pass(HOUR);
+    world.attempt(late, no_connection()).await;
+    assert_eq!(world.state(late).await, State::Scheduled);
+    world.attempt(stuck, no_connection()).await;
+    assert_eq!(world.state(stuck).await, State::Failed);
 }
 
 pub(crate) async fn a_retry_that_would_come_too_late_expires_instead(world: &mut World) {
