@@ -24,6 +24,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{get, post};
+use delivery::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +59,17 @@ pub struct Api {
     pub codes: Arc<delivery::codes::Codes>,
     /// Ends the live streams.
     pub shutdown: CancellationToken,
+}
+
+/// Checks a message as the door would, without asking the memory: for tools that judge a sheet
+/// before it is sent.
+///
+/// # Errors
+/// The problem that the door would answer.
+pub fn check_message(json: &str, now: Timestamp) -> Result<(), Problem> {
+    let mut request: request::MessageRequest = request::parse_json(json.as_bytes())?;
+    request.idempotency_key = None;
+    request.check(now).map(|_| ())
 }
 
 /// Every route of the room.

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::Failure;
+use crate::api::check_message;
+use crate::effects::Effects;
 
 /// Names under which the column of numbers is found.
 const NUMBER_COLUMNS: [&str; 9] = [
@@ -116,6 +118,7 @@ pub(super) fn read_text(text: &str, defaults: &Defaults) -> Result<Vec<Row>, Fai
             NUMBER_COLUMNS.join(", ")
         )]));
     };
+    let now = Effects::real().clock.now();
     let mut rows = Vec::new();
     let mut seen: HashMap<String, u64> = HashMap::new();
     let mut lines = Lines::of(text);
@@ -127,6 +130,21 @@ pub(super) fn read_text(text: &str, defaults: &Defaults) -> Result<Vec<Row>, Fai
         }
         let input = record.get(number_column).unwrap_or_default().to_owned();
         let mut verdict = judge(&input, &headers, &record, defaults);
+        if let Verdict::Good { message, .. } = &verdict
+            && let Err(problem) = check_message(&message.to_string(), now)
+        {
+            let first = problem.errors.into_iter().next();
+            verdict = match first {
+                Some(wrong) => Verdict::Bad {
+                    code: wrong.code,
+                    detail: format!("{}: {}", wrong.field, wrong.detail),
+                },
+                None => Verdict::Bad {
+                    code: problem.code,
+                    detail: problem.detail,
+                },
+            };
+        }
         if let Verdict::Good { message, .. } = &verdict {
             let key = message
                 .get("idempotency_key")
@@ -348,6 +366,25 @@ mod tests {
             "+5585988887778 olá",
         ];
         assert_eq!(verdicts(text, &all), expected);
+    }
+
+    #[test]
+    fn what_the_door_would_refuse_is_refused_before_it() {
+        let long = "a".repeat(1_601);
+        let text = format!(
+            "telefone,body,content_sid,send_at\n85988887777,{long},,\n85988887778,,HX123,\n\
+             85988887779,oi,,amanhã\n85988887780,oi,,\n"
+        );
+        let rows = read_text(&text, &Defaults::default()).ok().unwrap();
+        let good: Vec<bool> = rows
+            .iter()
+            .map(|row| matches!(row.verdict, Verdict::Good { .. }))
+            .collect();
+        assert_eq!(good, [false, false, false, true]);
+        let Verdict::Bad { detail, .. } = &rows[1].verdict else {
+            panic!("bad")
+        };
+        assert!(detail.starts_with("content_sid: "), "{detail}");
     }
 
     #[test]
