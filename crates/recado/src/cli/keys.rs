@@ -68,7 +68,10 @@ enum Scope {
 pub(super) async fn run(command: KeysCommand) -> Outcome {
     let effects = Effects::real();
     let store = match &command.command {
-        KeysAction::Create { .. } => open_database_of(&ProcessEnvironment, &effects)?,
+        KeysAction::Create { .. } => {
+            tell_of_new_database();
+            open_database_of(&ProcessEnvironment, &effects)?
+        }
         KeysAction::List { .. } | KeysAction::Revoke { .. } => open_database(&effects)?,
     };
     let now = effects.clock.now();
@@ -113,6 +116,20 @@ pub(super) fn open_database(effects: &Effects) -> Result<SqliteStore, Failure> {
         )));
     }
     open_database_of(&ProcessEnvironment, effects)
+}
+
+/// A key may be made before the server's first start; in a wrong folder that is a mistake.
+fn tell_of_new_database() {
+    let database = DatabaseConfig::read(&ProcessEnvironment);
+    if let Ok(database) = database
+        && !database.path.exists()
+    {
+        print::note(&format!(
+            "There was no database at {}: a new one is made. A running server elsewhere will not \
+             know this key.",
+            database.path.display()
+        ));
+    }
 }
 
 /// The same, with the settings from elsewhere; a database that is not there is made.
