@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,14 +17,16 @@ use crate::store::StoreError;
 
 /// Requests that may wait for the writer before callers are told to come again.
 const WAITING_MAX: usize = 16_384;
-/// How long a commit under load waits for the next request.
-const GATHER_WAIT: Duration = Duration::from_micros(200);
+/// How long a commit under load waits for the next requests.
+const GATHER_NAP: Duration = Duration::from_micros(100);
 /// Requests of one transaction.
 const BATCH_MAX: usize = 1_024;
 
 /// A handle to the writer thread.
 pub(super) struct Writer {
     sender: Option<SyncSender<Box<dyn Work>>>,
+    /// Requests that were handed over and that no commit has taken yet.
+    waiting: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -98,6 +101,8 @@ impl Writer {
         announcements: Announcements,
     ) -> Self {
         let (sender, receiver) = sync_channel(WAITING_MAX);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let queued = Arc::clone(&waiting);
         let (replies, mut finished) = mpsc::unbounded_channel::<Vec<Finished>>();
         tokio::spawn(async move {
             while let Some(batch) = finished.recv().await {
@@ -115,12 +120,14 @@ impl Writer {
                     shared,
                     announcements,
                     replies,
+                    waiting: queued,
                 }
                 .run(&receiver)
             })
             .expect("the operating system starts a thread");
         Self {
             sender: Some(sender),
+            waiting,
             thread: Some(thread),
         }
     }
@@ -138,9 +145,13 @@ impl Writer {
             reply,
         });
         let sender = self.sender.as_ref().ok_or(StoreError::Closed)?;
-        sender.try_send(task).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Disconnected(_) => StoreError::Closed,
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        sender.try_send(task).map_err(|error| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => StoreError::Busy,
+                TrySendError::Disconnected(_) => StoreError::Closed,
+            }
         })?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
@@ -164,6 +175,7 @@ struct Room {
     shared: Arc<super::Shared>,
     announcements: Announcements,
     replies: mpsc::UnboundedSender<Vec<Finished>>,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// What the rest of the program must hear after a commit.
@@ -181,7 +193,7 @@ impl Room {
         let mut last = 0;
         while let Ok(first) = receiver.recv() {
             batch.push(first);
-            gather(receiver, &mut batch, last);
+            self.gather(receiver, &mut batch, last);
             last = batch.len();
             let finished = self.commit(&mut batch);
             if self.replies.send(finished).is_err() {
@@ -199,6 +211,33 @@ impl Room {
         {
             tracing::warn!(%error, "the write-ahead log could not be folded in at the end");
         }
+    }
+
+    /// Takes what the next commit stores. One commit of many costs little more than a commit of
+    /// few, so under load it is worth a short wait for the callers who were just answered and come
+    /// back at once. But not for all of them: when half of those who are about are here, the
+    /// commit begins, and the other half is worked on meanwhile. If all waited for one commit,
+    /// the processors would wait with them. Whoever is alone never waits.
+    ///
+    /// The thread naps instead of waiting on the channel, because each arrival would wake it.
+    fn gather(
+        &self,
+        receiver: &Receiver<Box<dyn Work>>,
+        batch: &mut Vec<Box<dyn Work>>,
+        last: usize,
+    ) {
+        let about = last + self.waiting.load(Ordering::Relaxed);
+        let enough = (about / 2).clamp(1, BATCH_MAX);
+        let mut before_nap = 0;
+        loop {
+            batch.extend(receiver.try_iter().take(enough - batch.len()));
+            if batch.len() >= enough || batch.len() == before_nap {
+                break;
+            }
+            before_nap = batch.len();
+            std::thread::sleep(GATHER_NAP);
+        }
+        self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
     }
 
     fn commit(&mut self, batch: &mut Vec<Box<dyn Work>>) -> Vec<Finished> {
@@ -274,23 +313,6 @@ impl Room {
             *writable = true;
             !was
         });
-    }
-}
-
-/// Takes what waits. Under load the callers who were just answered come back at once; as long as
-/// they do, and are fewer than last time, the commit waits for them, because one commit of many
-/// costs little more than a commit of few. A single request never waits.
-fn gather(receiver: &Receiver<Box<dyn Work>>, batch: &mut Vec<Box<dyn Work>>, last: usize) {
-    while batch.len() < BATCH_MAX {
-        let next = if batch.len() < last {
-            receiver.recv_timeout(GATHER_WAIT).ok()
-        } else {
-            receiver.try_recv().ok()
-        };
-        match next {
-            Some(work) => batch.push(work),
-            None => return,
-        }
     }
 }
 
