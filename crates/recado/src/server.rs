@@ -1,19 +1,19 @@
 //! Builds the rooms from the settings, runs them, and stops them in order.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use delivery::address::{Address, Context};
 use delivery::message::SenderName;
 use delivery::retry::Patience;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -221,8 +221,7 @@ impl Server {
         });
         Ok(api
             .merge(callbacks)
-            .method_not_allowed_fallback(api::wrong_method)
-            .layer(middleware::from_fn(limit_time)))
+            .method_not_allowed_fallback(api::wrong_method))
     }
 
     async fn dispatch(&self) -> Result<Dispatch, StartError> {
@@ -347,16 +346,18 @@ fn canonical_sender(name: &SenderName) -> (String, SenderName) {
 
 /// A request that is not answered in time is answered with 503; what it asked for may still be
 /// committed, which is what idempotency keys are for.
-async fn limit_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+async fn in_time(
+    answer: impl Future<Output = Result<Response, Infallible>>,
+) -> Result<Response, Infallible> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
         Ok(response) => response,
-        Err(_) => Problem::new(
+        Err(_) => Ok(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "timeout",
             "The request took too long. Send it again with the same Idempotency-Key.",
         )
         .after(1)
-        .into_response(),
+        .into_response()),
     }
 }
 
@@ -378,7 +379,8 @@ async fn serve(
         let Some((stream, permit)) = accepted else {
             continue;
         };
-        let service = TowerToHyperService::new(doors.clone());
+        let doors = TowerToHyperService::new(doors.clone());
+        let service = service_fn(move |request| in_time(doors.call(request)));
         let watcher = graceful.watcher();
         let shutdown = shutdown.clone();
         tokio::spawn(async move {

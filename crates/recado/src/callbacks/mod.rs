@@ -14,12 +14,14 @@ mod status;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use bytes::Bytes;
 use delivery::message::SenderName;
+use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use tokio::sync::watch;
 
 use self::form::Form;
@@ -31,7 +33,6 @@ use crate::store::{Store, StoreError};
 pub const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// What the room needs.
-#[derive(Clone)]
 pub struct Callbacks {
     /// The memory.
     pub store: Arc<dyn Store>,
@@ -56,8 +57,7 @@ pub fn router(callbacks: Callbacks) -> Router {
             "/api/v1/whatsapp/webhook",
             post(webhook_route).get(reachable),
         )
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(callbacks)
+        .with_state(Arc::new(callbacks))
 }
 
 /// For people and monitors who look whether the URL can be reached.
@@ -65,41 +65,32 @@ async fn reachable() -> &'static str {
     "Recado receives Twilio's callbacks here.\n"
 }
 
-async fn status_route(
-    State(room): State<Callbacks>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let verifier = Arc::clone(&room.status);
-    receive(&room, &verifier, query.as_deref(), &headers, &body).await
+async fn status_route(State(room): State<Arc<Callbacks>>, request: Request) -> Response {
+    receive(&room, &room.status, request).await
 }
 
-async fn webhook_route(
-    State(room): State<Callbacks>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let verifier = Arc::clone(&room.webhook);
-    receive(&room, &verifier, query.as_deref(), &headers, &body).await
+async fn webhook_route(State(room): State<Arc<Callbacks>>, request: Request) -> Response {
+    receive(&room, &room.webhook, request).await
 }
 
 /// Verifies, then reads by what the body is and not by which URL it came to: both URLs are easily
 /// exchanged in Twilio's console, and nothing may be lost by that.
-async fn receive(
-    room: &Callbacks,
-    verifier: &Verifier,
-    query: Option<&str>,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Response {
-    let signature = headers
+///
+/// Takes the request as it is: extractors would copy its headers, for every callback.
+async fn receive(room: &Callbacks, verifier: &Verifier, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let body = match read_body(body).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let query = head.uri.query();
+    let signature = head
+        .headers
         .get("x-twilio-signature")
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     if query.is_some_and(|query| query.contains("bodySHA256=")) {
-        return match verifier.verify_json(query, body, signature) {
+        return match verifier.verify_json(query, &body, signature) {
             Ok(()) => {
                 tracing::warn!("a signed JSON callback came; Twilio sends none for messages");
                 StatusCode::NO_CONTENT.into_response()
@@ -107,7 +98,7 @@ async fn receive(
             Err(_) => refused(),
         };
     }
-    let Ok(form) = verifier.verify_form(query, body, signature) else {
+    let Ok(form) = verifier.verify_form(query, &body, signature) else {
         return refused();
     };
     if report::is_status_callback(&form) {
@@ -117,6 +108,17 @@ async fn receive(
         return inbound::receive(room, &form).await;
     }
     notice(&form)
+}
+
+async fn read_body(body: Body) -> Result<Bytes, Response> {
+    let read = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    read.map(Collected::to_bytes).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.\n").into_response()
+        } else {
+            (StatusCode::BAD_REQUEST, "The body could not be read.\n").into_response()
+        }
+    })
 }
 
 /// Twilio's debugger posts what went wrong between it and us.
