@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::time::Timestamp;
+use rand::Rng;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A future whose type is not written out, as trait objects need it.
@@ -110,14 +111,15 @@ impl Clock for SystemClock {
     }
 }
 
-/// The operating system's random number generator.
+/// A generator fit for keys and nonces (`rand`'s: `ChaCha`, one for each thread), which the
+/// operating system seeds, anew after each 64 KiB. Asking the system for each nonce would be a
+/// system call, and accepting a message needs several.
 #[derive(Debug)]
 pub struct SystemRandom;
 
 impl Random for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) {
-        // Without random bits no key, nonce or correlation id is safe: going on would be worse.
-        getrandom::fill(bytes).expect("the operating system gives random bits");
+        rand::rng().fill_bytes(bytes);
     }
 }
 

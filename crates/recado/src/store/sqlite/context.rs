@@ -25,9 +25,15 @@ pub(super) struct Context<'a> {
     pub(super) stirred: Stirred,
 }
 
-const LIFE_COLUMNS: &str = "message_id, cohort_id, person_id, sender_id, state, attempts, \
-     attempt_id, seen, flags, priority, policy, last_event, accepted_at, expires_at, due_at, \
-     sent_at, delivered_at, read_at, failed_at, error_reason, error_code";
+/// What [`read_life`] reads, in its order.
+pub(super) const LIFE_COLUMNS: &str = "progress.message_id, progress.cohort_id, progress.person_id, progress.sender_id, \
+     progress.state, progress.attempts, progress.attempt_id, progress.seen, \
+     progress.flags, progress.priority, progress.policy, progress.last_event, \
+     progress.accepted_at, progress.expires_at, progress.due_at, progress.sent_at, \
+     progress.delivered_at, progress.read_at, progress.failed_at, progress.error_reason, \
+     progress.error_code";
+/// How many they are.
+pub(super) const LIFE_WIDTH: usize = 21;
 
 impl Context<'_> {
     /// Reads a life.
@@ -353,7 +359,7 @@ pub(super) struct Cohort {
     pub(super) area: i64,
 }
 
-fn read_life(row: &Row<'_>) -> rusqlite::Result<Life> {
+pub(super) fn read_life(row: &Row<'_>) -> rusqlite::Result<Life> {
     let time = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
         Ok(row
             .get::<_, Option<i64>>(column)?

@@ -12,6 +12,11 @@ use super::context::{Context, Moment, number_of, of_number, unsealable};
 use crate::secrets::PersonKey;
 use crate::store::life::Life;
 
+/// The form of an address that we store.
+pub(super) const CANONICAL_FORM: i64 = 0;
+/// The form of a Brazilian mobile without its ninth digit.
+pub(super) const OTHER_FORM: i64 = 1;
+
 /// A person as stored.
 pub(super) struct Person {
     pub(super) id: i64,
@@ -19,7 +24,8 @@ pub(super) struct Person {
     pub(super) wrapped_key: Option<Vec<u8>>,
     pub(super) sealed_address: Option<Vec<u8>>,
     pub(super) has_other_form: bool,
-    /// The proven form of the address: 0 canonical, 1 the other one.
+    /// The form that the person wrote from, or the other one when a message was delivered under
+    /// it.
     pub(super) form: Option<i64>,
     pub(super) consent: Consent,
     pub(super) consent_at: Option<Timestamp>,

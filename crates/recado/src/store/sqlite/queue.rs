@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::SqliteStore;
 use super::accept::{message_id, place};
 use super::context::{Context, Moment, number_of, of_number};
-use super::person::{self, Person};
+use super::person::{self, CANONICAL_FORM, Person};
 use crate::store::life::{Flags, Life, Reason, ReportFact};
 use crate::store::{
     AttemptId, CloseRequest, CloseResult, DueMessage, DuePage, DueQuery, OpenAttempt, OpenRequest,
@@ -244,16 +244,36 @@ impl Context<'_> {
     /// one has been turned to, it stays, whatever came between.
     fn form(&self, life: &Life, person: &Person) -> rusqlite::Result<i64> {
         let turns = life.flags.has(Flags::OTHER_FORM_NEXT);
-        match person.form {
-            Some(proven) if !turns => return Ok(proven),
-            None if !life.flags.has(Flags::OTHER_FORM_TRIED) => return Ok(0),
-            Some(_) | None => {}
+        if !life.flags.has(Flags::OTHER_FORM_TRIED) && !turns {
+            return Ok(person.form.unwrap_or(CANONICAL_FORM));
+        }
+        if !turns && let Some(proven) = self.proven_form(person)? {
+            return Ok(proven);
         }
         let last: i64 = self
             .db
             .prepare_cached("SELECT form FROM attempt WHERE id = ?1")?
             .query_row([life.attempt], |row| row.get(0))?;
         Ok(if turns { 1 - last } else { last })
+    }
+
+    /// The form under which the person was reached: the one that is written down, or the
+    /// canonical one when one of their last messages was delivered under it.
+    fn proven_form(&self, person: &Person) -> rusqlite::Result<Option<i64>> {
+        if person.form.is_some() {
+            return Ok(person.form);
+        }
+        let delivered = self
+            .db
+            .prepare_cached(
+                "SELECT 1 FROM (SELECT id FROM message WHERE person_id = ?1 \
+                 ORDER BY id DESC LIMIT 100) AS last \
+                 JOIN progress ON progress.message_id = last.id \
+                 JOIN attempt ON attempt.id = progress.attempt_id \
+                 WHERE progress.delivered_at IS NOT NULL AND attempt.form = ?2",
+            )?
+            .exists(params![person.id, CANONICAL_FORM])?;
+        Ok(delivered.then_some(CANONICAL_FORM))
     }
 
     fn insert_attempt(
@@ -349,7 +369,9 @@ impl Context<'_> {
     ) -> rusqlite::Result<Moment> {
         let other_form_open = matches!(code, Some(63_003 | 63_024))
             && life.flags.has(Flags::HAS_OTHER_FORM)
-            && person::by_id(self.db, life.person)?.form.is_none();
+            && self
+                .proven_form(&person::by_id(self.db, life.person)?)?
+                .is_none();
         // Only for an old message does it matter whether it was meant to leave late.
         let old = now.since(life.accepted_at) > SEND_AT_MATTERS;
         Ok(Moment {

@@ -1,5 +1,7 @@
 //! Status reports: found by the attempt key in the callback's URL, else by SID, else parked.
 
+use std::sync::LazyLock;
+
 use delivery::outcome::ProviderStatus;
 use delivery::sid::Sid;
 use delivery::state::{State, state_of};
@@ -7,15 +9,18 @@ use delivery::time::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::context::{Context, number_of};
+use super::context::{Context, LIFE_COLUMNS, LIFE_WIDTH, number_of, read_life};
+use super::person::OTHER_FORM;
 use crate::store::life::{Life, ReportFact, bit};
-use crate::store::{AttemptId, Report, ReportResult, StoreError};
+use crate::store::{Report, ReportResult, StoreError};
+
+const ATTEMPT_COLUMNS: &str = "attempt.id, attempt.message_id, attempt.outcome, attempt.sid, \
+     attempt.form, attempt.seen";
 
 /// What reports need of an attempt.
 pub(super) struct AttemptRow {
     pub(super) id: i64,
     pub(super) message: i64,
-    pub(super) nonce: u64,
     pub(super) outcome: Option<i64>,
     pub(super) sid: Option<Sid>,
     pub(super) form: i64,
@@ -35,19 +40,7 @@ impl SqliteStore {
 
 impl Context<'_> {
     fn report(&mut self, report: &Report) -> rusqlite::Result<ReportResult> {
-        let found = match report.attempt {
-            Some(id) => self.attempt_by_id(id)?,
-            None => None,
-        };
-        let found = match (found, report.sid) {
-            (Some(row), _) => Some(row),
-            (None, Some(sid)) => self.attempt_by_sid(sid)?,
-            (None, None) => None,
-        };
-        let Some(row) = found else {
-            return self.park(report);
-        };
-        let Some(mut life) = self.life(row.message)? else {
+        let Some((row, mut life)) = self.reported(report)? else {
             return self.park(report);
         };
         let learned = self.learn_sid(&row, report.sid, report.now)?;
@@ -108,46 +101,60 @@ impl Context<'_> {
                 .prepare_cached("UPDATE attempt SET error_code = ?2 WHERE id = ?1")?
                 .execute(params![row.id, fact.code])?;
         }
-        if self.change.form_proven {
-            self.prove_form(life.person, row.form)?;
+        if self.change.form_proven && row.form == OTHER_FORM {
+            self.prove_other_form(life.person)?;
         }
         Ok(())
     }
 
-    /// What was delivered under a form shows that the form is right. Written only when it is news.
-    fn prove_form(&self, person: i64, form: i64) -> rusqlite::Result<()> {
+    /// What was delivered under the other form shows that it is the right one. That the canonical
+    /// one is right is not written: nearly always it is, and each person's row would be written
+    /// once more. Whoever must know looks at what was delivered.
+    fn prove_other_form(&self, person: i64) -> rusqlite::Result<()> {
         self.db
-            .prepare_cached(
-                "UPDATE person SET form = ?2 WHERE id = ?1 AND has_other_form AND form IS NOT ?2",
-            )?
-            .execute(params![person, form])?;
+            .prepare_cached("UPDATE person SET form = ?2 WHERE id = ?1 AND form IS NOT ?2")?
+            .execute(params![person, OTHER_FORM])?;
         Ok(())
     }
 
-    /// The key says where to look, the random bits say that it is ours: a database restored from
-    /// a backup hands out the same keys again.
-    fn attempt_by_id(&self, id: AttemptId) -> rusqlite::Result<Option<AttemptRow>> {
-        Ok(self
-            .attempt_row(id.key)?
-            .filter(|row| row.nonce == id.nonce))
+    /// The attempt that a report is about, and its message: by the key in the callback's URL, else
+    /// by the provider's id.
+    fn reported(&self, report: &Report) -> rusqlite::Result<Option<(AttemptRow, Life)>> {
+        static SQL: LazyLock<[String; 2]> = LazyLock::new(|| {
+            ["attempt.id = ?1 AND attempt.nonce = ?2", "attempt.sid = ?1"].map(|condition| {
+                format!(
+                    "SELECT {LIFE_COLUMNS}, {ATTEMPT_COLUMNS} FROM attempt \
+                     JOIN progress ON progress.message_id = attempt.message_id WHERE {condition}"
+                )
+            })
+        });
+        let [by_key, by_sid] = &*SQL;
+        // The key says where to look, the random bits say that it is ours: a database restored
+        // from a backup hands out the same keys again.
+        let found = match report.attempt {
+            Some(id) => self
+                .db
+                .prepare_cached(by_key)?
+                .query_row([id.key, id.nonce.cast_signed()], read_both)
+                .optional()?,
+            None => None,
+        };
+        match (found, report.sid) {
+            (None, Some(sid)) => self
+                .db
+                .prepare_cached(by_sid)?
+                .query_row([sid.to_bytes().as_slice()], read_both)
+                .optional(),
+            (found, _) => Ok(found),
+        }
     }
 
     pub(super) fn attempt_row(&self, key: i64) -> rusqlite::Result<Option<AttemptRow>> {
+        static SQL: LazyLock<String> =
+            LazyLock::new(|| format!("SELECT {ATTEMPT_COLUMNS} FROM attempt WHERE id = ?1"));
         self.db
-            .prepare_cached(
-                "SELECT id, message_id, nonce, outcome, sid, form, seen FROM attempt WHERE id = ?1",
-            )?
-            .query_row([key], read_attempt)
-            .optional()
-    }
-
-    fn attempt_by_sid(&self, sid: Sid) -> rusqlite::Result<Option<AttemptRow>> {
-        self.db
-            .prepare_cached(
-                "SELECT id, message_id, nonce, outcome, sid, form, seen FROM attempt \
-                 WHERE sid = ?1",
-            )?
-            .query_row([sid.to_bytes().as_slice()], read_attempt)
+            .prepare_cached(&SQL)?
+            .query_row([key], |row| read_attempt(row, 0))
             .optional()
     }
 
@@ -227,16 +234,19 @@ impl Context<'_> {
     }
 }
 
-fn read_attempt(row: &Row<'_>) -> rusqlite::Result<AttemptRow> {
-    let nonce: i64 = row.get(2)?;
-    let sid = row.get_ref(4)?.as_blob_or_null()?.and_then(Sid::from_bytes);
+fn read_both(row: &Row<'_>) -> rusqlite::Result<(AttemptRow, Life)> {
+    Ok((read_attempt(row, LIFE_WIDTH)?, read_life(row)?))
+}
+
+/// Reads [`ATTEMPT_COLUMNS`], of which the first is column `first`.
+fn read_attempt(row: &Row<'_>, first: usize) -> rusqlite::Result<AttemptRow> {
+    let sid = row.get_ref(first + 3)?.as_blob_or_null()?;
     Ok(AttemptRow {
-        id: row.get(0)?,
-        message: row.get(1)?,
-        nonce: nonce.cast_unsigned(),
-        outcome: row.get(3)?,
-        sid,
-        form: row.get(5)?,
-        seen: row.get(6)?,
+        id: row.get(first)?,
+        message: row.get(first + 1)?,
+        outcome: row.get(first + 2)?,
+        sid: sid.and_then(Sid::from_bytes),
+        form: row.get(first + 4)?,
+        seen: row.get(first + 5)?,
     })
 }

@@ -83,6 +83,23 @@ pub(crate) async fn what_was_delivered_is_remembered(world: &mut World) {
     assert_eq!(world.state(next).await, State::Failed);
 }
 
+pub(crate) async fn a_delivery_under_the_canonical_form_is_remembered_too(world: &mut World) {
+    let id = world.accept(notice(1, "a")).await;
+    let (_, sent) = to_of_next_attempt(world, id).await;
+    world.report(sent, ProviderStatus::Delivered).await;
+    world.reopen().await;
+    let next = world.accept(notice(1, "b")).await;
+    let (to, sent) = to_of_next_attempt(world, next).await;
+    assert_eq!(to, with_nine(1));
+    world.fail(sent, ProviderStatus::Failed, 63_024).await;
+    assert_eq!(world.state(next).await, State::Failed);
+    assert_eq!(world.view(next).await.attempts.len(), 1);
+    // The same goes for what the answer says.
+    let last = world.accept(notice(1, "c")).await;
+    world.attempt(last, refused(63_024)).await;
+    assert_eq!(world.state(last).await, State::Failed);
+}
+
 pub(crate) async fn the_form_that_a_person_writes_from_is_the_one_to_use(world: &mut World) {
     let inbound = world.inbound_from(&without_nine(1), FIRST, "oi");
     world.receive(inbound).await;

@@ -151,6 +151,7 @@ macro_rules! conformance {
                 nobody_under_this_number_tries_the_other_form_once,
                 a_refusal_in_the_answer_tries_the_other_form_too,
                 what_was_delivered_is_remembered,
+                a_delivery_under_the_canonical_form_is_remembered_too,
                 the_form_that_a_person_writes_from_is_the_one_to_use,
                 other_codes_do_not_try_the_other_form,
                 lines_without_another_form_are_not_tried_twice,

@@ -38,7 +38,8 @@ CREATE TABLE person (
     sealed_address BLOB,
     area           INTEGER NOT NULL,
     has_other_form INTEGER NOT NULL,
-    -- The form of the address to use: NULL none proven, 0 canonical, 1 the other one.
+    -- The form of the address to use: 0 canonical, 1 the other one. Written when the person wrote
+    -- to us, or when something was delivered under the other one; else NULL, which means canonical.
     form           INTEGER,
     -- 0 open, 1 asking, 2 opted out.
     consent        INTEGER NOT NULL DEFAULT 0,
