@@ -394,6 +394,10 @@ impl Ledger<'_> {
             self.count_state(after, 1);
             self.life.state = after;
         }
+        // An attempt may still turn out to be under way, and to fail: that leads to no other.
+        if matches!(after, State::Canceled | State::Expired | State::Suppressed) {
+            self.life.flags.set(Flags::STOPPED);
+        }
         step
     }
 

@@ -200,9 +200,13 @@ impl Ledger<'_> {
     }
 
     fn retry_at(&mut self, at: Timestamp, in_doubt: bool, source: Source) -> bool {
+        if self.life.flags.has(Flags::STOPPED) && source != Source::Operator {
+            return false;
+        }
         if !matches!(self.step(Fact::RetryDecided), Step::To(_)) {
             return false;
         }
+        self.life.flags.clear(Flags::STOPPED);
         self.life.flags.set(Flags::RETRY_WAITS);
         if in_doubt {
             self.life.flags.set(Flags::RETRY_IN_DOUBT);

@@ -138,6 +138,8 @@ impl Flags {
     pub const OWN_QUESTION: u32 = 128;
     /// Held until the person answers our question about consent.
     pub const HELD_FOR_ANSWER: u32 = 256;
+    /// Somebody or something decided that it shall not be sent; only an operator's retry ends it.
+    pub const STOPPED: u32 = 512;
 
     /// Whether a bit is set.
     pub fn has(self, bit: u32) -> bool {

@@ -314,6 +314,32 @@ proptest! {
     }
 }
 
+/// The cancelled message turns out to be under way, and then fails with a code that is usually
+/// tried again: the cancellation stands, until an operator asks for another attempt.
+#[test]
+fn a_late_failure_of_a_cancelled_message_does_not_bring_it_back() {
+    use Happening::{Cancel, HoldForAnswer, Lost, Open, Reported, RetryByOperator};
+    let mut course = Course::new(Policy::AtMostOnce);
+    for happening in [
+        Open,
+        Lost,
+        HoldForAnswer,
+        Cancel,
+        Reported(ProviderStatus::Queued, None),
+        Reported(ProviderStatus::Failed, Some(63_018)),
+    ] {
+        course.happen(happening);
+    }
+    assert_eq!(course.life.due_at, None);
+    assert_eq!(course.life.state, State::Failed);
+    course.happen(RetryByOperator);
+    course.check();
+    assert!(course.life.due_at.is_some());
+    course.happen(Open);
+    course.happen(Reported(ProviderStatus::Failed, Some(63_018)));
+    assert!(course.life.due_at.is_some(), "it is wanted again");
+}
+
 #[test]
 fn each_status_has_a_bit_of_its_own() {
     let mut seen = 0;
