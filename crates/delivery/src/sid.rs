@@ -70,13 +70,16 @@ impl Sid {
 
 impl fmt::Display for Sid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for letter in self.kind {
-            write!(f, "{}", char::from(letter))?;
-        }
+        let mut text = String::with_capacity(34);
+        text.extend(self.kind.map(char::from));
         for byte in self.bytes {
-            write!(f, "{byte:02x}")?;
+            let digits = [byte >> 4, byte & 15].map(|digit| match digit {
+                0..=9 => char::from(b'0' + digit),
+                _ => char::from(b'a' + digit - 10),
+            });
+            text.extend(digits);
         }
-        Ok(())
+        f.write_str(&text)
     }
 }
 

@@ -13,14 +13,12 @@ use rusqlite::{OptionalExtension, params};
 
 use super::business_key::key_text;
 use super::context::{Cohort, Context, Moment, number_of};
+use super::idempotency::{keyed, replay};
 use super::person::{self, Candidate, Person};
 use super::{Shared, SqliteStore};
 use crate::secrets::PersonKey;
-use crate::store::count::state_number;
 use crate::store::life::{Flags, Life};
-use crate::store::{
-    AcceptRefusal, AcceptResult, Idempotency, MessageId, NewMessage, StoreError, sealed,
-};
+use crate::store::{AcceptRefusal, AcceptResult, MessageId, NewMessage, StoreError, sealed};
 
 /// A message made ready outside the transaction.
 pub(super) struct Prepared {
@@ -42,15 +40,6 @@ struct SealedColumns {
 }
 
 impl SqliteStore {
-    pub(super) fn earlier_answer(
-        &self,
-        idempotency: &Idempotency,
-    ) -> Result<Option<AcceptResult>, StoreError> {
-        let keyed = keyed(&self.shared, idempotency);
-        let found = self.read(|db| replay(db, &keyed))?;
-        Ok(found.filter(|answer| matches!(answer, AcceptResult::Replayed { .. })))
-    }
-
     pub(super) async fn accept_batch(
         &self,
         batch: Vec<NewMessage>,
@@ -75,14 +64,6 @@ impl SqliteStore {
         self.writer
             .run(move |context| prepared.iter().map(|item| context.accept(item)).collect())
             .await
-    }
-}
-
-/// A plain hash of a body could be tried against every telephone number.
-fn keyed(shared: &Shared, plain: &Idempotency) -> Idempotency {
-    Idempotency {
-        key: short(shared.vault.index("idempotency_key", &plain.key)),
-        body: short(shared.vault.index("idempotency_body", &plain.body)),
     }
 }
 
@@ -114,7 +95,7 @@ fn prepare(
         .business_key
         .as_ref()
         .map(|key| short(shared.vault.index("business_key", key.subject.as_bytes())));
-    let sealed = seal_columns(shared, &key, &new);
+    let sealed = seal_columns(shared, &key, &new, &plain);
     Ok(Prepared {
         new,
         blind_index,
@@ -126,10 +107,15 @@ fn prepare(
     })
 }
 
-fn seal_columns(shared: &Shared, key: &PersonKey, new: &NewMessage) -> SealedColumns {
+fn seal_columns(
+    shared: &Shared,
+    key: &PersonKey,
+    new: &NewMessage,
+    content: &[u8],
+) -> SealedColumns {
     let seal = |column: &str, plain: &[u8]| shared.vault.seal(key, &place(column, new.id), plain);
     SealedColumns {
-        content: seal("content", &sealed::encode(&new.message.content)),
+        content: seal("content", content),
         metadata: new
             .message
             .metadata
@@ -150,16 +136,11 @@ impl Context<'_> {
         {
             return Ok(earlier);
         }
-        let person = match (person::find(self.db, &item.blind_index)?, &item.candidate) {
-            (Some(person), _) => person,
-            (None, Some(candidate)) => self.insert_person(candidate)?,
-            // Known while preparing and gone now: persons are never removed, only erased.
-            (None, None) => return Err(rusqlite::Error::QueryReturnedNoRows),
-        };
-        let Some(sender) = self.choose_sender(&person, item)? else {
+        let (person, is_new) = self.person_of(item)?;
+        let Some(sender) = self.choose_sender(&person, is_new, item)? else {
             return Ok(AcceptResult::Refused(AcceptRefusal::UnknownSender));
         };
-        if let Some(refusal) = self.refusal(&person, sender, item)? {
+        if let Some(refusal) = self.refusal(&person, is_new, sender, item)? {
             return Ok(AcceptResult::Refused(refusal));
         }
         let state = self.insert_message(&person, sender, item)?;
@@ -169,22 +150,35 @@ impl Context<'_> {
         })
     }
 
+    /// The person, and whether they are new: then they have no history that could matter.
+    fn person_of(&self, item: &Prepared) -> rusqlite::Result<(Person, bool)> {
+        let inserted = match &item.candidate {
+            Some(candidate) => self.insert_person(candidate)?,
+            None => None,
+        };
+        if let Some(person) = inserted {
+            return Ok((person, true));
+        }
+        let known = person::find(self.db, &item.blind_index)?;
+        // Known while preparing and gone now: persons are never removed, only erased.
+        known
+            .map(|person| (person, false))
+            .ok_or(rusqlite::Error::QueryReturnedNoRows)
+    }
+
     /// The sender that the caller names; else the one this person wrote to last, so that an
     /// answer comes from where they wrote; else one that is always the same for this person.
-    fn choose_sender(&self, person: &Person, item: &Prepared) -> rusqlite::Result<Option<i64>> {
+    fn choose_sender(
+        &self,
+        person: &Person,
+        is_new: bool,
+        item: &Prepared,
+    ) -> rusqlite::Result<Option<i64>> {
         if let Some(name) = &item.new.message.sender {
             return self.sender_key(name);
         }
-        let spoken_to: Option<i64> = self
-            .db
-            .prepare_cached(
-                "SELECT sender_id FROM conversation JOIN sender ON sender.id = sender_id \
-                 WHERE person_id = ?1 AND sender.configured ORDER BY last_inbound_at DESC LIMIT 1",
-            )?
-            .query_row([person.id], |row| row.get(0))
-            .optional()?;
-        if spoken_to.is_some() {
-            return Ok(spoken_to);
+        if !is_new && let Some(sender) = self.spoken_to(person)? {
+            return Ok(Some(sender));
         }
         let senders: Vec<i64> = self
             .db
@@ -199,6 +193,16 @@ impl Context<'_> {
             .and_then(|place| senders.get(place).copied()))
     }
 
+    fn spoken_to(&self, person: &Person) -> rusqlite::Result<Option<i64>> {
+        self.db
+            .prepare_cached(
+                "SELECT sender_id FROM conversation JOIN sender ON sender.id = sender_id \
+                 WHERE person_id = ?1 AND sender.configured ORDER BY last_inbound_at DESC LIMIT 1",
+            )?
+            .query_row([person.id], |row| row.get(0))
+            .optional()
+    }
+
     pub(super) fn sender_key(&self, name: &SenderName) -> rusqlite::Result<Option<i64>> {
         self.db
             .prepare_cached(
@@ -211,6 +215,7 @@ impl Context<'_> {
     fn refusal(
         &mut self,
         person: &Person,
+        is_new: bool,
         sender: i64,
         item: &Prepared,
     ) -> rusqlite::Result<Option<AcceptRefusal>> {
@@ -225,6 +230,7 @@ impl Context<'_> {
             return Ok(Some(AcceptRefusal::Superseded { by }));
         }
         if message.dedupe == DedupeChoice::Refuse
+            && !is_new
             && let Some(first) = self.same_content(person, item)?
         {
             return Ok(Some(AcceptRefusal::Duplicate { first }));
@@ -330,18 +336,7 @@ impl Context<'_> {
         })?;
         self.supersede(key, item)?;
         if let Some(idempotency) = &new.idempotency {
-            self.db
-                .prepare_cached(
-                    "INSERT INTO idempotency (key, body, message_id, state, created_at) \
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
-                .execute(params![
-                    idempotency.key,
-                    idempotency.body,
-                    key,
-                    state_number(life.state),
-                    new.now.micros()
-                ])?;
+            self.keep_answer(idempotency, key, life.state, new.now)?;
         }
         Ok(life.state)
     }
@@ -357,7 +352,11 @@ impl Context<'_> {
             {
                 None
             }
-            _ => Some(seal_columns(self.shared, &person.key(self.shared)?, new)),
+            _ => {
+                let content = sealed::encode(&new.message.content);
+                let key = person.key(self.shared)?;
+                Some(seal_columns(self.shared, &key, new, &content))
+            }
         };
         let sealed = resealed.as_ref().unwrap_or(&item.sealed);
         self.db
@@ -381,32 +380,6 @@ impl Context<'_> {
             ])?;
         Ok(())
     }
-}
-
-fn replay(
-    db: &rusqlite::Connection,
-    idempotency: &Idempotency,
-) -> rusqlite::Result<Option<AcceptResult>> {
-    let found: Option<(Vec<u8>, Vec<u8>, State)> = db
-        .prepare_cached(
-            "SELECT idempotency.body, message.public_id, idempotency.state \
-             FROM idempotency JOIN message ON message.id = idempotency.message_id \
-             WHERE idempotency.key = ?1",
-        )?
-        .query_row([idempotency.key.as_slice()], |row| {
-            Ok((row.get(0)?, row.get(1)?, super::context::state_at(row, 2)?))
-        })
-        .optional()?;
-    let Some((body, public_id, state)) = found else {
-        return Ok(None);
-    };
-    if body != idempotency.body {
-        return Ok(Some(AcceptResult::Refused(AcceptRefusal::KeyReused)));
-    }
-    Ok(Some(AcceptResult::Replayed {
-        id: message_id(&public_id)?,
-        state,
-    }))
 }
 
 impl Life {
@@ -473,7 +446,8 @@ fn first_state(send_at: Option<i64>, accepted_at: i64) -> State {
     }
 }
 
-fn short(index: [u8; 32]) -> [u8; 16] {
+/// Half of a keyed hash tells apart as many things as a database can hold.
+pub(super) fn short(index: [u8; 32]) -> [u8; 16] {
     let mut out = [0u8; 16];
     out.copy_from_slice(index.split_at(16).0);
     out

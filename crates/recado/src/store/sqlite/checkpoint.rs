@@ -8,14 +8,15 @@ use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 
-/// Requests stored between two foldings. A request changes one to three pages.
-const REQUESTS: usize = 24_000;
+/// Rows changed between two foldings; about half of them are on pages of their own.
+const CHANGES: u64 = 50_000;
 
 /// The thread and what it shares with the writer.
 pub(super) struct Checkpointer {
     start: Option<SyncSender<()>>,
     nearly_done: Arc<AtomicBool>,
-    stored: usize,
+    /// Rows that the writer had changed when the last folding began.
+    folded: u64,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -39,20 +40,20 @@ impl Checkpointer {
         Self {
             start: Some(start),
             nearly_done,
-            stored: 0,
+            folded: 0,
             thread,
         }
     }
 
     /// Told by the writer after each commit. When the thread has done nearly all of it, the writer
     /// does the rest, because only with nothing left over can the log begin anew.
-    pub(super) fn committed(&mut self, requests: usize, writer: &Connection) {
-        self.stored += requests;
-        if self.stored >= REQUESTS
+    pub(super) fn committed(&mut self, writer: &Connection) {
+        let changed = writer.total_changes();
+        if changed >= self.folded + CHANGES
             && let Some(start) = &self.start
             && start.try_send(()).is_ok()
         {
-            self.stored = 0;
+            self.folded = changed;
         }
         if self.nearly_done.swap(false, Ordering::AcqRel) {
             fold(writer);

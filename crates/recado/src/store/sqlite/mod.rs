@@ -4,6 +4,7 @@ mod accept;
 mod business_key;
 mod checkpoint;
 mod context;
+mod idempotency;
 mod inbound;
 mod log;
 mod messages;

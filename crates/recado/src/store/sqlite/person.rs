@@ -112,12 +112,14 @@ pub(super) fn by_id(db: &Connection, id: i64) -> rusqlite::Result<Person> {
 }
 
 impl Context<'_> {
-    /// Stores a new person; somebody else may have done it a moment before.
-    pub(super) fn insert_person(&self, candidate: &Candidate) -> rusqlite::Result<Person> {
-        self.db
+    /// Stores a new person; `None` when somebody else did it a moment before.
+    pub(super) fn insert_person(&self, candidate: &Candidate) -> rusqlite::Result<Option<Person>> {
+        let inserted = self
+            .db
             .prepare_cached(
                 "INSERT INTO person (account_id, blind_index, wrapped_key, sealed_address, area, \
-                 has_other_form) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
+                 has_other_form) VALUES (1, ?1, ?2, ?3, ?4, ?5) \
+                 ON CONFLICT (account_id, blind_index) DO NOTHING",
             )?
             .execute(params![
                 candidate.blind_index,
@@ -126,7 +128,10 @@ impl Context<'_> {
                 candidate.area,
                 candidate.has_other_form
             ])?;
-        Ok(Person {
+        if inserted == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Person {
             id: self.db.last_insert_rowid(),
             blind_index: candidate.blind_index.to_vec(),
             wrapped_key: Some(candidate.wrapped_key.clone()),
@@ -136,7 +141,7 @@ impl Context<'_> {
             consent: Consent::Open,
             consent_at: None,
             consent_source: None,
-        })
+        }))
     }
 
     /// The person of an address, stored now when they are new.
@@ -144,7 +149,9 @@ impl Context<'_> {
         let index = blind_index(self.shared, address);
         match find(self.db, &index)? {
             Some(person) => Ok(person),
-            None => self.insert_person(&Candidate::new(self.shared, index, address)),
+            None => self
+                .insert_person(&Candidate::new(self.shared, index, address))?
+                .ok_or(rusqlite::Error::QueryReturnedNoRows),
         }
     }
 

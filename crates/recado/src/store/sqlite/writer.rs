@@ -200,7 +200,7 @@ impl Room {
                 break;
             }
             if let Some(checkpointer) = &mut self.checkpointer {
-                checkpointer.committed(last, &self.connection);
+                checkpointer.committed(&self.connection);
             }
         }
         drop(self.checkpointer.take());
