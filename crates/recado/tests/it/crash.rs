@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -64,12 +65,14 @@ async fn crash_often(seed: u64, runs: usize) -> usize {
     let mut luck = Luck::new(seed + 77);
     let asked: Arc<Mutex<HashMap<String, Asked>>> = Arc::default();
     for run in 0..runs {
+        let killed = Arc::new(AtomicBool::new(false));
         let load: Vec<_> = (0..WRITERS)
-            .map(|writer| load(&house, &asked, run * WRITERS + writer))
+            .map(|writer| load(&house, &asked, &killed, run * WRITERS + writer))
             .collect();
         let load: Vec<_> = load.into_iter().map(tokio::spawn).collect();
         tokio::time::sleep(Duration::from_millis(20 + luck.below(600))).await;
         house.kill_and_restart();
+        killed.store(true, Ordering::Relaxed);
         for task in load {
             task.await.unwrap();
         }
@@ -83,20 +86,19 @@ async fn crash_often(seed: u64, runs: usize) -> usize {
     asked.len()
 }
 
-/// Sends until the gateway is gone; every message has its own words and its own key.
+/// Sends until the gateway is gone; every message has its own words and its own key. Whoever did
+/// not notice, because the next gateway was there before the next request, is told.
 fn load(
     house: &House,
     asked: &Arc<Mutex<HashMap<String, Asked>>>,
+    killed: &Arc<AtomicBool>,
     writer: usize,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let (url, key, asked) = (
-        house.gateway.url.clone(),
-        house.key.clone(),
-        Arc::clone(asked),
-    );
+    let (url, key) = (house.gateway.url.clone(), house.key.clone());
+    let (asked, killed) = (Arc::clone(asked), Arc::clone(killed));
     async move {
         let http = Http::new();
-        for number in 0.. {
+        for number in (0..).take_while(|_| !killed.load(Ordering::Relaxed)) {
             let single = number % 3 != 2;
             let size = if single { 1 } else { 20 };
             let items: Vec<Asked> = (0..size)
