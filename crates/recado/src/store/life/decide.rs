@@ -24,9 +24,16 @@ impl Ledger<'_> {
         self.decide(&Trouble::Unsettled, Source::Poll);
     }
 
-    /// The caller cancels, or a newer notice supersedes. `false` when it is too late.
+    /// The caller cancels. `false` when it is too late.
     pub fn cancel(&mut self, kind: EventKind, source: Source) -> bool {
         self.stop(Fact::CancelDecided, kind, source)
+    }
+
+    /// A newer notice takes its place. What is under way cannot be called back, but may still
+    /// come back: then it stays here.
+    pub fn supersede(&mut self, source: Source) {
+        self.life.flags.set(Flags::SUPERSEDED);
+        self.cancel(EventKind::Superseded, source);
     }
 
     /// The deadline has passed. `false` when it does not apply any more.
@@ -206,7 +213,9 @@ impl Ledger<'_> {
         if !matches!(self.step(Fact::RetryDecided), Step::To(_)) {
             return false;
         }
-        self.life.flags.clear(Flags::STOPPED);
+        if source == Source::Operator {
+            self.life.flags.clear(Flags::STOPPED | Flags::SUPERSEDED);
+        }
         self.life.flags.set(Flags::RETRY_WAITS);
         if in_doubt {
             self.life.flags.set(Flags::RETRY_IN_DOUBT);

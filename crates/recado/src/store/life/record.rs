@@ -140,6 +140,8 @@ impl Flags {
     pub const HELD_FOR_ANSWER: u32 = 256;
     /// Somebody or something decided that it shall not be sent; only an operator's retry ends it.
     pub const STOPPED: u32 = 512;
+    /// A newer notice has taken its place: should it come back to us, it does not leave again.
+    pub const SUPERSEDED: u32 = 1_024;
 
     /// Whether a bit is set.
     pub fn has(self, bit: u32) -> bool {

@@ -80,11 +80,13 @@ struct Course {
     events: Vec<Event>,
     open: Option<i64>,
     queued: Option<Timestamp>,
+    other_form_open: bool,
 }
 
 impl Course {
-    fn new(policy: Policy) -> Self {
+    fn new(policy: Policy, other_form_open: bool) -> Self {
         let mut course = Self {
+            other_form_open,
             life: life(policy),
             counts: HashMap::new(),
             events: Vec::new(),
@@ -103,7 +105,7 @@ impl Course {
             rules: &rules,
             now: START,
             random: 0,
-            other_form_open: false,
+            other_form_open: self.other_form_open,
             send_at: None,
         });
         for count in change.counts {
@@ -274,9 +276,10 @@ proptest! {
     #[test]
     fn whatever_happens_the_counters_and_the_queue_say_what_the_log_says(
         policy in prop::sample::select(Policy::ALL.to_vec()),
+        other_form in any::<bool>(),
         happenings in prop::collection::vec(happening(), 0..25),
     ) {
-        let mut course = Course::new(policy);
+        let mut course = Course::new(policy, other_form);
         course.check();
         for happening in happenings {
             course.happen(happening);
@@ -288,6 +291,7 @@ proptest! {
     #[test]
     fn what_was_stopped_is_never_queued_again(
         policy in prop::sample::select(Policy::ALL.to_vec()),
+        other_form in any::<bool>(),
         before in prop::collection::vec(happening(), 0..10),
         stop in prop::sample::select(vec![
             Happening::Cancel,
@@ -296,7 +300,7 @@ proptest! {
         ]),
         after in prop::collection::vec(happening(), 0..10),
     ) {
-        let mut course = Course::new(policy);
+        let mut course = Course::new(policy, other_form);
         for happening in before {
             course.happen(happening);
         }
@@ -319,7 +323,7 @@ proptest! {
 #[test]
 fn a_late_failure_of_a_cancelled_message_does_not_bring_it_back() {
     use Happening::{Cancel, HoldForAnswer, Lost, Open, Reported, RetryByOperator};
-    let mut course = Course::new(Policy::AtMostOnce);
+    let mut course = Course::new(Policy::AtMostOnce, false);
     for happening in [
         Open,
         Lost,

@@ -1,7 +1,7 @@
 //! Business keys: the newest notice about a subject takes the place of an unsent older one, and a
 //! late older one is refused.
 
-use delivery::event::{EventKind, Source};
+use delivery::event::Source;
 use delivery::message::BusinessKey;
 use rusqlite::{OptionalExtension, params};
 
@@ -56,7 +56,7 @@ impl Context<'_> {
         let Some(older) = older else { return Ok(()) };
         if let Some(mut life) = self.life(older)? {
             self.work(&mut life, Moment::plain(item.new.now), |ledger| {
-                ledger.cancel(EventKind::Superseded, Source::Api)
+                ledger.supersede(Source::Api);
             })?;
         }
         Ok(())

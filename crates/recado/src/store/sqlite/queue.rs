@@ -178,6 +178,10 @@ impl Context<'_> {
             self.work(life, moment, |ledger| ledger.expire())?;
             return Ok(false);
         }
+        if life.flags.has(Flags::SUPERSEDED) {
+            self.work(life, moment, |ledger| ledger.supersede(Source::Dispatch))?;
+            return Ok(false);
+        }
         let own_question = life.flags.has(Flags::OWN_QUESTION);
         match person.consent {
             Consent::OptedOut => {

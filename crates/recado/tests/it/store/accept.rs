@@ -5,6 +5,7 @@ use std::time::Duration;
 use delivery::message::{
     BusinessKey, Content, DedupeChoice, Kind, Message, Policy, Priority, SenderName, WindowChoice,
 };
+use delivery::outcome::ProviderStatus;
 use delivery::state::State;
 use recado::store::{AcceptRefusal, AcceptResult, NewMessage, Wish, WishResult};
 
@@ -203,6 +204,40 @@ pub(crate) async fn a_newer_notice_takes_the_place_of_an_unsent_older_one(world:
     };
     world.accept(other).await;
     assert_eq!(world.state(fourth).await, State::Accepted);
+}
+
+/// The older notice was on its way when the newer one came, and then did not go out after all: it
+/// must not leave behind the newer one.
+pub(crate) async fn a_superseded_notice_that_comes_back_does_not_leave_again(world: &mut World) {
+    let keyed = |person: u32, body: &str| Message {
+        business_key: Some(BusinessKey::parse(&format!("interview:{person}"))),
+        ..notice(person, body)
+    };
+    // Its request never reached the provider.
+    let first = world.accept(keyed(1, "a")).await;
+    let attempt = world.open(first).await;
+    world.accept(keyed(1, "b")).await;
+    world.close(attempt.attempt, no_connection()).await;
+    // The provider had it, and failed in a way that is tried again.
+    let second = world.accept(keyed(2, "a")).await;
+    let sent = world.send(second).await;
+    world.accept(keyed(2, "b")).await;
+    world.fail(sent, ProviderStatus::Failed, 63_018).await;
+    world.pass(Duration::from_secs(3_600));
+    for id in [first, second] {
+        assert!(world.is_gone(id).await);
+        assert_eq!(world.state(id).await, State::Canceled);
+        assert_eq!(world.history(id).await.last(), Some(&"superseded"));
+    }
+    assert_eq!(world.due_ids().await.len(), 2, "the newer ones");
+    // Only a person may still want it.
+    let third = world.accept(keyed(3, "a")).await;
+    let sent = world.send(third).await;
+    world.accept(keyed(3, "b")).await;
+    world.fail(sent, ProviderStatus::Failed, 63_016).await;
+    assert_eq!(world.state(third).await, State::Failed);
+    world.wish(third, Wish::Retry).await;
+    world.open(third).await;
 }
 
 pub(crate) async fn keys_without_version_replace_each_other(world: &mut World) {

@@ -60,6 +60,7 @@ macro_rules! conformance {
                 the_same_person_in_another_spelling_is_the_same_person,
                 what_was_stopped_unsent_may_be_asked_for_again,
                 a_newer_notice_takes_the_place_of_an_unsent_older_one,
+                a_superseded_notice_that_comes_back_does_not_leave_again,
                 keys_without_version_replace_each_other,
                 each_item_of_a_batch_has_its_own_result,
                 a_message_to_somebody_who_opted_out_is_suppressed,
