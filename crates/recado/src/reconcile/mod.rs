@@ -80,14 +80,15 @@ impl Reconcile {
             .due_watches(WatchQuery { now, limit: PAGE })
             .await?;
         let full = due.len() == PAGE;
-        let mut unknown: HashMap<i64, Vec<(DueWatch, Evidence)>> = HashMap::new();
+        // One question for each person and sender, because the list is asked for both.
+        let mut unknown: HashMap<_, Vec<(DueWatch, Evidence)>> = HashMap::new();
         let mut silent = Vec::new();
         let mut over = Vec::new();
         for mut watch in due {
             match (watch.kind, watch.evidence.take()) {
                 (WatchKind::Unknown, Some(evidence)) => {
                     unknown
-                        .entry(evidence.person)
+                        .entry((evidence.person, evidence.from.clone()))
                         .or_default()
                         .push((watch, evidence));
                 }
@@ -119,7 +120,7 @@ impl Reconcile {
         }))
     }
 
-    /// Looks for the unknown attempts of one person in the provider's list.
+    /// Looks for the unknown attempts of one sender to one person in the provider's list.
     async fn look_for(&self, group: Vec<(DueWatch, Evidence)>) -> Vec<Settlement> {
         let listed = match self.list(&group).await {
             Ok(listed) => listed,
