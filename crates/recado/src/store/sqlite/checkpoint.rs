@@ -2,27 +2,42 @@
 //! it only at its very end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
+use rusqlite::hooks::Wal;
 
-/// Rows changed between two foldings; about half of them are on pages of their own.
-const CHANGES: u64 = 50_000;
+use super::writer::stop_on_failed_sync;
+
+/// Pages that the log may grow by between two foldings: 128 MiB.
+const PAGES: usize = 32_768;
 
 /// The thread and what it shares with the writer.
 pub(super) struct Checkpointer {
     start: Option<SyncSender<()>>,
     nearly_done: Arc<AtomicBool>,
-    /// Rows that the writer had changed when the last folding began.
-    folded: u64,
+    /// Pages in the log after the last commit.
+    pages: Arc<AtomicUsize>,
+    /// Pages in the log when the last folding began.
+    folded: usize,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Checkpointer {
-    /// Starts the thread with a connection of its own.
-    pub(super) fn start(connection: Connection) -> Self {
+    /// Starts the thread with a connection of its own, and watches the writer's.
+    ///
+    /// # Errors
+    /// When the writer cannot be watched.
+    pub(super) fn start(connection: Connection, writer: &mut Connection) -> rusqlite::Result<Self> {
+        let pages = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&pages);
+        // In the place of SQLite's own folding, which would be the writer's work.
+        writer.wal_hook(Some(move |_: &mut Wal, pages: i32| {
+            counted.store(usize::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))?;
         let (start, asked) = sync_channel(1);
         let nearly_done = Arc::new(AtomicBool::new(false));
         let done = Arc::clone(&nearly_done);
@@ -32,28 +47,36 @@ impl Checkpointer {
         let thread = match thread {
             Ok(thread) => Some(thread),
             Err(error) => {
-                // SQLite folds in by itself when the log is long, in the writer's time.
                 tracing::warn!(%error, "the thread that folds in the log cannot start");
                 None
             }
         };
-        Self {
+        Ok(Self {
             start: Some(start),
             nearly_done,
+            pages,
             folded: 0,
             thread,
-        }
+        })
     }
 
     /// Told by the writer after each commit. When the thread has done nearly all of it, the writer
     /// does the rest, because only with nothing left over can the log begin anew.
     pub(super) fn committed(&mut self, writer: &Connection) {
-        let changed = writer.total_changes();
-        if changed >= self.folded + CHANGES
-            && let Some(start) = &self.start
-            && start.try_send(()).is_ok()
-        {
-            self.folded = changed;
+        let pages = self.pages.load(Ordering::Relaxed);
+        if pages < self.folded {
+            // The log has begun anew.
+            self.folded = 0;
+        }
+        if pages >= self.folded + PAGES {
+            match &self.start {
+                Some(start) if self.thread.is_some() => {
+                    if start.try_send(()).is_ok() {
+                        self.folded = pages;
+                    }
+                }
+                _ => fold(writer),
+            }
         }
         if self.nearly_done.swap(false, Ordering::AcqRel) {
             fold(writer);
@@ -84,6 +107,7 @@ fn run(connection: &Connection, asked: &Receiver<()>, nearly_done: &AtomicBool) 
 fn fold(connection: &Connection) {
     let folded = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
     if let Err(error) = folded {
+        stop_on_failed_sync(&error);
         // Nothing is lost: the log keeps everything, and the next time may be better.
         tracing::warn!(%error, "the write-ahead log could not be folded in");
     }

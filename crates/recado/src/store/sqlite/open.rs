@@ -112,8 +112,9 @@ impl SqliteStore {
         announcements.last_event.send_replace(last);
         let checkpointer = match options.mode {
             OpenMode::Server => {
-                let connection = connect(&options.path, OpenFlags::default())?;
-                Some(Checkpointer::start(connection))
+                let connection_of_its_own = connect(&options.path, OpenFlags::default())?;
+                let checkpointer = Checkpointer::start(connection_of_its_own, &mut connection);
+                Some(checkpointer.map_err(|error| store_error(&error))?)
             }
             OpenMode::Tool => None,
         };
@@ -265,16 +266,30 @@ fn prepare(connection: &Connection, read_only: bool) -> rusqlite::Result<()> {
          PRAGMA journal_size_limit = 268435456;",
     )?;
     let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-    let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
-    if mode != "wal" || synchronous != 2 {
-        let text = format!(
-            "the file system does not support what durability needs (journal_mode {mode}, \
-             synchronous {synchronous}); move the database to a local disk"
-        );
-        let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
-        return Err(rusqlite::Error::SqliteFailure(failure, Some(text)));
+    if mode != "wal" {
+        return Err(unsupported("journal_mode", &mode));
+    }
+    for (name, wanted) in [
+        ("synchronous", 2),
+        ("foreign_keys", 1),
+        ("secure_delete", 1),
+        ("trusted_schema", 0),
+    ] {
+        let found: i64 = connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))?;
+        if found != wanted {
+            return Err(unsupported(name, &found.to_string()));
+        }
     }
     Ok(())
+}
+
+fn unsupported(name: &str, value: &str) -> rusqlite::Error {
+    let text = format!(
+        "the file system, or this build of SQLite, does not do what safety needs ({name} stays \
+         {value}); move the database to a local disk"
+    );
+    let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+    rusqlite::Error::SqliteFailure(failure, Some(text))
 }
 
 /// Brings the schema up to date, in one transaction: one by one, a migration and the note that it

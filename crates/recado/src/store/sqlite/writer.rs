@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,6 +19,14 @@ use crate::store::StoreError;
 const WAITING_MAX: usize = 16_384;
 /// How long a commit under load waits for the next requests.
 const GATHER_NAP: Duration = Duration::from_micros(100);
+/// How often at most.
+const NAPS_MAX: usize = 5;
+/// After so long without a request nobody is about any more.
+const ABOUT_MAX: Duration = Duration::from_millis(2);
+/// Fewer requests than these are not divided among two commits.
+const SMALL_BATCH: usize = 16;
+/// A disk is slow when a commit takes so many times as long as the statements before it.
+const SLOW_DISK: u32 = 4;
 /// Requests of one transaction.
 const BATCH_MAX: usize = 1_024;
 
@@ -121,6 +129,7 @@ impl Writer {
                     announcements,
                     replies,
                     waiting: queued,
+                    slow_disk: false,
                 }
                 .run(&receiver)
             })
@@ -176,6 +185,7 @@ struct Room {
     announcements: Announcements,
     replies: mpsc::UnboundedSender<Vec<Finished>>,
     waiting: Arc<AtomicUsize>,
+    slow_disk: bool,
 }
 
 /// What the rest of the program must hear after a commit.
@@ -191,7 +201,7 @@ impl Room {
     fn run(mut self, receiver: &Receiver<Box<dyn Work>>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut last = 0;
-        while let Ok(first) = receiver.recv() {
+        while let Some(first) = Self::next(receiver, &mut last) {
             batch.push(first);
             self.gather(receiver, &mut batch, last);
             last = batch.len();
@@ -209,7 +219,21 @@ impl Room {
             .connection
             .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
         {
+            stop_on_failed_sync(&error);
             tracing::warn!(%error, "the write-ahead log could not be folded in at the end");
+        }
+    }
+
+    /// The next request, and how many the last commit stored: none of those who were answered
+    /// long ago are about to come back.
+    fn next(receiver: &Receiver<Box<dyn Work>>, last: &mut usize) -> Option<Box<dyn Work>> {
+        match receiver.recv_timeout(ABOUT_MAX) {
+            Ok(work) => Some(work),
+            Err(RecvTimeoutError::Timeout) => {
+                *last = 0;
+                receiver.recv().ok()
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
         }
     }
 
@@ -217,7 +241,8 @@ impl Room {
     /// few, so under load it is worth a short wait for the callers who were just answered and come
     /// back at once. But not for all of them: when half of those who are about are here, the
     /// commit begins, and the other half is worked on meanwhile. If all waited for one commit,
-    /// the processors would wait with them. Whoever is alone never waits.
+    /// the processors would wait with them. On a slow disk it is the disk that everybody waits
+    /// for, and then all who are here go together. Whoever is alone does not wait.
     ///
     /// The thread naps instead of waiting on the channel, because each arrival would wake it.
     fn gather(
@@ -227,15 +252,22 @@ impl Room {
         last: usize,
     ) {
         let about = last + self.waiting.load(Ordering::Relaxed);
-        let enough = (about / 2).clamp(1, BATCH_MAX);
-        let mut before_nap = 0;
+        let half = (about / 2).clamp(1, BATCH_MAX);
+        let most = if self.slow_disk || half < SMALL_BATCH {
+            BATCH_MAX
+        } else {
+            half
+        };
+        let mut naps = 0;
         loop {
-            batch.extend(receiver.try_iter().take(enough - batch.len()));
-            if batch.len() >= enough || batch.len() == before_nap {
+            let before = batch.len();
+            batch.extend(receiver.try_iter().take(most - before));
+            let nobody_came = naps > 0 && batch.len() == before;
+            if batch.len() >= half || nobody_came || naps == NAPS_MAX {
                 break;
             }
-            before_nap = batch.len();
             std::thread::sleep(GATHER_NAP);
+            naps += 1;
         }
         self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
     }
@@ -269,6 +301,7 @@ impl Room {
     }
 
     fn transaction(&mut self, batch: &mut [Box<dyn Work>]) -> rusqlite::Result<Stirred> {
+        let begun = Instant::now();
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let mut context = Context {
             db: &self.connection,
@@ -282,7 +315,9 @@ impl Room {
             .try_for_each(|work| work.run(&mut context))
             .and_then(|()| context.flush_counts());
         let stirred = context.stirred;
+        let worked_for = begun.elapsed();
         let committed = worked.and_then(|()| self.connection.execute_batch("COMMIT"));
+        self.slow_disk = begun.elapsed() > worked_for * (SLOW_DISK + 1);
         if let Err(error) = committed {
             stop_on_failed_sync(&error);
             self.shared.forget();
@@ -318,7 +353,7 @@ impl Room {
 
 /// After a failed fsync the kernel may drop what it could not write and report success the next
 /// time: nothing this process knows can be trusted any more, so it ends.
-fn stop_on_failed_sync(error: &rusqlite::Error) {
+pub(super) fn stop_on_failed_sync(error: &rusqlite::Error) {
     let extended = error.sqlite_error().map(|error| error.extended_code);
     let sync_codes = [
         rusqlite::ffi::SQLITE_IOERR_FSYNC,
