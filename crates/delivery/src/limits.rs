@@ -47,8 +47,8 @@ pub const SETTLE_BEFORE: Duration = Duration::from_secs(60);
 /// How far after an attempt's start its message may have been created.
 pub const SETTLE_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// Waits between looks at a message nobody reports about, counted from when it was sent; the
-/// last one repeats until [`SILENT_AGE_MAX`].
+/// Waits between looks at a message nobody reports about, the first one counted from when it was
+/// sent; the last one repeats until [`SILENT_AGE_MAX`].
 pub const SILENT_POLLS: [Duration; 4] = [
     Duration::from_secs(15 * 60),
     Duration::from_secs(3_600),

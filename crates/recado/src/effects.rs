@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::time::Timestamp;
-use rand::Rng;
+use rand::rngs::SysRng;
+use rand::{Rng, TryRng};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A future whose type is not written out, as trait objects need it.
@@ -111,15 +112,25 @@ impl Clock for SystemClock {
     }
 }
 
-/// A generator fit for keys and nonces (`rand`'s: `ChaCha`, one for each thread), which the
-/// operating system seeds, anew after each 64 KiB. Asking the system for each nonce would be a
-/// system call, and accepting a message needs several.
+/// The operating system's random number generator for keys. Nonces and ids come from one in the
+/// process (`rand`'s `ChaCha`, one for each thread), which the system seeds, anew after each
+/// 64 KiB: asking the system is a system call, and accepting a message would need several.
 #[derive(Debug)]
 pub struct SystemRandom;
 
+/// Whoever asks for so much asks for a key.
+const KEY_BYTES: usize = 32;
+
 impl Random for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) {
-        rand::rng().fill_bytes(bytes);
+        if bytes.len() < KEY_BYTES {
+            rand::rng().fill_bytes(bytes);
+        } else {
+            // Without random bits no key is safe: going on would be worse.
+            SysRng
+                .try_fill_bytes(bytes)
+                .expect("the operating system gives random bits");
+        }
     }
 }
 
