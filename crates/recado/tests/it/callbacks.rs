@@ -296,6 +296,35 @@ async fn nothing_forged_is_stored() {
     house.assert_verified();
 }
 
+/// While a token is rotated, Twilio signs with the old one or the new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn both_tokens_sign_and_no_third_one_does() {
+    let second = "fedcba9876543210fedcba9876543210";
+    let house = House::with(
+        |settings| settings.faults.callback_lost = 1.0,
+        &[("TWILIO_AUTH_TOKEN_SECONDARY", second)],
+    )
+    .await;
+    let id = house.accept(notice(&mobile(1), "x")).await;
+    let truth = truth_of(&house, &mobile(1)).await;
+    let url = truth.status_callback.unwrap();
+    let tokens = [
+        ("0".repeat(32), "sent", 403),
+        (second.to_owned(), "delivered", 204),
+        (house.simulator.auth_token().to_owned(), "read", 204),
+    ];
+    for (token, status, wanted) in tokens {
+        let fields = status_fields(&truth.sid, status);
+        let sign = signature(&url, &fields, &token);
+        let answer = house.callback(&url, body(&fields), Some(sign)).await;
+        assert_eq!(answer.status, wanted, "{status}");
+    }
+    let message = house.until_state(&id, "read").await;
+    let told = message["history"].to_string();
+    assert!(told.contains("\"provider_status\":\"delivered\""), "{told}");
+    assert!(!told.contains("\"provider_status\":\"sent\""), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_malformed_brings_it_down() {
     let house = silent_house(0.0).await;

@@ -222,7 +222,11 @@ async fn rest(house: &House, asked: &HashMap<String, Asked>) {
                     return false;
                 }
             }
-            true
+            // What is unknown is looked for, and may be sent again, until its time is over.
+            let metrics = house.get("/metrics").await.text;
+            metrics
+                .lines()
+                .any(|line| line == "recado_attempts_unknown 0")
         })
         .await;
     let known: HashMap<String, Value> = house
@@ -281,5 +285,15 @@ async fn no_doubles(house: &House, asked: &HashMap<String, Asked>) {
             arrived += 1;
         }
     }
+    // Only an attempt that a crash cut off before its request may stay unknown.
+    for message in house.messages("state=unknown").await {
+        let whole = house.message(message["id"].as_str().unwrap()).await;
+        let item = by_id[whole["id"].as_str().unwrap()];
+        assert!(
+            !copies.contains_key(&item.text),
+            "the provider has it, and nobody noticed: {whole:#}"
+        );
+    }
+    assert_eq!(house.messages("state=failed").await.len(), 0);
     assert!(arrived > 0, "nothing was sent at all");
 }

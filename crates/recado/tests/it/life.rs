@@ -3,7 +3,7 @@
 use serde_json::json;
 use simulator::{Character, Phone};
 
-use crate::house::{House, mobile, notice};
+use crate::house::{House, SENDER, mobile, notice};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_followed_until_it_is_read() {
@@ -206,4 +206,42 @@ async fn a_few_messages_to_one_person_leave_one_after_the_other_without_a_pause(
         (started.parse().unwrap(), accepted.parse().unwrap());
     let waited = started.duration_since(accepted);
     assert!(waited.as_secs() < 3, "the third message waited {waited}");
+}
+
+/// A campaign of one sender is no reason to wait for an urgent message, nor for another sender.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_holds_up_neither_urgent_messages_nor_other_senders() {
+    const OTHER: &str = "+551140000001";
+    let senders = format!("{SENDER},{OTHER}");
+    let house = House::with(
+        |settings| settings.senders.push(OTHER.to_owned()),
+        &[
+            ("TWILIO_WHATSAPP_FROM", &senders),
+            ("RECADO_SENDER_RATE", "20"),
+        ],
+    )
+    .await;
+    let campaign: Vec<_> = (0..400)
+        .map(|n| {
+            let mut message = notice(&mobile(n), "campaign");
+            message["from"] = json!(SENDER);
+            message["priority"] = json!("bulk");
+            message
+        })
+        .collect();
+    let answer = house
+        .post("/api/v1/messages/bulk", &json!({ "messages": campaign }))
+        .await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    for (n, from, priority) in [(1_001, SENDER, "urgent"), (1_002, OTHER, "normal")] {
+        let mut message = notice(&mobile(n), "soon");
+        message["from"] = json!(from);
+        message["priority"] = json!(priority);
+        let id = house.accept(message).await;
+        house
+            .until(&id, |message| !message["sent_at"].is_null())
+            .await;
+    }
+    let waiting = house.messages("state=accepted").await.len();
+    assert!(waiting > 200, "only {waiting} of the campaign still wait");
 }

@@ -19,6 +19,15 @@ fn cut(share: f64) -> Vec<Share> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_requests_are_settled_and_never_sent_again() {
+    let house = after_the_storm().await;
+    let copies = copies(&house);
+    assert!(copies.values().all(|n| *n == 1), "something was sent twice");
+    let messages = house.messages("").await;
+    assert!(messages.iter().all(|m| m["possible_duplicate"] == false));
+}
+
+/// A house whose messages have all come to rest, each sent at least once.
+async fn after_the_storm() -> House {
     let house = House::with(
         |settings| {
             settings.time_scale = 100.0;
@@ -36,13 +45,9 @@ async fn cut_requests_are_settled_and_never_sent_again() {
     .await;
     let ids = accept(&house, 0, MESSAGES, "at_most_once").await;
     at_rest(&house).await;
-    let copies = copies(&house);
     let unknown = house.messages("state=unknown").await;
-    let messages = house.messages("").await;
-    assert_eq!(messages.len(), ids.len());
-    assert_eq!(copies.len(), MESSAGES, "something was never sent");
-    assert!(copies.values().all(|n| *n == 1), "something was sent twice");
-    assert!(messages.iter().all(|m| m["possible_duplicate"] == false));
+    assert_eq!(house.messages("").await.len(), ids.len());
+    assert_eq!(copies(&house).len(), MESSAGES, "something was never sent");
     assert!(
         unknown.is_empty(),
         "{} unknown, for example {:#}",
@@ -57,43 +62,56 @@ async fn cut_requests_are_settled_and_never_sent_again() {
         .count();
     assert!((1_500..2_500).contains(&cut), "{cut} requests were cut");
     house.assert_verified();
+    house
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn without_evidence_each_policy_does_what_it_says() {
-    let house = House::with(
+/// The same storm without any evidence: no callbacks, and a list that shows a message when it is too
+/// late.
+async fn house_in_the_dark(cut_share: f64) -> House {
+    House::with(
         |settings| {
             settings.time_scale = 100.0;
             settings.faults = Faults {
-                create: cut(0.3),
+                create: cut(cut_share),
                 callback_lost: 1.0,
-                // The list shows them when it is too late.
                 list_lag_ms: 3_600_000.0,
                 ..Faults::default()
             };
         },
         &[("RECADO_CLOCK_SCALE", "1000")],
     )
-    .await;
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_again_in_doubt_is_marked() {
+    let house = house_in_the_dark(0.2).await;
+    accept(&house, 0, MESSAGES, "at_least_once").await;
+    every_attempt_closed(&house).await;
+    let copies = copies(&house);
+    assert_eq!(copies.len(), MESSAGES, "something was never sent");
+    let mut doubles = 0;
+    for message in house.messages("").await {
+        let count = copies[&format!("whatsapp:{}", message["to"].as_str().unwrap())];
+        doubles += usize::from(count > 1);
+        assert!(
+            count == 1 || message["possible_duplicate"] == true,
+            "sent {count} times and not marked: {message:#}"
+        );
+        assert!(count <= 2, "sent {count} times: {message:#}");
+    }
+    assert!((1_500..2_500).contains(&doubles), "{doubles} doubles");
+    house.assert_verified();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_evidence_each_policy_does_what_it_says() {
+    let house = house_in_the_dark(0.3).await;
     let each = 200;
     for (place, policy) in ["at_most_once", "at_least_once", "ask"].iter().enumerate() {
         accept(&house, place * each, each, policy).await;
     }
-    house
-        .eventually("every attempt closed", async |house| {
-            let mut moving = 0;
-            for state in ["accepted", "sending", "queued"] {
-                moving += house.messages(&format!("state={state}")).await.len();
-            }
-            let unknown = house.messages("state=unknown").await;
-            // A second attempt in doubt is the end: it is not tried a third time.
-            let undecided = unknown
-                .iter()
-                .filter(|m| m["delivery"] != "at_most_once" && m["possible_duplicate"] == false)
-                .count();
-            moving + undecided == 0
-        })
-        .await;
+    every_attempt_closed(&house).await;
     let copies = copies(&house);
     let mut resent = 0;
     for message in house.messages("").await {
@@ -141,6 +159,25 @@ async fn accept(house: &House, first: usize, count: usize, delivery: &str) -> Ve
         ids.extend(results.iter().map(|r| r["id"].as_str().unwrap().to_owned()));
     }
     ids
+}
+
+/// Waits until every attempt is decided that time alone decides.
+async fn every_attempt_closed(house: &House) {
+    house
+        .eventually("every attempt closed", async |house| {
+            let mut moving = 0;
+            for state in ["accepted", "sending", "queued"] {
+                moving += house.messages(&format!("state={state}")).await.len();
+            }
+            let unknown = house.messages("state=unknown").await;
+            // A second attempt in doubt is the end: it is not tried a third time.
+            let undecided = unknown
+                .iter()
+                .filter(|m| m["delivery"] != "at_most_once" && m["possible_duplicate"] == false)
+                .count();
+            moving + undecided == 0
+        })
+        .await;
 }
 
 /// Waits until nothing is queued, under way or in doubt.

@@ -4,31 +4,31 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::until;
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-struct Server {
+pub(super) struct Server {
     child: Child,
     address: String,
     key: String,
 }
 
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     head: String,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> serde_json::Value {
+    pub(super) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
-fn program(database: &Path) -> Command {
+pub(super) fn program(database: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
     settings(&mut command, database);
     command
@@ -50,7 +50,7 @@ fn settings(command: &mut Command, database: &Path) {
 
 impl Server {
     /// Starts `recado serve` under another program, which sets the limit.
-    fn start(mut launcher: Command, database: &Path, key: &str) -> Self {
+    pub(super) fn start(mut launcher: Command, database: &Path, key: &str) -> Self {
         settings(&mut launcher, database);
         let mut child = launcher.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -68,6 +68,11 @@ impl Server {
     }
 
     fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.try_ask(method, path, body).expect("an answer")
+    }
+
+    /// `None` when the connection ends without an answer.
+    fn try_ask(&self, method: &str, path: &str, body: &str) -> Option<Answer> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
         write!(
@@ -80,17 +85,27 @@ impl Server {
         )
         .unwrap();
         let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
-        Answer {
+        // A server that ends resets its connections.
+        stream.read_to_string(&mut text).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        Some(Answer {
             status: head.split(' ').nth(1).unwrap().parse().unwrap(),
             head: head.to_lowercase(),
             body: body.to_owned(),
-        }
+        })
+    }
+
+    /// Waits for the end of the server.
+    pub(super) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// Asks for a message that waits for next week.
-    fn post(&self, n: u32) -> Answer {
+    pub(super) fn post(&self, n: u32) -> Answer {
+        self.try_post(n).expect("an answer")
+    }
+
+    pub(super) fn try_post(&self, n: u32) -> Option<Answer> {
         let next_week = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(168);
         let body = format!(
             "{{\"to\":\"{}\",\"content_sid\":\"HX{:032}\",\"variables\":{{\"1\":\"{}\"}},\
@@ -99,10 +114,10 @@ impl Server {
             1,
             "x".repeat(900)
         );
-        self.ask("POST", "/api/v1/messages", &body)
+        self.try_ask("POST", "/api/v1/messages", &body)
     }
 
-    fn ids(&self) -> Vec<String> {
+    pub(super) fn ids(&self) -> Vec<String> {
         let mut ids = Vec::new();
         let mut path = "/api/v1/messages?limit=100".to_owned();
         loop {
@@ -129,7 +144,7 @@ impl Drop for Server {
 }
 
 /// A database and a key of its API, made before anything is limited.
-fn prepare(database: &Path) -> String {
+pub(super) fn prepare(database: &Path) -> String {
     let made = program(database)
         .args([
             "keys", "create", "--name", "n", "--scope", "admin", "--json",

@@ -3,6 +3,7 @@
 mod disk;
 mod file;
 mod plain;
+mod sync;
 mod tamper;
 
 use std::path::Path;
