@@ -12,13 +12,14 @@ use axum::response::{IntoResponse, Response};
 use delivery::address::{Address, Context};
 use delivery::message::SenderName;
 use delivery::retry::Patience;
+use delivery::time::Timestamp;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -81,6 +82,8 @@ pub struct Server {
     config: Config,
     status_url: String,
     webhook_url: String,
+    /// Since when the dispatcher has not reached the provider.
+    unreachable_since: watch::Sender<Option<Timestamp>>,
 }
 
 impl Server {
@@ -123,6 +126,7 @@ impl Server {
             config,
             status_url,
             webhook_url,
+            unreachable_since: watch::Sender::new(None),
         })
     }
 
@@ -198,6 +202,7 @@ impl Server {
             gate: Arc::new(Gate::new(self.config.api_rate)),
             last_event: announcements.last_event.subscribe(),
             closed: announcements.closed.subscribe(),
+            unreachable_since: self.unreachable_since.subscribe(),
             dedupe_window: self.config.dedupe_window,
             codes: Arc::new(self.config.codes.clone()),
             shutdown: shutdown.clone(),
@@ -240,6 +245,7 @@ impl Server {
             provider: Arc::clone(&self.provider),
             effects: self.effects.clone(),
             queue: self.store.announcements().queue.subscribe(),
+            unreachable_since: self.unreachable_since.clone(),
             settings: dispatch::Settings {
                 senders,
                 messaging_service: self.config.messaging_service,

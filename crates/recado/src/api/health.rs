@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use delivery::state::State as MessageState;
 use serde::Serialize;
 
 use super::Api;
@@ -79,6 +80,22 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
                 sender.queued, sender.name
             ));
         }
+    }
+    if let Some(since) = *api.unreachable_since.borrow() {
+        concerns.push(format!(
+            "Twilio has not been reached for {} s; messages wait and are tried again",
+            now.since(since).as_secs()
+        ));
+    }
+    let unknown = gauges
+        .states
+        .iter()
+        .find(|(state, _)| *state == MessageState::Unknown);
+    let undecided = unknown.map_or(0, |(_, n)| n.saturating_sub(gauges.unknown_watched));
+    if undecided > 0 {
+        concerns.push(format!(
+            "{undecided} messages rest as unknown: Twilio may have them; retry them or let them be"
+        ));
     }
     let oldest = gauges
         .oldest_due_at

@@ -53,6 +53,8 @@ pub struct Api {
     pub last_event: watch::Receiver<i64>,
     /// Changes whenever an attempt was closed.
     pub closed: watch::Receiver<u64>,
+    /// Since when the provider cannot be reached.
+    pub unreachable_since: watch::Receiver<Option<Timestamp>>,
     /// Within how long the same content to the same person is refused.
     pub dedupe_window: Duration,
     /// What to do about error codes, for the explanations.

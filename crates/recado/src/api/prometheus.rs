@@ -29,6 +29,13 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
         "Events on record.",
         one(last),
     );
+    let unreachable = *api.unreachable_since.borrow();
+    page.family(
+        "recado_provider_unreachable_seconds",
+        "gauge",
+        "Since when the provider cannot be reached; 0 when it can.",
+        one(unreachable.map_or(0, |since| api.effects.clock.now().since(since).as_secs())),
+    );
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], page.text).into_response())
 }

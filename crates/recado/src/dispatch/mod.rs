@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use delivery::message::SenderName;
 use delivery::sid::Sid;
+use delivery::time::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ pub struct Dispatch {
     pub effects: Effects,
     /// Changes whenever the queue may have gained a due message.
     pub queue: watch::Receiver<u64>,
+    /// Since when the provider cannot be reached, for whoever asks.
+    pub unreachable_since: watch::Sender<Option<Timestamp>>,
     /// What the operator set.
     pub settings: Settings,
 }
@@ -59,6 +62,7 @@ impl Dispatch {
         let pressure = Arc::new(Pressure::new(
             self.settings.senders.len(),
             self.settings.clock_scale,
+            self.unreachable_since.clone(),
         ));
         let mut lanes = JoinSet::new();
         for (key, name, rate) in self.settings.senders.clone() {

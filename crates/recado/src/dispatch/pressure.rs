@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use delivery::outcome::{NotSentCause, Outcome, RetryAfter};
 use delivery::time::Timestamp;
+use tokio::sync::watch;
 
 const LIMIT_FIRST: f64 = 32.0;
 const LIMIT_MIN: f64 = 1.0;
@@ -20,6 +21,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 pub(super) struct Pressure {
     lanes: usize,
     clock_scale: u32,
+    unreachable_since: watch::Sender<Option<Timestamp>>,
     inner: Mutex<Inner>,
 }
 
@@ -30,7 +32,12 @@ struct Inner {
 }
 
 impl Pressure {
-    pub(super) fn new(lanes: usize, clock_scale: u32) -> Self {
+    /// Whoever asks about the provider is told through `unreachable_since`.
+    pub(super) fn new(
+        lanes: usize,
+        clock_scale: u32,
+        unreachable_since: watch::Sender<Option<Timestamp>>,
+    ) -> Self {
         let inner = Inner {
             limit: LIMIT_FIRST,
             troubles: 0,
@@ -39,6 +46,7 @@ impl Pressure {
         Self {
             lanes: lanes.max(1),
             clock_scale: clock_scale.max(1),
+            unreachable_since,
             inner: Mutex::new(inner),
         }
     }
@@ -63,6 +71,7 @@ impl Pressure {
 
     /// Learns from an outcome.
     pub(super) fn learn(&self, outcome: &Outcome, now: Timestamp) {
+        self.tell(outcome, now);
         let mut inner = self.inner();
         match outcome {
             Outcome::Sent { .. } | Outcome::Refused { .. } => {
@@ -98,6 +107,34 @@ impl Pressure {
         }
     }
 
+    /// One line in the log when an outage begins, and one when it ends.
+    fn tell(&self, outcome: &Outcome, now: Timestamp) {
+        let trouble = match outcome {
+            Outcome::Sent { .. }
+            | Outcome::Refused { .. }
+            | Outcome::NotSent {
+                cause: NotSentCause::RateLimited,
+                ..
+            } => None,
+            Outcome::NotSent { cause, .. } => Some(cause.word()),
+            Outcome::Unknown(_) => return,
+        };
+        self.unreachable_since.send_if_modified(|since| {
+            let changes = since.is_some() != trouble.is_some();
+            if changes {
+                match trouble {
+                    Some(cause) => tracing::warn!(
+                        cause,
+                        "Twilio cannot be reached; messages wait and are tried again"
+                    ),
+                    None => tracing::info!("Twilio can be reached again"),
+                }
+                *since = trouble.map(|_| now);
+            }
+            changes
+        });
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,7 +155,7 @@ mod tests {
 
     #[test]
     fn an_outage_stops_everything_for_a_growing_while() {
-        let pressure = Pressure::new(1, 1);
+        let pressure = Pressure::new(1, 1, watch::Sender::new(None));
         pressure.learn(&lost(), START);
         pressure.learn(&lost(), START);
         assert_eq!(pressure.stopped_until().since(START), STOP_FIRST);
@@ -133,8 +170,23 @@ mod tests {
     }
 
     #[test]
+    fn an_outage_begins_with_the_first_loss_and_ends_with_the_first_answer() {
+        let told = watch::Sender::new(None);
+        let pressure = Pressure::new(1, 1, told.clone());
+        pressure.learn(&lost(), START);
+        pressure.learn(&lost(), START.plus(STOP_FIRST));
+        assert_eq!(*told.borrow(), Some(START));
+        let refused = Outcome::Refused {
+            http_status: 400,
+            code: None,
+        };
+        pressure.learn(&refused, START.plus(STOP_MAX));
+        assert_eq!(*told.borrow(), None);
+    }
+
+    #[test]
     fn the_limit_halves_at_a_429_and_grows_back() {
-        let pressure = Pressure::new(2, 1);
+        let pressure = Pressure::new(2, 1, watch::Sender::new(None));
         assert_eq!(pressure.lane_limit(), 16);
         let limited = Outcome::NotSent {
             cause: NotSentCause::RateLimited,

@@ -208,6 +208,36 @@ async fn a_few_messages_to_one_person_leave_one_after_the_other_without_a_pause(
     assert!(waited.as_secs() < 3, "the third message waited {waited}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_said_once_in_the_log_and_stands_in_health_and_metrics() {
+    // Nobody listens there.
+    let nowhere = [("TWILIO_API_BASE_URL", "http://127.0.0.1:1")];
+    let house = House::with(|_| {}, &nowhere).await;
+    assert_eq!(house.get("/api/v1/health").await.json()["status"], "ok");
+    for n in 0..20 {
+        house.accept(notice(&mobile(n), "x")).await;
+    }
+    house
+        .eventually("the outage is noticed", async |house| {
+            house.get("/api/v1/health").await.json()["status"] == "degraded"
+        })
+        .await;
+    let health = house.get("/api/v1/health").await.json();
+    let concern = health["concerns"][0].as_str().unwrap();
+    assert!(concern.contains("Twilio has not been reached"), "{concern}");
+    house
+        .eventually("the outage lasts a second", async |house| {
+            let metrics = house.get("/metrics").await.text;
+            metrics
+                .lines()
+                .filter_map(|line| line.strip_prefix("recado_provider_unreachable_seconds "))
+                .any(|seconds| seconds != "0")
+        })
+        .await;
+    let log = house.gateway.log();
+    assert_eq!(log.matches("Twilio cannot be reached").count(), 1, "{log}");
+}
+
 /// A campaign of one sender is no reason to wait for an urgent message, nor for another sender.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_holds_up_neither_urgent_messages_nor_other_senders() {
