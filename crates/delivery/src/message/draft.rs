@@ -181,6 +181,25 @@ fn check_content(draft: &Draft, problems: &mut Problems) -> Option<Content> {
         );
         return None;
     }
+    let with_nul = |text: &str| text.contains('\0');
+    if draft.body.as_deref().is_some_and(with_nul) {
+        problems.add(
+            "body",
+            "nul_character",
+            "Take the NUL character (U+0000) out: no message can carry it.",
+        );
+    }
+    if draft
+        .variables
+        .iter()
+        .any(|(name, value)| with_nul(name) || with_nul(value))
+    {
+        problems.add(
+            "variables",
+            "nul_character",
+            "Take the NUL character (U+0000) out: no message can carry it.",
+        );
+    }
     if !template && !draft.variables.is_empty() {
         problems.add(
             "variables",

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::auth::Caller;
 use super::messages::{accepted, earlier, idempotency, item_idempotency, new_message};
 use super::problem::Problem;
-use super::request::{Body, MessageRequest, expect_json, parse_json};
+use super::request::{Body, MessageRequest, expect_json, expect_object, parse_json};
 use super::{Api, BULK_ITEMS_MAX};
 use crate::store::{AcceptResult, Idempotency, NewMessage};
 
@@ -145,6 +145,7 @@ async fn answer(
 }
 
 fn read_borrowed(body: &[u8]) -> Result<BulkRequest<'_>, Problem> {
+    expect_object(body)?;
     // The borrowed form does not pass through the reader that owns; on any mistake the body is
     // read again by the one that explains it.
     if let Ok(request) = serde_json::from_slice::<BulkRequest<'_>>(body) {

@@ -16,7 +16,7 @@ use super::Api;
 use super::auth::Caller;
 use super::problem::Problem;
 use super::request::{Body, MessageRequest, Named, parse_query_time, read_json, sender_name};
-use super::show::{MessageJson, MessagePageJson, message_json, page_json};
+use super::show::{MessageJson, MessagePageJson, key_of_cursor, message_json, page_json};
 use crate::store::{
     AcceptRefusal, AcceptResult, Idempotency, MessageFilter, MessageId, NewMessage, Wish,
     WishResult,
@@ -293,6 +293,15 @@ pub(super) fn bad_query(rejection: &axum::extract::rejection::QueryRejection) ->
     let detail = text
         .strip_prefix("Failed to deserialize query string: ")
         .unwrap_or(&text);
+    if let Some((field, why)) = detail.split_once(": ")
+        && (why.contains("digit found") || why.starts_with("number too"))
+    {
+        return Problem::field(
+            field,
+            "invalid_query",
+            format!("The query: {field} is not a number that fits; write digits only."),
+        );
+    }
     Problem::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         "invalid_query",
@@ -334,21 +343,31 @@ fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
         since: time("since", query.since)?,
         until: time("until", query.until)?,
         before,
-        limit: query.limit.unwrap_or(50).clamp(1, 200),
+        limit: page_limit(query.limit)?,
     })
 }
 
-/// Reads a cursor: digits and small letters, as a page gave it.
+/// Reads a cursor, as a page gave it.
 pub(super) fn parse_cursor(text: &str) -> Result<i64, Problem> {
-    let given = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let key = i64::from_str_radix(text, 36).ok();
-    key.filter(|_| given).ok_or_else(|| {
+    key_of_cursor(text).ok_or_else(|| {
         Problem::field(
             "cursor",
             "cursor_invalid",
             "Use next_cursor of the page before.",
         )
     })
+}
+
+/// How long a page shall be.
+pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit.unwrap_or(50) {
+        limit @ 1..=200 => Ok(limit),
+        _ => Err(Problem::field(
+            "limit",
+            "limit_invalid",
+            "Write a number from 1 to 200.",
+        )),
+    }
 }
 
 /// Reads an address in a field. A plus that was not percent-encoded arrives as a space.

@@ -7,7 +7,7 @@ use delivery::consent::Consent;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
-use super::messages::{bad_query, parse_address, parse_cursor};
+use super::messages::{bad_query, page_limit, parse_address, parse_cursor};
 use super::problem::Problem;
 use super::request::{Body, Named, read_json, sender_name};
 use super::show::{cursor, time_text};
@@ -257,7 +257,7 @@ pub(super) async fn inbound(
 ) -> Result<Json<InboundPageJson>, Problem> {
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let before = query.cursor.as_deref().map(parse_cursor).transpose()?;
-    let limit = query.limit.unwrap_or(50).clamp(1, 200);
+    let limit = page_limit(query.limit)?;
     let from = query
         .from
         .as_deref()

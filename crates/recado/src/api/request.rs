@@ -261,6 +261,7 @@ pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Reads JSON text.
 pub(super) fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    expect_object(text)?;
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -268,6 +269,19 @@ pub(super) fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem>
     })?;
     reader.end().map_err(|error| json_problem(".", &error))?;
     Ok(value)
+}
+
+/// serde would also take a list, with the fields by their place.
+pub(super) fn expect_object(text: &[u8]) -> Result<(), Problem> {
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'{') || serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err() {
+        return Ok(());
+    }
+    Err(Problem::field(
+        "the body",
+        "wrong_type",
+        "The body has the wrong type: send a JSON object, with the fields by name.",
+    ))
 }
 
 /// serde's words name the field and what was expected, and never repeat strings of the caller

@@ -161,10 +161,11 @@ pub(super) fn page_json(page: &MessagePage, codes: &Codes) -> MessagePageJson {
     }
 }
 
-/// A key as a cursor: callers need not know what it is.
+/// A key as a cursor: callers need not know what it is. Its last part only shows that it is one.
 pub(super) fn cursor(key: i64) -> String {
     let mut digits = Vec::new();
-    let mut rest = key.unsigned_abs();
+    let key = key.unsigned_abs();
+    let mut rest = u128::from(key) * u128::from(CURSOR_SIGN) + u128::from(cursor_sign(key));
     loop {
         digits.push(char::from_digit(u32::try_from(rest % 36).unwrap_or(0), 36).unwrap_or('0'));
         rest /= 36;
@@ -173,6 +174,23 @@ pub(super) fn cursor(key: i64) -> String {
         }
     }
     digits.iter().rev().collect()
+}
+
+/// The key in a cursor; `None` when it is none of ours.
+pub(super) fn key_of_cursor(text: &str) -> Option<i64> {
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
+    let whole = u128::from_str_radix(text, 36).ok().filter(|_| plain)?;
+    let key = u64::try_from(whole / u128::from(CURSOR_SIGN)).ok()?;
+    let sign = u64::try_from(whole % u128::from(CURSOR_SIGN)).ok()?;
+    i64::try_from(key).ok().filter(|_| sign == cursor_sign(key))
+}
+
+const CURSOR_SIGN: u64 = 36 * 36 * 36;
+
+fn cursor_sign(key: u64) -> u64 {
+    key.wrapping_mul(7_919).wrapping_add(20_011) % CURSOR_SIGN
 }
 
 /// An instant in RFC 3339, UTC, to the microsecond.

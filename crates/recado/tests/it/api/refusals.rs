@@ -392,9 +392,17 @@ async fn all_mistakes_are_named_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_of_another_shape_are_explained() {
     let house = House::start().await;
-    for text in ["[]", "null", "1", "\"x\"", "true"] {
-        let answer = post_text(&house, "/api/v1/messages", text).await;
-        field_problem(&answer, "the body", "wrong_type");
+    // A list in which each field stands at its place is no message either.
+    let listed = format!("[\"{}\", \"olá\"{}]", mobile(1), ", null".repeat(15));
+    for text in ["[]", "null", "1", "\"x\"", "true", &listed] {
+        for path in ["/api/v1/messages", "/api/v1/messages/bulk"] {
+            let answer = post_text(&house, path, text).await;
+            let found = field_problem(&answer, "the body", "wrong_type");
+            assert!(!answer.text.contains("struct"), "{found:#}");
+        }
+        let bulk = format!("{{\"messages\": [{text}]}}");
+        let answer = post_text(&house, "/api/v1/messages/bulk", &bulk).await;
+        assert_eq!(answer.json()["results"][0]["error"]["code"], "wrong_type");
     }
     let twice = format!(
         "{{\"to\": \"{0}\", \"to\": \"{0}\", \"body\": \"x\"}}",
