@@ -51,7 +51,7 @@ pub(super) struct Answer {
 
 impl Client {
     pub(super) fn new(server: &Server) -> Result<Self, Failure> {
-        let Some(key) = server.api_key.clone() else {
+        let Some(key) = server.api_key.clone().filter(|key| !key.trim().is_empty()) else {
             return Err(Failure::Usage(vec![
                 "no API key: set RECADO_API_KEY or give --api-key; `recado keys create --name \
                  cli --scope send` makes one"
@@ -195,12 +195,22 @@ impl Answer {
         }
     }
 
+    /// The problem, with every wrong field and the message that it is about.
     fn failure(&self) -> Failure {
-        let detail = self
-            .body
-            .get("detail")
-            .and_then(Value::as_str)
-            .unwrap_or("no explanation");
+        let word = |value: &Value, name: &str| {
+            let word = value.get(name).and_then(Value::as_str);
+            word.map(str::to_owned)
+        };
+        let mut detail = word(&self.body, "detail").unwrap_or_else(|| "no explanation".to_owned());
+        if let Some(message) = word(&self.body, "message_id") {
+            detail.push_str(&format!(" (message_id: {message})"));
+        }
+        let errors = self.body.get("errors").and_then(Value::as_array);
+        for error in errors.into_iter().flatten() {
+            let field = word(error, "field").unwrap_or_default();
+            let why = word(error, "detail").unwrap_or_default();
+            detail.push_str(&format!("\n  {field}: {why}"));
+        }
         Failure::Other(anyhow::anyhow!(
             "the server answered {}: {detail}",
             self.status.as_u16()

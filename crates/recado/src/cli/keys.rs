@@ -77,6 +77,7 @@ pub(super) async fn run(command: KeysCommand) -> Outcome {
     let now = effects.clock.now();
     match command.command {
         KeysAction::Create { name, scope, json } => {
+            check_name(&name)?;
             let scope = match scope {
                 Scope::Read => KeyScope::Read,
                 Scope::Send => KeyScope::Send,
@@ -182,4 +183,14 @@ fn list(keys: &[KeyView], json: bool) {
         ]
     });
     print::table(&["id", "name", "scope", "created", "revoked"], rows);
+}
+
+/// A name stands in tables and logs.
+fn check_name(name: &str) -> Result<(), Failure> {
+    if (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Failure::Usage(vec![
+        "--name: write 1 to 100 characters, without line breaks".to_owned(),
+    ]))
 }

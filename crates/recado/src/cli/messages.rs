@@ -213,11 +213,12 @@ fn show(message: &Value) {
             text(entry, "attempt"),
             text(entry, "provider_status"),
             error_text(entry),
+            text(entry, "detail"),
         ]
     });
     print::table(
         &[
-            "at", "event", "state", "source", "attempt", "provider", "error",
+            "at", "event", "state", "source", "attempt", "provider", "error", "detail",
         ],
         rows,
     );

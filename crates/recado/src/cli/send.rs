@@ -26,6 +26,10 @@ const QUESTIONS_MAX: usize = 16;
 `content_sid` or `media_url`; columns named 1, 2, 3 … or `var:NAME` fill the template. Sending the \
 same file again with the same API key within 7 days sends nothing twice.
 
+Ends with 0 when everything was taken and nothing is known to have failed, with 3 when a row was \
+refused or a message failed, expired, was cancelled or suppressed, with 1 when the server refused or \
+did not answer, and with 2 when the command is wrong.
+
 Examples:
   recado send --to '(85) 98888-7777' --body 'Olá!'
   recado send --to 85988887777 --content-sid HX… --var 1=Ana --var 2=14:00
@@ -68,6 +72,12 @@ pub(super) struct Send {
     /// at_most_once, at_least_once or ask
     #[arg(long)]
     delivery: Option<String>,
+    /// enforce, or assume_open to send free-form text although no open window is known
+    #[arg(long)]
+    window: Option<String>,
+    /// refuse, or allow to send the same content to the same person again
+    #[arg(long)]
+    dedupe: Option<String>,
     /// Only say what is thought of each row; nothing is sent and no server is needed
     #[arg(long, requires = "csv")]
     dry_run: bool,
@@ -103,10 +113,7 @@ pub(super) async fn run(command: Send) -> Outcome {
     let mut results = submit(&client, &rows).await?;
     wait(&client, &mut results, Duration::from_secs(command.wait)).await;
     show_results(&rows, &results, command.json);
-    let refused = results
-        .iter()
-        .any(|result| result.id.is_none() && !result.repeated);
-    Ok(if refused { End::Partly } else { End::Done })
+    Ok(end_of(&results))
 }
 
 fn fields(command: &Send) -> Vec<(&'static str, String)> {
@@ -119,6 +126,8 @@ fn fields(command: &Send) -> Vec<(&'static str, String)> {
         ("send_at", &command.send_at),
         ("expires_at", &command.expires_at),
         ("delivery", &command.delivery),
+        ("window", &command.window),
+        ("dedupe", &command.dedupe),
     ]
     .into_iter()
     .filter_map(|(name, value)| value.clone().map(|value| (name, value)))
@@ -155,6 +164,7 @@ async fn send_one(command: &Send, fields: Vec<(&'static str, String)>) -> Outcom
         repeated: false,
     }];
     wait(&client, &mut results, Duration::from_secs(command.wait)).await;
+    let end = end_of(&results);
     for result in results {
         if command.json {
             print::json(
@@ -162,10 +172,25 @@ async fn send_one(command: &Send, fields: Vec<(&'static str, String)>) -> Outcom
             );
         } else {
             let id = result.id.unwrap_or_default();
-            print::line(&format!("{id} is {} {}", result.state, result.remark));
+            let said = format!("{id} is {} {}", result.state, result.remark);
+            print::line(said.trim_end());
         }
     }
-    Ok(End::Done)
+    Ok(end)
+}
+
+/// States in which a message does not reach the person.
+const FAILED_STATES: [&str; 5] = ["failed", "undelivered", "suppressed", "expired", "canceled"];
+
+fn end_of(results: &[RowResult]) -> End {
+    let bad = |result: &RowResult| {
+        (result.id.is_none() && !result.repeated) || FAILED_STATES.contains(&result.state.as_str())
+    };
+    if results.iter().any(bad) {
+        End::Partly
+    } else {
+        End::Done
+    }
 }
 
 /// What became of a row.
@@ -293,6 +318,9 @@ async fn wait(client: &Client, results: &mut [RowResult], time: Duration) {
                     .get("error")
                     .filter(|error| !error.is_null())
                     .map_or_else(String::new, |error| text(error, "meaning"));
+                if result.remark.is_empty() && result.state == "suppressed" {
+                    result.remark = "the person has opted out".to_owned();
+                }
             }
         }
         tokio::time::sleep(Duration::from_millis(500)).await;

@@ -88,6 +88,12 @@ pub(super) fn read(path: &Path, defaults: &Defaults) -> Result<Vec<Row>, Failure
 pub(super) fn text(path: &Path) -> Result<String, Failure> {
     let raw = std::fs::read(path)
         .map_err(|error| anyhow::anyhow!("{} cannot be read: {error}", path.display()))?;
+    if raw.starts_with(&[0xff, 0xfe]) || raw.starts_with(&[0xfe, 0xff]) {
+        return Err(Failure::Usage(vec![format!(
+            "{} is written in UTF-16; save it as CSV in UTF-8",
+            path.display()
+        )]));
+    }
     Ok(decode(&raw))
 }
 
@@ -103,6 +109,9 @@ pub(super) fn reader(text: &str) -> csv::Reader<&[u8]> {
 
 /// Reads the text of a sheet.
 pub(super) fn read_text(text: &str, defaults: &Defaults) -> Result<Vec<Row>, Failure> {
+    if text.trim().is_empty() {
+        return Err(Failure::Usage(vec!["the file is empty".to_owned()]));
+    }
     let mut reader = reader(text);
     let headers: Vec<String> = reader
         .headers()?

@@ -10,6 +10,9 @@ use simulator::{Faults, Phone, Settings, Simulator};
 
 use super::{End, EndSignals, Failure, Outcome, print};
 
+/// A made-up number, for a simulator that takes every one.
+const SENDER: &str = "+551140000000";
+
 /// Run a Twilio at home: Messages resource, signed callbacks, faults on order
 #[derive(Args)]
 #[command(after_help = "Faults are JSON, for example:
@@ -59,6 +62,8 @@ pub(super) async fn run(command: Simulate) -> Outcome {
         return Err(Failure::Usage(problems));
     }
     let listen = command.listen;
+    let sender = command.senders.first().cloned();
+    let sender = sender.unwrap_or_else(|| SENDER.to_owned());
     let settings = Settings {
         listen,
         account_sid: command.account_sid,
@@ -92,6 +97,7 @@ pub(super) async fn run(command: Simulate) -> Outcome {
         print::line(&format!("export TWILIO_API_BASE_URL={url}"));
         print::line(&format!("export TWILIO_ACCOUNT_SID={account}"));
         print::line(&format!("export TWILIO_AUTH_TOKEN={token}"));
+        print::line(&format!("export TWILIO_WHATSAPP_FROM={sender}"));
         print::note(&format!("simulating Twilio at {url}; Ctrl-C ends it"));
     }
     end.wait().await;

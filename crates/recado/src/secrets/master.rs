@@ -34,8 +34,17 @@ pub enum MasterKeyError {
     )]
     Missing(PathBuf),
     /// The key file cannot be read or written.
-    #[error("the master key file cannot be used")]
-    File(#[from] io::Error),
+    #[error(
+        "the master key file {} cannot be used: {cause}; check the folder that DATABASE_URL names, \
+         or set RECADO_MASTER_KEY",
+        .path.display()
+    )]
+    File {
+        /// Where it is, or should be.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
 }
 
 impl MasterKey {
@@ -70,14 +79,28 @@ impl MasterKey {
     /// # Errors
     /// [`MasterKeyError`] when the file cannot be used or holds no key.
     pub fn read_or_create(path: &Path, random: &dyn Random) -> Result<Self, MasterKeyError> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&Zeroizing::new(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(path, random),
-            Err(error) => Err(error.into()),
+        let unusable = |cause| MasterKeyError::File {
+            path: path.to_owned(),
+            cause,
+        };
+        let read = || std::fs::read_to_string(path).map(Zeroizing::new);
+        match read() {
+            Ok(text) => Self::parse(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match Self::create(path, random) {
+                    Ok(key) => Ok(key),
+                    // Another process was faster: its key is the key.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        Self::parse(&read().map_err(unusable)?)
+                    }
+                    Err(error) => Err(unusable(error)),
+                }
+            }
+            Err(error) => Err(unusable(error)),
         }
     }
 
-    fn create(path: &Path, random: &dyn Random) -> Result<Self, MasterKeyError> {
+    fn create(path: &Path, random: &dyn Random) -> io::Result<Self> {
         let mut bytes = Zeroizing::new([0u8; 32]);
         random.fill(&mut bytes[..]);
         let text = Zeroizing::new(STANDARD.encode(&bytes[..]));
@@ -85,18 +108,10 @@ impl MasterKey {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.open(path) {
-            Ok(mut file) => {
-                writeln!(file, "{}", text.as_str())?;
-                file.sync_all()?;
-                Ok(Self(bytes))
-            }
-            // Another process was faster: its key is the key.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Self::parse(&Zeroizing::new(std::fs::read_to_string(path)?))
-            }
-            Err(error) => Err(error.into()),
-        }
+        let mut file = options.open(path)?;
+        writeln!(file, "{}", text.as_str())?;
+        file.sync_all()?;
+        Ok(Self(bytes))
     }
 
     pub(super) fn bytes(&self) -> &[u8; 32] {

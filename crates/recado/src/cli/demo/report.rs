@@ -142,7 +142,8 @@ impl Report<'_> {
         let found = self.compared;
         print::line("");
         print::line(&format!(
-            "The simulator really accepted {} messages for these {} in {:.1} s.",
+            "The simulator accepted {} messages for these {} in {:.1} s: each one, and again \
+             those that it first failed, in the number's other form or after a wait.",
             found.at_provider,
             self.accepted(),
             self.seconds

@@ -55,7 +55,7 @@ async fn one_message_is_sent_and_waited_for() {
         TEMPLATE,
         "--json",
     ]);
-    ended(&failing, 0);
+    ended(&failing, 3);
     let result = &lines(&failing)[0];
     assert_eq!(result["state"], "failed");
     assert!(result["remark"].as_str().unwrap().len() > 10, "{result}");

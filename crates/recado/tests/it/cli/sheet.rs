@@ -197,12 +197,21 @@ async fn old_code_pages_semicolons_and_marks_are_read() {
 fn files_that_cannot_be_used_are_named() {
     for (text, code, word) in [
         ("nome,idade\nAna,3\n", 2, "no column for the number"),
-        ("", 2, "no column for the number"),
+        ("", 2, "is empty"),
+        ("\n\n", 2, "is empty"),
     ] {
         let output = Sheet::new(text).dry(&[]);
         ended(&output, code);
         assert!(err(&output).contains(word), "{}", err(&output));
     }
+    // As a spreadsheet program writes "Unicode text".
+    let utf_16: Vec<u8> = "\u{feff}to\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let output = Sheet::new(utf_16).dry(&[]);
+    ended(&output, 2);
+    assert!(err(&output).contains("UTF-16"), "{}", err(&output));
     let missing = run(&["send", "--dry-run", "--csv", "/nowhere/people.csv"], &[]);
     ended(&missing, 1);
     assert!(err(&missing).contains("/nowhere/people.csv"));
