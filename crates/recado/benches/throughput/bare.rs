@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use axum::serve::ListenerExt;
 use recado::callbacks::report::StatusCallback;
 use recado::callbacks::signature::Verifier;
 use recado::secrets::Secret;
@@ -23,6 +24,8 @@ pub(crate) async fn start() -> SocketAddr {
     let app = Router::new()
         .route("/api/v1/whatsapp/status", post(receive))
         .with_state(verifier);
+    // As our own server does.
+    let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     address
 }
