@@ -208,6 +208,44 @@ async fn a_few_messages_to_one_person_leave_one_after_the_other_without_a_pause(
     assert!(waited.as_secs() < 3, "the third message waited {waited}");
 }
 
+/// Both requests were open when the process ended, so both are looked for at the same moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_senders_sent_to_one_person_is_found_for_both() {
+    const OTHER: &str = "+551140000001";
+    let senders = format!("{SENDER},{OTHER}");
+    let mut house = House::with(
+        |settings| {
+            settings.senders.push(OTHER.to_owned());
+            // The provider has taken the message long before it answers, and never reports.
+            settings.time_scale = 0.1;
+            settings.faults.callback_before_answer = 1.0;
+            settings.faults.callback_lost = 1.0;
+        },
+        &[("TWILIO_WHATSAPP_FROM", &senders)],
+    )
+    .await;
+    let mut ids = Vec::new();
+    for from in [SENDER, OTHER] {
+        let mut message = notice(&mobile(1), from);
+        message["from"] = json!(from);
+        ids.push(house.accept(message).await);
+    }
+    house
+        .eventually("the provider has both", async |house| {
+            house.simulator.truth().len() == 2
+        })
+        .await;
+    house.kill_and_restart();
+    for id in ids {
+        let message = house
+            .until(&id, |message| message["attempts"][0]["outcome"] == "sent")
+            .await;
+        let told = message["history"].to_string();
+        assert!(told.contains("process_ended"), "{message:#}");
+    }
+    assert_eq!(house.simulator.truth().len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_said_once_in_the_log_and_stands_in_health_and_metrics() {
     // Nobody listens there.
