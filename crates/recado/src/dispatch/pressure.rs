@@ -14,6 +14,8 @@ const LIMIT_MIN: f64 = 1.0;
 const LIMIT_MAX: f64 = 512.0;
 const STOP_FIRST: Duration = Duration::from_millis(250);
 const STOP_MAX: Duration = Duration::from_secs(30);
+/// A connection that breaks now and then is no outage: so many rounds in a row are.
+const OUTAGE_ROUNDS: u32 = 2;
 /// The longest that a provider's `Retry-After` stops everything.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
@@ -27,7 +29,9 @@ pub(super) struct Pressure {
 
 struct Inner {
     limit: f64,
+    /// Rounds in a row in which no request reached the provider, and when the first of them was.
     troubles: u32,
+    troubled_since: Timestamp,
     stopped_until: Timestamp,
 }
 
@@ -41,6 +45,7 @@ impl Pressure {
         let inner = Inner {
             limit: LIMIT_FIRST,
             troubles: 0,
+            troubled_since: Timestamp::default(),
             stopped_until: Timestamp::default(),
         };
         Self {
@@ -71,7 +76,6 @@ impl Pressure {
 
     /// Learns from an outcome.
     pub(super) fn learn(&self, outcome: &Outcome, now: Timestamp) {
-        self.tell(outcome, now);
         let mut inner = self.inner();
         match outcome {
             Outcome::Sent { .. } | Outcome::Refused { .. } => {
@@ -83,6 +87,7 @@ impl Pressure {
                 cause: NotSentCause::RateLimited,
                 retry_after,
             } => {
+                inner.troubles = 0;
                 inner.limit = (inner.limit / 2.0).max(LIMIT_MIN);
                 if let Some(wait) = retry_after {
                     let wait = match wait {
@@ -100,38 +105,29 @@ impl Pressure {
                         .saturating_mul(1 << inner.troubles.min(10))
                         .min(STOP_MAX);
                     inner.stopped_until = now.plus(wait / self.clock_scale);
+                    if inner.troubles == 0 {
+                        inner.troubled_since = now;
+                    }
                     inner.troubles += 1;
                 }
             }
             Outcome::Unknown(_) => {}
         }
+        let outage = inner.troubles >= OUTAGE_ROUNDS;
+        self.tell(outage.then_some(inner.troubled_since));
     }
 
     /// One line in the log when an outage begins, and one when it ends.
-    fn tell(&self, outcome: &Outcome, now: Timestamp) {
-        let trouble = match outcome {
-            Outcome::Sent { .. }
-            | Outcome::Refused { .. }
-            | Outcome::NotSent {
-                cause: NotSentCause::RateLimited,
-                ..
-            } => None,
-            Outcome::NotSent { cause, .. } => Some(cause.word()),
-            Outcome::Unknown(_) => return,
-        };
-        self.unreachable_since.send_if_modified(|since| {
-            let changes = since.is_some() != trouble.is_some();
-            if changes {
-                match trouble {
-                    Some(cause) => tracing::warn!(
-                        cause,
-                        "Twilio cannot be reached; messages wait and are tried again"
-                    ),
-                    None => tracing::info!("Twilio can be reached again"),
+    fn tell(&self, unreachable_since: Option<Timestamp>) {
+        self.unreachable_since.send_if_modified(|told| {
+            match (told.is_some(), unreachable_since.is_some()) {
+                (false, true) => {
+                    tracing::warn!("Twilio cannot be reached; messages wait and are tried again");
                 }
-                *since = trouble.map(|_| now);
+                (true, false) => tracing::info!("Twilio can be reached again"),
+                (true, true) | (false, false) => {}
             }
-            changes
+            std::mem::replace(told, unreachable_since) != unreachable_since
         });
     }
 
@@ -170,17 +166,23 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_begins_with_the_first_loss_and_ends_with_the_first_answer() {
+    fn an_outage_begins_with_the_second_round_and_ends_with_the_first_answer() {
         let told = watch::Sender::new(None);
         let pressure = Pressure::new(1, 1, told.clone());
+        // Two requests of one round, and then a round that goes well.
         pressure.learn(&lost(), START);
-        pressure.learn(&lost(), START.plus(STOP_FIRST));
-        assert_eq!(*told.borrow(), Some(START));
+        pressure.learn(&lost(), START);
         let refused = Outcome::Refused {
             http_status: 400,
             code: None,
         };
-        pressure.learn(&refused, START.plus(STOP_MAX));
+        pressure.learn(&refused, START.plus(STOP_FIRST));
+        let begin = START.plus(STOP_MAX);
+        pressure.learn(&lost(), begin);
+        assert_eq!(*told.borrow(), None);
+        pressure.learn(&lost(), begin.plus(STOP_FIRST));
+        assert_eq!(*told.borrow(), Some(begin));
+        pressure.learn(&refused, begin.plus(STOP_MAX));
         assert_eq!(*told.borrow(), None);
     }
 
