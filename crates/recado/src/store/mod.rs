@@ -11,10 +11,12 @@ mod sealed;
 pub mod sqlite;
 mod types;
 mod view;
+mod watches;
 
 pub use quiet::until_quiet;
 pub use types::*;
 pub use view::*;
+pub use watches::*;
 
 use delivery::time::Timestamp;
 

@@ -1,6 +1,7 @@
 //! A whole house for a test: the real program as a process of its own, and a simulated Twilio.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
@@ -109,6 +110,15 @@ impl House {
         };
         house.key = house.new_key("admin");
         house
+    }
+
+    /// A plain connection to the gateway, for what no client would send.
+    pub(crate) fn connect(&self, text: &str, patience: Duration) -> TcpStream {
+        let address = self.gateway.url.strip_prefix("http://").unwrap();
+        let mut connection = TcpStream::connect(address).unwrap();
+        connection.set_read_timeout(Some(patience)).unwrap();
+        connection.write_all(text.as_bytes()).unwrap();
+        connection
     }
 
     /// Makes an API key beside the running gateway.

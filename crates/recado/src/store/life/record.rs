@@ -54,6 +54,34 @@ pub struct Life {
     pub last_event: i64,
 }
 
+impl Life {
+    /// A life in which nothing has happened yet; every caller names what differs.
+    pub fn empty() -> Self {
+        Self {
+            message: 0,
+            cohort: 0,
+            person: 0,
+            sender: 0,
+            state: State::Accepted,
+            attempts: 0,
+            attempt: None,
+            seen: 0,
+            flags: Flags::default(),
+            priority: Priority::Normal,
+            policy: Policy::AtMostOnce,
+            accepted_at: Timestamp::default(),
+            expires_at: None,
+            due_at: None,
+            sent_at: None,
+            delivered_at: None,
+            read_at: None,
+            failed_at: None,
+            error: None,
+            last_event: 0,
+        }
+    }
+}
+
 /// Why a message is where it is: a stable reason, and the provider's code when it gave one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Failing {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use delivery::codes::Codes;
 use delivery::event::{EventKind, Source};
-use delivery::message::{Policy, Priority};
+use delivery::message::Policy;
 use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, UnknownCause};
 use delivery::retry::Patience;
 use delivery::sid::Sid;
@@ -23,31 +23,6 @@ fn rules() -> Rules {
         codes: Codes::builtin(),
         patience: Patience::default(),
         clock_scale: 1,
-    }
-}
-
-fn life(policy: Policy) -> Life {
-    Life {
-        message: 1,
-        cohort: 1,
-        person: 1,
-        sender: 1,
-        state: State::Accepted,
-        attempts: 0,
-        attempt: None,
-        seen: 0,
-        flags: Flags::default(),
-        priority: Priority::Normal,
-        policy,
-        accepted_at: START,
-        expires_at: None,
-        due_at: None,
-        sent_at: None,
-        delivered_at: None,
-        read_at: None,
-        failed_at: None,
-        error: None,
-        last_event: 0,
     }
 }
 
@@ -87,7 +62,11 @@ impl Course {
     fn new(policy: Policy, other_form_open: bool) -> Self {
         let mut course = Self {
             other_form_open,
-            life: life(policy),
+            life: Life {
+                policy,
+                accepted_at: START,
+                ..Life::empty()
+            },
             counts: HashMap::new(),
             events: Vec::new(),
             open: None,

@@ -382,34 +382,6 @@ impl Context<'_> {
     }
 }
 
-impl Life {
-    /// A life in which nothing has happened yet; every caller names what differs.
-    pub(super) fn empty() -> Self {
-        Self {
-            message: 0,
-            cohort: 0,
-            person: 0,
-            sender: 0,
-            state: State::Accepted,
-            attempts: 0,
-            attempt: None,
-            seen: 0,
-            flags: Flags::default(),
-            priority: delivery::message::Priority::Normal,
-            policy: delivery::message::Policy::AtMostOnce,
-            accepted_at: Timestamp::default(),
-            expires_at: None,
-            due_at: None,
-            sent_at: None,
-            delivered_at: None,
-            read_at: None,
-            failed_at: None,
-            error: None,
-            last_event: 0,
-        }
-    }
-}
-
 /// The place that a column of a message is sealed for.
 pub(super) fn place(column: &str, id: MessageId) -> Vec<u8> {
     [b"message.", column.as_bytes(), b":", id.0.as_bytes()].concat()

@@ -1,8 +1,7 @@
 //! Showing messages, and deciding about them.
 
-use std::ops::RangeInclusive;
-
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use delivery::event::{EventKind, Source};
 use delivery::message::{Kind, Policy, Priority};

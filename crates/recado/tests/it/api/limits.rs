@@ -1,6 +1,6 @@
 //! Bounds that protect the server: requests per key, connections at once.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -91,19 +91,8 @@ fn answered(connection: &mut TcpStream, wait: Duration) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_above_the_cap_wait_until_one_ends() {
     let house = House::with(|_| {}, &[("RECADO_CONNECTIONS_MAX", "3")]).await;
-    let address = house
-        .gateway
-        .url
-        .strip_prefix("http://")
-        .unwrap()
-        .to_owned();
-    let connect = || {
-        let mut connection = TcpStream::connect(&address).unwrap();
-        connection
-            .write_all(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
-            .unwrap();
-        connection
-    };
+    let request = "GET /livez HTTP/1.1\r\nHost: h\r\n\r\n";
+    let connect = || house.connect(request, Duration::from_secs(5));
     let mut open: Vec<TcpStream> = (0..3).map(|_| connect()).collect();
     for connection in &mut open {
         assert!(answered(connection, Duration::from_secs(5)));

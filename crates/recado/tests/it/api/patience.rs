@@ -20,21 +20,8 @@ fn closed(mut connection: TcpStream, since: Instant) -> (Duration, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_streams_live_and_slow_callers_are_cut_off() {
     let house = House::start().await;
-    let address = house
-        .gateway
-        .url
-        .strip_prefix("http://")
-        .unwrap()
-        .to_owned();
     let since = Instant::now();
-    let connect = |text: &str| {
-        let mut connection = TcpStream::connect(&address).unwrap();
-        connection
-            .set_read_timeout(Some(Duration::from_secs(25)))
-            .unwrap();
-        connection.write_all(text.as_bytes()).unwrap();
-        connection
-    };
+    let connect = |text: &str| house.connect(text, Duration::from_secs(25));
     let slow = [
         ("nothing at all", connect("")),
         (

@@ -1,6 +1,6 @@
 //! `recado serve` as a process: what it writes, how it starts, and how it ends.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -155,21 +155,8 @@ async fn a_second_server_on_the_same_database_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_in_time_whoever_is_still_connected() {
     let mut house = House::start().await;
-    let address = house
-        .gateway
-        .url
-        .strip_prefix("http://")
-        .unwrap()
-        .to_owned();
     let key = house.key.clone();
-    let connect = |text: &str| {
-        let mut connection = TcpStream::connect(&address).unwrap();
-        connection
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        connection.write_all(text.as_bytes()).unwrap();
-        connection
-    };
+    let connect = |text: &str| house.connect(text, Duration::from_secs(10));
     let mut kept = connect("GET /livez HTTP/1.1\r\nHost: h\r\n\r\n");
     let mut answer = [0u8; 512];
     assert!(kept.read(&mut answer).unwrap() > 0);
@@ -182,7 +169,8 @@ async fn it_ends_in_time_whoever_is_still_connected() {
     let status = house.gateway.terminate();
     assert_eq!(status.code(), Some(0), "{}", house.gateway.log());
     assert!(since.elapsed() < END_MAX, "{:?}", since.elapsed());
-    assert!(TcpStream::connect(&address).is_err(), "nobody listens");
+    let address = house.gateway.url.strip_prefix("http://").unwrap();
+    assert!(TcpStream::connect(address).is_err(), "nobody listens");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,12 +213,6 @@ async fn a_request_that_is_under_way_is_finished_and_recorded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_never_finishes_is_cut_off_at_the_end_of_the_drain() {
     let mut house = House::with(|_| {}, &[("RECADO_DRAIN_SECONDS", "1")]).await;
-    let address = house
-        .gateway
-        .url
-        .strip_prefix("http://")
-        .unwrap()
-        .to_owned();
     let key = house.key.clone();
     let open: Vec<TcpStream> = [
         "GET /livez HTTP/1.1\r\nHos".to_owned(),
@@ -240,11 +222,7 @@ async fn who_never_finishes_is_cut_off_at_the_end_of_the_drain() {
         ),
     ]
     .iter()
-    .map(|text| {
-        let mut connection = TcpStream::connect(&address).unwrap();
-        connection.write_all(text.as_bytes()).unwrap();
-        connection
-    })
+    .map(|text| house.connect(text, Duration::from_secs(10)))
     .collect();
     // An answer on another connection shows that these were taken before.
     assert_eq!(house.get("/api/v1/messages").await.status, 200);

@@ -1,0 +1,96 @@
+//! What is looked after, unknown attempts and silent messages, and what looking brought.
+
+use delivery::outcome::ProviderStatus;
+use delivery::settle::TextEvidence;
+use delivery::sid::Sid;
+use delivery::state::State;
+use delivery::time::Timestamp;
+
+use super::life::WatchKind;
+
+/// Which watches to read.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchQuery {
+    /// Now.
+    pub now: Timestamp,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// A watch whose time has come.
+pub struct DueWatch {
+    /// When it was due; part of its key.
+    pub at: Timestamp,
+    /// The attempt.
+    pub attempt: i64,
+    /// What it looks for.
+    pub kind: WatchKind,
+    /// How often it was looked already.
+    pub looks: u32,
+    /// The provider's id, when it is known.
+    pub sid: Option<Sid>,
+    /// Where the message is.
+    pub state: State,
+    /// When the attempt was opened.
+    pub started_at: Timestamp,
+    /// For unknown attempts: what to look for.
+    pub evidence: Option<Evidence>,
+}
+
+/// What an unknown attempt must look like at the provider.
+#[derive(Clone)]
+pub struct Evidence {
+    /// The person's key: attempts to one person are settled together.
+    pub person: i64,
+    /// The address used, without `whatsapp:`.
+    pub to: String,
+    /// The other ninth-digit form.
+    pub to_alternative: Option<String>,
+    /// The sender's number; `None` for a Messaging Service.
+    pub from: Option<String>,
+    /// Its text.
+    pub text: TextEvidence,
+}
+
+/// What looking after an attempt brought.
+pub struct Settlement {
+    /// The watch that this answers: its time and its attempt.
+    pub watch: (Timestamp, i64),
+    /// What was found.
+    pub finding: Finding,
+    /// When to look again; `None` ends the watch.
+    pub next: Option<NextWatch>,
+    /// Now.
+    pub now: Timestamp,
+    /// 64 random bits, for jitter.
+    pub random: u64,
+}
+
+/// When to look again, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextWatch {
+    /// When.
+    pub at: Timestamp,
+    /// What to look for.
+    pub kind: WatchKind,
+    /// How often it was looked by then.
+    pub looks: u32,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing new.
+    Nothing,
+    /// The provider has the message.
+    Found {
+        /// Its id there.
+        sid: Sid,
+        /// Its status there.
+        status: ProviderStatus,
+        /// Its error code there.
+        code: Option<u32>,
+    },
+    /// The time for evidence is over.
+    HorizonPassed,
+}
