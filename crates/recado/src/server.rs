@@ -35,7 +35,7 @@ use crate::reconcile::Reconcile;
 use crate::secrets::{MasterKey, MasterKeyError};
 use crate::store::life::Rules;
 use crate::store::sqlite::{OpenMode, Options, SqliteStore};
-use crate::store::{Parties, Store, StoreError};
+use crate::store::{Parties, StoreError};
 use crate::upkeep::Upkeep;
 
 /// From the opening of a connection, or the end of the request before, to the end of the headers.
@@ -195,9 +195,8 @@ impl Server {
 
     fn doors(&self, shutdown: &CancellationToken) -> Result<Router, StartError> {
         let announcements = self.store.announcements();
-        let store: Arc<dyn Store> = self.store.clone();
         let api = api::router(Api {
-            store: Arc::clone(&store),
+            store: self.store.clone(),
             effects: self.effects.clone(),
             gate: Arc::new(Gate::new(self.config.api_rate)),
             last_event: announcements.last_event.subscribe(),
@@ -217,7 +216,8 @@ impl Server {
                 })
         };
         let callbacks = callbacks::router(Callbacks {
-            store,
+            reports: self.store.clone(),
+            queue: self.store.clone(),
             effects: self.effects.clone(),
             status: verifier(&self.status_url)?,
             webhook: verifier(&self.webhook_url)?,

@@ -45,12 +45,12 @@ pub(super) async fn receive(room: &Callbacks, form: &Form) -> Response {
         question_id: new_message_id(now, &*room.effects.random),
         now,
     };
-    match room.store.inbound(vec![inbound]).await {
+    match room.reports.inbound(vec![inbound]).await {
         Ok(results) => {
             for result in results {
                 if result.duplicate || result.change == Change::OptOut {
                     let clock = &*room.effects.clock;
-                    until_quiet(&*room.store, room.closed.clone(), clock, result.person).await;
+                    until_quiet(&*room.queue, room.closed.clone(), clock, result.person).await;
                 }
             }
             empty_answer()

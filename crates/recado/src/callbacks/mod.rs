@@ -27,15 +27,17 @@ use tokio::sync::watch;
 use self::form::Form;
 use self::signature::Verifier;
 use crate::effects::Effects;
-use crate::store::{Store, StoreError};
+use crate::store::{Queue, Reports, StoreError};
 
 /// Bytes of a callback's body.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// What the room needs.
 pub struct Callbacks {
-    /// The memory.
-    pub store: Arc<dyn Store>,
+    /// Where reports and inbound messages go.
+    pub reports: Arc<dyn Reports>,
+    /// What an opt-out waits for: the open attempts.
+    pub queue: Arc<dyn Queue>,
     /// Clock and randomness.
     pub effects: Effects,
     /// Verifies what comes to the status URL.

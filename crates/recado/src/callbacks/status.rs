@@ -35,7 +35,7 @@ pub(super) async fn receive(room: &Callbacks, query: Option<&str>, form: &Form) 
         now: room.effects.clock.now(),
         random: room.effects.random.next_u64(),
     };
-    match room.store.report(vec![report]).await {
+    match room.reports.report(vec![report]).await {
         Ok(results) => {
             if results.contains(&ReportResult::Parked) {
                 tracing::info!("a report about a message that nobody knows is kept for a day");

@@ -20,13 +20,13 @@ use self::lane::Lane;
 use self::pressure::Pressure;
 use crate::effects::Effects;
 use crate::provider::Provider;
-use crate::store::Store;
+use crate::store::Queue;
 
 /// What the room needs.
 #[derive(Clone)]
 pub struct Dispatch {
-    /// The memory.
-    pub store: Arc<dyn Store>,
+    /// The queue and the attempts.
+    pub store: Arc<dyn Queue>,
     /// The outside.
     pub provider: Arc<dyn Provider>,
     /// Clock and randomness.

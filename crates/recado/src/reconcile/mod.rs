@@ -20,7 +20,7 @@ use crate::effects::Effects;
 use crate::provider::{ListQuery, Provider, ProviderError, ProviderMessage};
 use crate::store::life::WatchKind;
 use crate::store::{
-    DueWatch, Evidence, Finding, NextWatch, Settlement, Store, StoreError, WatchQuery,
+    DueWatch, Evidence, Finding, NextWatch, Settlement, StoreError, WatchQuery, Watches,
 };
 
 /// Watches read at once.
@@ -35,8 +35,8 @@ const TROUBLE_WAIT: Duration = Duration::from_secs(5);
 /// What the room needs.
 #[derive(Clone)]
 pub struct Reconcile {
-    /// The memory.
-    pub store: Arc<dyn Store>,
+    /// What must be asked about.
+    pub store: Arc<dyn Watches>,
     /// The outside.
     pub provider: Arc<dyn Provider>,
     /// Clock and randomness.

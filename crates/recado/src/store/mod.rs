@@ -123,8 +123,11 @@ pub trait Watches: Send + Sync {
 
     /// The earliest time at which anything is due: a watch or an unanswered question.
     fn next_watch(&self) -> StoreFuture<'_, Option<Timestamp>>;
+}
 
-    /// The chores: expired messages, unanswered questions, old parked reports and keys.
+/// What is done by time alone.
+pub trait Maintenance: Send + Sync {
+    /// Expired messages, unanswered questions, old parked reports and keys.
     fn upkeep(&self, now: Timestamp) -> StoreFuture<'_, UpkeepResult>;
 }
 
@@ -185,5 +188,5 @@ pub trait Log: Send + Sync {
 }
 
 /// Everything that is remembered.
-pub trait Store: Messages + Queue + Reports + Watches + Parties + Keys + Log {}
-impl<T: Messages + Queue + Reports + Watches + Parties + Keys + Log> Store for T {}
+pub trait Store: Messages + Queue + Reports + Watches + Maintenance + Parties + Keys + Log {}
+impl<T: Messages + Queue + Reports + Watches + Maintenance + Parties + Keys + Log> Store for T {}

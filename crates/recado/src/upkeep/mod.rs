@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::effects::Effects;
-use crate::store::Store;
+use crate::store::Maintenance;
 
 /// Between two runs. A run that finds nothing writes nothing.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -17,8 +17,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// What the room needs.
 #[derive(Clone)]
 pub struct Upkeep {
-    /// The memory.
-    pub store: Arc<dyn Store>,
+    /// What is done by time alone.
+    pub store: Arc<dyn Maintenance>,
     /// The clock.
     pub effects: Effects,
 }

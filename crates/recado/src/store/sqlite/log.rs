@@ -14,10 +14,10 @@ use crate::store::count::{What, state_from_number};
 use crate::store::{
     AcceptResult, CloseRequest, CloseResult, ConsentView, CounterGroup, CounterQuery, CounterRow,
     DuePage, DueQuery, DueWatch, EventView, Gauges, Idempotency, InboundQuery, InboundResult,
-    InboundView, KeyView, Keys, Log, MessageFilter, MessageId, MessagePage, MessageView, Messages,
-    NewInbound, NewKey, NewMessage, OpenRequest, OpenResult, Parties, Queue, Report, ReportResult,
-    Reports, SenderView, Settlement, StoreError, StoreFuture, UpkeepResult, VerifyReport,
-    WatchQuery, Watches, Wish, WishResult,
+    InboundView, KeyView, Keys, Log, Maintenance, MessageFilter, MessageId, MessagePage,
+    MessageView, Messages, NewInbound, NewKey, NewMessage, OpenRequest, OpenResult, Parties, Queue,
+    Report, ReportResult, Reports, SenderView, Settlement, StoreError, StoreFuture, UpkeepResult,
+    VerifyReport, WatchQuery, Watches, Wish, WishResult,
 };
 
 impl SqliteStore {
@@ -239,7 +239,9 @@ impl Watches for SqliteStore {
     fn next_watch(&self) -> StoreFuture<'_, Option<Timestamp>> {
         Box::pin(async move { self.earliest_watch() })
     }
+}
 
+impl Maintenance for SqliteStore {
     fn upkeep(&self, now: Timestamp) -> StoreFuture<'_, UpkeepResult> {
         Box::pin(self.do_upkeep(now))
     }
