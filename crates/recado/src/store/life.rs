@@ -1,5 +1,5 @@
 //! What a fact does to a message, as a value: the events to append, the counters to move, the
-//! queue row to put or take, the watch to set. Engines load a [`Life`], call one of the functions
+//! queue row to put or take, the watch to set. Engines load a [`Progress`], call one of the functions
 //! here, and write the [`Change`]; so the logic stands once, and engines hold SQL only.
 
 mod decide;
@@ -19,7 +19,7 @@ use delivery::time::Timestamp;
 
 use super::count::{Count, Leg, What};
 pub use record::{
-    CONTRADICTS, Change, Event, Failing, Flags, Life, QueueChange, Reason, Watch, WatchKind,
+    CONTRADICTS, Change, Event, Failing, Flags, Progress, QueueChange, Reason, Watch, WatchKind,
 };
 
 /// The rules that transactions need.
@@ -40,10 +40,10 @@ impl Rules {
     }
 }
 
-/// One fact being worked into one life.
+/// One fact being worked into one progress.
 pub struct Ledger<'a> {
     /// The message.
-    pub life: &'a mut Life,
+    pub progress: &'a mut Progress,
     /// What changes besides.
     pub change: &'a mut Change,
     /// The rules.
@@ -77,7 +77,7 @@ impl Ledger<'_> {
     /// The message was stored just now.
     pub fn accepted(&mut self, due_at: Timestamp, source: Source) {
         self.count(What::Accepted, 0, 1);
-        self.count_state(self.life.state, 1);
+        self.count_state(self.progress.state, 1);
         self.put(due_at);
         self.event(EventKind::Accepted, source);
     }
@@ -85,16 +85,18 @@ impl Ledger<'_> {
     /// An attempt is about to start.
     pub fn attempt_opened(&mut self, attempt: i64) {
         self.step(Fact::AttemptOpened);
-        let life = &mut *self.life;
-        if life.flags.has(Flags::RETRY_IN_DOUBT) {
-            life.flags
+        let progress = &mut *self.progress;
+        if progress.flags.has(Flags::RETRY_IN_DOUBT) {
+            progress
+                .flags
                 .set(Flags::RESENT_AFTER_DOUBT | Flags::POSSIBLE_DUPLICATE);
         }
-        life.flags
+        progress
+            .flags
             .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT | Flags::OTHER_FORM_NEXT);
-        life.attempts += 1;
-        life.attempt = Some(attempt);
-        life.seen = 0;
+        progress.attempts += 1;
+        progress.attempt = Some(attempt);
+        progress.seen = 0;
         self.take();
         self.count(What::Attempts, 0, 1);
         self.event_about(EventKind::AttemptOpened, Source::Dispatch, Some(attempt));
@@ -125,8 +127,8 @@ impl Ledger<'_> {
     /// Whether a later attempt, or the decision to make one, has taken this attempt's place. A
     /// retry in doubt has not: evidence for the earlier attempt still counts in full.
     fn is_replaced(&self, attempt: i64) -> bool {
-        let flags = self.life.flags;
-        self.life.attempt != Some(attempt)
+        let flags = self.progress.flags;
+        self.progress.attempt != Some(attempt)
             || (flags.has(Flags::RETRY_WAITS) && !flags.has(Flags::RETRY_IN_DOUBT))
     }
 
@@ -145,7 +147,7 @@ impl Ledger<'_> {
         if let Some(status) = status {
             self.reached(status);
         }
-        let state = self.life.state;
+        let state = self.progress.state;
         self.push(Event {
             kind,
             source,
@@ -171,7 +173,7 @@ impl Ledger<'_> {
         self.push(Event {
             kind: sent_kind(source),
             source,
-            state: self.life.state,
+            state: self.progress.state,
             attempt: Some(attempt),
             status: Some(status),
             code: None,
@@ -181,7 +183,7 @@ impl Ledger<'_> {
     }
 
     fn watch_silence(&mut self, attempt: i64) {
-        if !self.life.state.is_resting() {
+        if !self.progress.state.is_resting() {
             let at = self.now.plus(self.rules.wait(SILENT_POLLS[0]));
             self.change.watch = Some(Watch {
                 attempt,
@@ -201,17 +203,17 @@ impl Ledger<'_> {
         };
         self.step(Fact::OutcomeNotSent);
         self.count(What::Outcomes, 0, 1);
-        self.life.error = Some(Failing { reason, code: None });
+        self.progress.error = Some(Failing { reason, code: None });
         self.push(Event {
             kind: EventKind::AttemptNotSent,
             source: Source::Dispatch,
-            state: self.life.state,
+            state: self.progress.state,
             attempt: Some(attempt),
             status: None,
             code: None,
             detail: Some(cause.word().to_owned()),
         });
-        if self.life.state == State::Sending {
+        if self.progress.state == State::Sending {
             self.decide(&trouble, Source::Dispatch);
         }
     }
@@ -222,13 +224,13 @@ impl Ledger<'_> {
         self.push(Event {
             kind: EventKind::AttemptUnknown,
             source: Source::Dispatch,
-            state: self.life.state,
+            state: self.progress.state,
             attempt: Some(attempt),
             status: None,
             code: None,
             detail: Some(cause.word().to_owned()),
         });
-        if self.life.state == State::Unknown {
+        if self.progress.state == State::Unknown {
             let at = self.now.plus(self.rules.wait(SETTLE_POLLS[0]));
             self.change.watch = Some(Watch {
                 attempt,
@@ -248,7 +250,7 @@ impl Ledger<'_> {
         self.push(Event {
             kind: EventKind::AttemptRefused,
             source: Source::Dispatch,
-            state: self.life.state,
+            state: self.progress.state,
             attempt: Some(attempt),
             status: None,
             code,
@@ -262,7 +264,7 @@ impl Ledger<'_> {
 
     /// The provider reported a status that was not seen on this attempt before.
     pub fn reported(&mut self, report: &ReportFact<'_>) {
-        let latest = self.life.attempt == Some(report.attempt);
+        let latest = self.progress.attempt == Some(report.attempt);
         let replaced = self.is_replaced(report.attempt);
         let fact = if replaced {
             Fact::ReportedEarlier(report.status)
@@ -270,15 +272,15 @@ impl Ledger<'_> {
             Fact::Reported(report.status)
         };
         if latest {
-            self.life.seen |= bit(report.status);
+            self.progress.seen |= bit(report.status);
         }
-        let before = self.life.state;
+        let before = self.progress.state;
         let step = self.step(fact);
         let moved = !matches!(step, Step::Same);
-        if moved && self.life.due_at.is_some() {
+        if moved && self.progress.due_at.is_some() {
             // Evidence for the earlier attempt: the retry that waits must not leave.
             self.take();
-            self.life
+            self.progress
                 .flags
                 .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT);
         }
@@ -290,7 +292,7 @@ impl Ledger<'_> {
         self.push(Event {
             kind: EventKind::Reported,
             source: report.source,
-            state: self.life.state,
+            state: self.progress.state,
             attempt: Some(report.attempt),
             status: Some(report.status),
             code: report.code,
@@ -329,7 +331,7 @@ impl Ledger<'_> {
             self.change.form_proven = true;
         }
         if arrived && !latest {
-            self.life.flags.set(Flags::POSSIBLE_DUPLICATE);
+            self.progress.flags.set(Flags::POSSIBLE_DUPLICATE);
         }
     }
 
@@ -343,9 +345,9 @@ impl Ledger<'_> {
     }
 
     fn take_if_in_doubt(&mut self) {
-        if self.life.flags.has(Flags::RETRY_IN_DOUBT) && self.life.due_at.is_some() {
+        if self.progress.flags.has(Flags::RETRY_IN_DOUBT) && self.progress.due_at.is_some() {
             self.take();
-            self.life
+            self.progress
                 .flags
                 .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT);
         }
@@ -357,32 +359,35 @@ impl Ledger<'_> {
             Some(state @ (State::Sent | State::Delivered | State::Read)) => state,
             _ => return,
         };
-        if self.life.sent_at.is_none() {
-            self.life.sent_at = Some(self.now);
+        if self.progress.sent_at.is_none() {
+            self.progress.sent_at = Some(self.now);
             self.count(What::Sent, 0, 1);
-            self.count_leg(Leg::AcceptedToSent, self.life.accepted_at);
+            self.count_leg(Leg::AcceptedToSent, self.progress.accepted_at);
         }
-        if state >= State::Delivered && self.life.delivered_at.is_none() {
-            self.life.delivered_at = Some(self.now);
+        if state >= State::Delivered && self.progress.delivered_at.is_none() {
+            self.progress.delivered_at = Some(self.now);
             self.count(What::Delivered, 0, 1);
-            self.count_leg(Leg::SentToDelivered, self.life.sent_at.unwrap_or(self.now));
+            self.count_leg(
+                Leg::SentToDelivered,
+                self.progress.sent_at.unwrap_or(self.now),
+            );
         }
-        if state == State::Read && self.life.read_at.is_none() {
-            self.life.read_at = Some(self.now);
+        if state == State::Read && self.progress.read_at.is_none() {
+            self.progress.read_at = Some(self.now);
             self.count(What::Read, 0, 1);
             self.count_leg(
                 Leg::DeliveredToRead,
-                self.life.delivered_at.unwrap_or(self.now),
+                self.progress.delivered_at.unwrap_or(self.now),
             );
         }
         if state >= State::Delivered {
-            self.life.error = None;
-            self.life.failed_at = None;
+            self.progress.error = None;
+            self.progress.failed_at = None;
         }
     }
 
     fn step(&mut self, fact: Fact) -> Step {
-        let before = self.life.state;
+        let before = self.progress.state;
         let step = advance(before, fact);
         let after = step.state(before);
         if matches!(step, Step::Anomaly(_)) {
@@ -392,22 +397,23 @@ impl Ledger<'_> {
         if after != before {
             self.count_state(before, -1);
             self.count_state(after, 1);
-            self.life.state = after;
+            self.progress.state = after;
         }
         // An attempt may still turn out to be under way, and to fail: that leads to no other.
         if matches!(after, State::Canceled | State::Expired | State::Suppressed) {
-            self.life.flags.set(Flags::STOPPED);
+            self.progress.flags.set(Flags::STOPPED);
         }
         step
     }
 
     fn put(&mut self, at: Timestamp) {
-        self.life.due_at = Some(at);
+        self.progress.due_at = Some(at);
         self.change.queue = QueueChange::Put(at);
     }
 
     fn take(&mut self) {
-        if self.life.due_at.take().is_some() || matches!(self.change.queue, QueueChange::Put(_)) {
+        if self.progress.due_at.take().is_some() || matches!(self.change.queue, QueueChange::Put(_))
+        {
             self.change.queue = QueueChange::Take;
         }
     }
@@ -417,7 +423,7 @@ impl Ledger<'_> {
     }
 
     fn event_about(&mut self, kind: EventKind, source: Source, attempt: Option<i64>) {
-        let state = self.life.state;
+        let state = self.progress.state;
         self.push(Event {
             kind,
             source,
@@ -442,7 +448,7 @@ impl Ledger<'_> {
 
     fn count(&mut self, what: What, code: i64, by: i64) {
         self.change.counts.push(Count {
-            cohort: self.life.cohort,
+            cohort: self.progress.cohort,
             what,
             code,
             by,
@@ -471,7 +477,7 @@ fn sent_kind(source: Source) -> EventKind {
     }
 }
 
-/// The bit of a status in [`Life::seen`].
+/// The bit of a status in [`Progress::seen`].
 pub fn bit(status: ProviderStatus) -> u32 {
     let place = ProviderStatus::ALL
         .iter()

@@ -13,10 +13,10 @@ use crate::store::count::What;
 impl Ledger<'_> {
     /// The time for evidence about an unknown attempt is over.
     pub fn horizon_passed(&mut self, attempt: i64) {
-        if self.life.state != State::Unknown || self.life.attempt != Some(attempt) {
+        if self.progress.state != State::Unknown || self.progress.attempt != Some(attempt) {
             return;
         }
-        self.life.error = Some(Failing {
+        self.progress.error = Some(Failing {
             reason: Reason::Unsettled,
             code: None,
         });
@@ -32,7 +32,7 @@ impl Ledger<'_> {
     /// A newer notice takes its place. What is under way cannot be called back, but may still
     /// come back: then it stays here.
     pub fn supersede(&mut self, source: Source) {
-        self.life.flags.set(Flags::SUPERSEDED);
+        self.progress.flags.set(Flags::SUPERSEDED);
         self.cancel(EventKind::Superseded, source);
     }
 
@@ -53,16 +53,16 @@ impl Ledger<'_> {
 
     /// The person wrote a word that may mean opt-out: the message is held until they answer.
     pub fn hold_for_answer(&mut self, source: Source) -> bool {
-        if self.life.flags.has(Flags::OWN_QUESTION) || !self.hold(source) {
+        if self.progress.flags.has(Flags::OWN_QUESTION) || !self.hold(source) {
             return false;
         }
-        self.life.flags.set(Flags::HELD_FOR_ANSWER);
+        self.progress.flags.set(Flags::HELD_FOR_ANSWER);
         true
     }
 
     /// The person meant something else: what was held for their answer is free.
     pub fn release_after_answer(&mut self, send_at: Option<Timestamp>, source: Source) -> bool {
-        self.life.flags.has(Flags::HELD_FOR_ANSWER) && self.release(send_at, source)
+        self.progress.flags.has(Flags::HELD_FOR_ANSWER) && self.release(send_at, source)
     }
 
     /// The hold is over: it is due at once, or at the caller's `send_at` when that is yet to
@@ -71,7 +71,7 @@ impl Ledger<'_> {
         if !matches!(self.step(Fact::ReleaseDecided), Step::To(_)) {
             return false;
         }
-        self.life.flags.clear(Flags::HELD_FOR_ANSWER);
+        self.progress.flags.clear(Flags::HELD_FOR_ANSWER);
         self.put(send_at.map_or(self.now, |at| at.max(self.now)));
         self.event(EventKind::Released, source);
         true
@@ -80,16 +80,16 @@ impl Ledger<'_> {
     /// The operator asks for another attempt. `false` when the state does not allow one.
     /// One that was held before its first attempt keeps the caller's `send_at`.
     pub fn retry_by_operator(&mut self, send_at: Option<Timestamp>) -> bool {
-        let doubt = matches!(self.life.state, State::Unknown)
+        let doubt = matches!(self.progress.state, State::Unknown)
             || self
-                .life
+                .progress
                 .error
                 .is_some_and(|error| error.reason == Reason::Unsettled);
-        let waits_already = matches!(self.life.state, State::Sending | State::Scheduled);
-        if waits_already || self.life.attempts >= ATTEMPTS_MAX {
+        let waits_already = matches!(self.progress.state, State::Sending | State::Scheduled);
+        if waits_already || self.progress.attempts >= ATTEMPTS_MAX {
             return false;
         }
-        if self.life.state == State::Held && self.life.attempts == 0 {
+        if self.progress.state == State::Held && self.progress.attempts == 0 {
             return self.release(send_at, Source::Operator);
         }
         self.retry_at(self.now, doubt, Source::Operator)
@@ -98,7 +98,7 @@ impl Ledger<'_> {
     /// Its turn has not come: it is due later. Nothing happened to the message, so nothing is
     /// logged.
     pub fn defer(&mut self, at: Timestamp) {
-        if self.life.due_at.is_some() {
+        if self.progress.due_at.is_some() {
             self.put(at);
         }
     }
@@ -109,8 +109,8 @@ impl Ledger<'_> {
             return;
         }
         self.take();
-        self.life.failed_at = Some(self.now);
-        self.life.error = Some(Failing { reason, code: None });
+        self.progress.failed_at = Some(self.now);
+        self.progress.error = Some(Failing { reason, code: None });
         self.push_detail(EventKind::GivenUp, Source::Dispatch, reason.word());
     }
 
@@ -124,18 +124,18 @@ impl Ledger<'_> {
     }
 
     pub(super) fn failed(&mut self, code: Option<u32>) {
-        self.life.failed_at = Some(self.now);
-        self.life.error = Some(Failing {
+        self.progress.failed_at = Some(self.now);
+        self.progress.error = Some(Failing {
             reason: Reason::Provider,
             code,
         });
     }
 
     pub(super) fn after_failure(&mut self, code: Option<u32>, met: Met, source: Source) {
-        let tried = self.life.flags.has(Flags::OTHER_FORM_TRIED);
+        let tried = self.progress.flags.has(Flags::OTHER_FORM_TRIED);
         let unknown_number = matches!(code, Some(63_024 | 63_003));
         if unknown_number && self.other_form_open && !tried {
-            self.life
+            self.progress
                 .flags
                 .set(Flags::OTHER_FORM_TRIED | Flags::OTHER_FORM_NEXT);
             self.retry_at(self.now, false, source);
@@ -147,17 +147,17 @@ impl Ledger<'_> {
 
     pub(super) fn decide(&mut self, trouble: &Trouble, source: Source) {
         // A message that waited for its time, or behind a paused sender, is not old by that.
-        let since = match (self.life.attempts, self.send_at) {
+        let since = match (self.progress.attempts, self.send_at) {
             (0 | 1, _) => self.now,
-            (_, Some(send_at)) => send_at.max(self.life.accepted_at),
-            (_, None) => self.life.accepted_at,
+            (_, Some(send_at)) => send_at.max(self.progress.accepted_at),
+            (_, None) => self.progress.accepted_at,
         };
         let case = Case {
-            attempts: self.life.attempts,
+            attempts: self.progress.attempts,
             accepted_at: since,
-            expires_at: self.life.expires_at,
-            policy: self.life.policy,
-            resent_after_doubt: self.life.flags.has(Flags::RESENT_AFTER_DOUBT),
+            expires_at: self.progress.expires_at,
+            policy: self.progress.policy,
+            resent_after_doubt: self.progress.flags.has(Flags::RESENT_AFTER_DOUBT),
             now: self.now,
             random: self.random,
         };
@@ -176,7 +176,7 @@ impl Ledger<'_> {
                 self.retry_at(at, in_doubt, source);
             }
             Decision::RetryWhenResumed { scope } => {
-                let code = self.life.error.and_then(|error| error.code);
+                let code = self.progress.error.and_then(|error| error.code);
                 self.change.pause = Some((scope, code));
                 self.retry_at(self.now, false, source);
             }
@@ -207,20 +207,22 @@ impl Ledger<'_> {
     }
 
     fn retry_at(&mut self, at: Timestamp, in_doubt: bool, source: Source) -> bool {
-        if self.life.flags.has(Flags::STOPPED) && source != Source::Operator {
+        if self.progress.flags.has(Flags::STOPPED) && source != Source::Operator {
             return false;
         }
         if !matches!(self.step(Fact::RetryDecided), Step::To(_)) {
             return false;
         }
         if source == Source::Operator {
-            self.life.flags.clear(Flags::STOPPED | Flags::SUPERSEDED);
+            self.progress
+                .flags
+                .clear(Flags::STOPPED | Flags::SUPERSEDED);
         }
-        self.life.flags.set(Flags::RETRY_WAITS);
+        self.progress.flags.set(Flags::RETRY_WAITS);
         if in_doubt {
-            self.life.flags.set(Flags::RETRY_IN_DOUBT);
+            self.progress.flags.set(Flags::RETRY_IN_DOUBT);
         }
-        self.life.failed_at = None;
+        self.progress.failed_at = None;
         self.put(at);
         self.count(What::Retries, 0, 1);
         self.event(EventKind::RetryDecided, source);

@@ -1,4 +1,4 @@
-//! A message's life as engines read and write it, and what one fact changes.
+//! The progress of a message as engines read and write it, and what one fact changes.
 
 use delivery::codes::Scope;
 use delivery::event::{EventKind, Source};
@@ -11,7 +11,7 @@ use crate::store::count::Count;
 
 /// Everything of a message that decides what happens to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Life {
+pub struct Progress {
     /// Key of the message.
     pub message: i64,
     /// Key of the counters' cohort: hour of acceptance, sender, kind, template, area code.
@@ -54,8 +54,8 @@ pub struct Life {
     pub last_event: i64,
 }
 
-impl Life {
-    /// A life in which nothing has happened yet; every caller names what differs.
+impl Progress {
+    /// A progress in which nothing has happened yet; every caller names what differs.
     pub fn empty() -> Self {
         Self {
             message: 0,
@@ -238,7 +238,7 @@ pub enum WatchKind {
     Silent,
 }
 
-/// Everything that one fact changes besides the life itself.
+/// Everything that one fact changes besides the progress itself.
 #[derive(Debug, Default)]
 pub struct Change {
     /// Events to append, in order.

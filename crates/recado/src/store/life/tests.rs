@@ -50,7 +50,7 @@ enum Happening {
 
 /// A message that is worked on as an engine would, with sums of everything that was counted.
 struct Course {
-    life: Life,
+    progress: Progress,
     counts: HashMap<(What, i64), i64>,
     events: Vec<Event>,
     open: Option<i64>,
@@ -62,10 +62,10 @@ impl Course {
     fn new(policy: Policy, other_form_open: bool) -> Self {
         let mut course = Self {
             other_form_open,
-            life: Life {
+            progress: Progress {
                 policy,
                 accepted_at: START,
-                ..Life::empty()
+                ..Progress::empty()
             },
             counts: HashMap::new(),
             events: Vec::new(),
@@ -79,7 +79,7 @@ impl Course {
     fn work(&mut self, fact: impl FnOnce(&mut Ledger<'_>)) {
         let (rules, mut change) = (rules(), Change::default());
         fact(&mut Ledger {
-            life: &mut self.life,
+            progress: &mut self.progress,
             change: &mut change,
             rules: &rules,
             now: START,
@@ -100,8 +100,8 @@ impl Course {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Open if self.open.is_none() && self.life.state.is_waiting() => {
-                let attempt = i64::from(self.life.attempts) + 1;
+            Happening::Open if self.open.is_none() && self.progress.state.is_waiting() => {
+                let attempt = i64::from(self.progress.attempts) + 1;
                 self.open = Some(attempt);
                 self.work(|ledger| ledger.attempt_opened(attempt));
             }
@@ -117,7 +117,7 @@ impl Course {
                 code: Some(code),
             }),
             Happening::Reported(status, code) => {
-                let Some(attempt) = self.life.attempt else {
+                let Some(attempt) = self.progress.attempt else {
                     return;
                 };
                 self.work(|ledger| {
@@ -131,7 +131,7 @@ impl Course {
                 });
             }
             Happening::HorizonPassed => {
-                let Some(attempt) = self.life.attempt else {
+                let Some(attempt) = self.progress.attempt else {
                     return;
                 };
                 self.work(|ledger| ledger.horizon_passed(attempt));
@@ -176,23 +176,27 @@ impl Course {
     }
 
     fn check(&self) {
-        let life = &self.life;
-        assert_eq!(self.events.last().unwrap().state, life.state);
-        assert_eq!(life.due_at.is_some(), life.state.is_waiting(), "{life:?}");
-        assert_eq!(self.queued, life.due_at);
+        let progress = &self.progress;
+        assert_eq!(self.events.last().unwrap().state, progress.state);
+        assert_eq!(
+            progress.due_at.is_some(),
+            progress.state.is_waiting(),
+            "{progress:?}"
+        );
+        assert_eq!(self.queued, progress.due_at);
         for state in State::ALL {
-            let expected = i64::from(state == life.state);
+            let expected = i64::from(state == progress.state);
             assert_eq!(self.count(What::State, state_number(state)), expected);
         }
         for (what, at) in [
-            (What::Sent, life.sent_at),
-            (What::Delivered, life.delivered_at),
-            (What::Read, life.read_at),
+            (What::Sent, progress.sent_at),
+            (What::Delivered, progress.delivered_at),
+            (What::Read, progress.read_at),
         ] {
             assert_eq!(self.count(what, 0), i64::from(at.is_some()), "{what:?}");
         }
         let opened = self.told(&[EventKind::AttemptOpened]);
-        assert_eq!(opened, i64::from(life.attempts));
+        assert_eq!(opened, i64::from(progress.attempts));
         assert_eq!(self.count(What::Attempts, 0), opened);
         assert_eq!(self.count(What::Accepted, 0), 1);
         let retries = self.told(&[EventKind::RetryDecided]);
@@ -285,13 +289,13 @@ proptest! {
         }
         course.happen(stop);
         let stopped = [State::Canceled, State::Expired, State::Suppressed];
-        if !stopped.contains(&course.life.state) {
+        if !stopped.contains(&course.progress.state) {
             return Ok(());
         }
         for happening in after {
             if !matches!(happening, Happening::RetryByOperator) {
                 course.happen(happening);
-                prop_assert!(course.life.due_at.is_none(), "{happening:?} queued it again");
+                prop_assert!(course.progress.due_at.is_none(), "{happening:?} queued it again");
             }
         }
     }
@@ -313,14 +317,14 @@ fn a_late_failure_of_a_cancelled_message_does_not_bring_it_back() {
     ] {
         course.happen(happening);
     }
-    assert_eq!(course.life.due_at, None);
-    assert_eq!(course.life.state, State::Failed);
+    assert_eq!(course.progress.due_at, None);
+    assert_eq!(course.progress.state, State::Failed);
     course.happen(RetryByOperator);
     course.check();
-    assert!(course.life.due_at.is_some());
+    assert!(course.progress.due_at.is_some());
     course.happen(Open);
     course.happen(Reported(ProviderStatus::Failed, Some(63_018)));
-    assert!(course.life.due_at.is_some(), "it is wanted again");
+    assert!(course.progress.due_at.is_some(), "it is wanted again");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::idempotency::{keyed, replay};
 use super::person::{self, Candidate, Person};
 use super::{Shared, SqliteStore};
 use crate::secrets::PersonKey;
-use crate::store::life::{Flags, Life};
+use crate::store::life::{Flags, Progress};
 use crate::store::{AcceptRefusal, AcceptResult, MessageId, NewMessage, StoreError, sealed};
 
 /// A message made ready outside the transaction.
@@ -309,7 +309,7 @@ impl Context<'_> {
                 .map_or(0, |area| i64::from(area.ddd)),
         })?;
         let send_at = new.message.send_at.map(Timestamp::micros);
-        let mut life = Life {
+        let mut progress = Progress {
             message: key,
             cohort,
             person: person.id,
@@ -324,11 +324,11 @@ impl Context<'_> {
             } else {
                 0
             }),
-            ..Life::empty()
+            ..Progress::empty()
         };
         let due_at = new.message.send_at.unwrap_or(new.now);
         let opted_out = person.consent == Consent::OptedOut;
-        self.work(&mut life, Moment::plain(new.now), |ledger| {
+        self.work(&mut progress, Moment::plain(new.now), |ledger| {
             ledger.accepted(due_at, Source::Api);
             if opted_out {
                 ledger.suppress(Source::Api);
@@ -336,9 +336,9 @@ impl Context<'_> {
         })?;
         self.supersede(key, item)?;
         if let Some(idempotency) = &new.idempotency {
-            self.keep_answer(idempotency, key, life.state, new.now)?;
+            self.keep_answer(idempotency, key, progress.state, new.now)?;
         }
-        Ok(life.state)
+        Ok(progress.state)
     }
 
     fn insert_row(&self, person: &Person, template: i64, item: &Prepared) -> rusqlite::Result<()> {

@@ -54,8 +54,8 @@ impl Context<'_> {
                 key
             ])?;
         let Some(older) = older else { return Ok(()) };
-        if let Some(mut life) = self.life(older)? {
-            self.work(&mut life, Moment::plain(item.new.now), |ledger| {
+        if let Some(mut progress) = self.progress(older)? {
+            self.work(&mut progress, Moment::plain(item.new.now), |ledger| {
                 ledger.supersede(Source::Api);
             })?;
         }

@@ -13,7 +13,7 @@ use super::Shared;
 use super::writer::Stirred;
 use crate::store::count::{What, state_from_number, state_number};
 use crate::store::life::{
-    Change, Event, Failing, Flags, Ledger, Life, QueueChange, Reason, Watch, WatchKind,
+    Change, Event, Failing, Flags, Ledger, Progress, QueueChange, Reason, Watch, WatchKind,
 };
 
 /// One transaction under way.
@@ -25,25 +25,25 @@ pub(super) struct Context<'a> {
     pub(super) stirred: Stirred,
 }
 
-/// What [`read_life`] reads, in its order.
-pub(super) const LIFE_COLUMNS: &str = "progress.message_id, progress.cohort_id, progress.person_id, progress.sender_id, \
+/// What [`read_progress`] reads, in its order.
+pub(super) const PROGRESS_COLUMNS: &str = "progress.message_id, progress.cohort_id, progress.person_id, progress.sender_id, \
      progress.state, progress.attempts, progress.attempt_id, progress.seen, \
      progress.flags, progress.priority, progress.policy, progress.last_event, \
      progress.accepted_at, progress.expires_at, progress.due_at, progress.sent_at, \
      progress.delivered_at, progress.read_at, progress.failed_at, progress.error_reason, \
      progress.error_code";
 /// How many they are.
-pub(super) const LIFE_WIDTH: usize = 21;
+pub(super) const PROGRESS_WIDTH: usize = 21;
 
 impl Context<'_> {
-    /// Reads a life.
-    pub(super) fn life(&self, message: i64) -> rusqlite::Result<Option<Life>> {
+    /// Reads the progress of a message.
+    pub(super) fn progress(&self, message: i64) -> rusqlite::Result<Option<Progress>> {
         static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-            format!("SELECT {LIFE_COLUMNS} FROM progress WHERE message_id = ?1")
+            format!("SELECT {PROGRESS_COLUMNS} FROM progress WHERE message_id = ?1")
         });
         self.db
             .prepare_cached(&SQL)?
-            .query_row([message], read_life)
+            .query_row([message], read_progress)
             .optional()
     }
 
@@ -56,18 +56,18 @@ impl Context<'_> {
         Ok(at.map(Timestamp::from_micros))
     }
 
-    /// Works a fact into a life and writes everything it changes.
+    /// Works a fact into a progress and writes everything it changes.
     pub(super) fn work<T>(
         &mut self,
-        life: &mut Life,
+        progress: &mut Progress,
         moment: Moment,
         fact: impl FnOnce(&mut Ledger<'_>) -> T,
     ) -> rusqlite::Result<T> {
         let mut change = std::mem::take(&mut self.change);
         change.clear();
-        let due_before = life.due_at;
+        let due_before = progress.due_at;
         let value = fact(&mut Ledger {
-            life,
+            progress,
             change: &mut change,
             rules: &self.shared.rules,
             now: moment.now,
@@ -75,19 +75,19 @@ impl Context<'_> {
             other_form_open: moment.other_form_open,
             send_at: moment.send_at,
         });
-        self.write_change(life, &change, due_before, moment.now)?;
+        self.write_change(progress, &change, due_before, moment.now)?;
         let person_refused = change.suppress_person;
         let pause = change.pause;
         let code = change.events.last().and_then(|event| event.code);
         self.change = change;
         if let Some((scope, code)) = pause {
-            self.pause(life.sender, scope, code, moment.now)?;
+            self.pause(progress.sender, scope, code, moment.now)?;
         }
         if person_refused {
-            self.suppress_refused_person(life, code, moment.now)?;
+            self.suppress_refused_person(progress, code, moment.now)?;
             // This message may have been one of the person's waiting ones.
-            if let Some(fresh) = self.life(life.message)? {
-                *life = fresh;
+            if let Some(fresh) = self.progress(progress.message)? {
+                *progress = fresh;
             }
         }
         Ok(value)
@@ -95,14 +95,14 @@ impl Context<'_> {
 
     fn write_change(
         &mut self,
-        life: &mut Life,
+        progress: &mut Progress,
         change: &Change,
         due_before: Option<Timestamp>,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
-        let new = life.last_event == 0;
+        let new = progress.last_event == 0;
         for event in &change.events {
-            life.last_event = self.insert_event(life, event, now)?;
+            progress.last_event = self.insert_event(progress, event, now)?;
         }
         for count in &change.counts {
             *self
@@ -110,20 +110,20 @@ impl Context<'_> {
                 .entry((count.cohort, count.what, count.code))
                 .or_default() += count.by;
         }
-        self.write_queue(life, change.queue, due_before)?;
+        self.write_queue(progress, change.queue, due_before)?;
         if let Some(watch) = change.watch {
             self.insert_watch(watch, 0)?;
         }
         if new {
-            self.insert_life(life)
+            self.insert_progress(progress)
         } else {
-            self.save_life(life)
+            self.save_progress(progress)
         }
     }
 
     fn insert_event(
         &mut self,
-        life: &Life,
+        progress: &Progress,
         event: &Event,
         now: Timestamp,
     ) -> rusqlite::Result<i64> {
@@ -133,8 +133,8 @@ impl Context<'_> {
                  code, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
-                life.message,
-                life.last_event,
+                progress.message,
+                progress.last_event,
                 now.micros(),
                 number_of(&EventKind::ALL, &event.kind),
                 number_of(&Source::ALL, &event.source),
@@ -153,7 +153,7 @@ impl Context<'_> {
 
     fn write_queue(
         &mut self,
-        life: &Life,
+        progress: &Progress,
         change: QueueChange,
         due_before: Option<Timestamp>,
     ) -> rusqlite::Result<()> {
@@ -167,10 +167,10 @@ impl Context<'_> {
                      AND message_id = ?4",
                 )?
                 .execute(params![
-                    life.sender,
-                    number_of(Priority::ALL, &life.priority),
+                    progress.sender,
+                    number_of(Priority::ALL, &progress.priority),
                     due.micros(),
-                    life.message
+                    progress.message
                 ])?;
         }
         if let QueueChange::Put(due) = change {
@@ -180,11 +180,11 @@ impl Context<'_> {
                      VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
                 .execute(params![
-                    life.sender,
-                    number_of(Priority::ALL, &life.priority),
+                    progress.sender,
+                    number_of(Priority::ALL, &progress.priority),
                     due.micros(),
-                    life.message,
-                    life.person
+                    progress.message,
+                    progress.person
                 ])?;
             self.stirred.queue = true;
         }
@@ -202,7 +202,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn save_life(&self, life: &Life) -> rusqlite::Result<()> {
+    fn save_progress(&self, progress: &Progress) -> rusqlite::Result<()> {
         self.db
             .prepare_cached(
                 "UPDATE progress SET state = ?2, attempts = ?3, attempt_id = ?4, seen = ?5, \
@@ -211,28 +211,29 @@ impl Context<'_> {
                  room = zeroblob(?15) WHERE message_id = ?1",
             )?
             .execute(params![
-                life.message,
-                state_number(life.state),
-                life.attempts,
-                life.attempt,
-                life.seen,
-                life.flags.0,
-                life.last_event,
-                life.due_at.map(Timestamp::micros),
-                life.sent_at.map(Timestamp::micros),
-                life.delivered_at.map(Timestamp::micros),
-                life.read_at.map(Timestamp::micros),
-                life.failed_at.map(Timestamp::micros),
-                life.error
+                progress.message,
+                state_number(progress.state),
+                progress.attempts,
+                progress.attempt,
+                progress.seen,
+                progress.flags.0,
+                progress.last_event,
+                progress.due_at.map(Timestamp::micros),
+                progress.sent_at.map(Timestamp::micros),
+                progress.delivered_at.map(Timestamp::micros),
+                progress.read_at.map(Timestamp::micros),
+                progress.failed_at.map(Timestamp::micros),
+                progress
+                    .error
                     .map(|error| number_of(&Reason::ALL, &error.reason)),
-                life.error.and_then(|error| error.code),
-                room(life),
+                progress.error.and_then(|error| error.code),
+                room(progress),
             ])?;
         Ok(())
     }
 
-    /// Inserts the row of a life whose first event was just written.
-    fn insert_life(&self, life: &Life) -> rusqlite::Result<()> {
+    /// Inserts the row of a message whose first event was just written.
+    fn insert_progress(&self, progress: &Progress) -> rusqlite::Result<()> {
         self.db
             .prepare_cached(
                 "INSERT INTO progress (message_id, cohort_id, person_id, sender_id, state, \
@@ -241,19 +242,19 @@ impl Context<'_> {
                  VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, zeroblob(?13))",
             )?
             .execute(params![
-                life.message,
-                life.cohort,
-                life.person,
-                life.sender,
-                state_number(life.state),
-                life.flags.0,
-                number_of(Priority::ALL, &life.priority),
-                number_of(Policy::ALL, &life.policy),
-                life.last_event,
-                life.accepted_at.micros(),
-                life.expires_at.map(Timestamp::micros),
-                life.due_at.map(Timestamp::micros),
-                room(life),
+                progress.message,
+                progress.cohort,
+                progress.person,
+                progress.sender,
+                state_number(progress.state),
+                progress.flags.0,
+                number_of(Priority::ALL, &progress.priority),
+                number_of(Policy::ALL, &progress.policy),
+                progress.last_event,
+                progress.accepted_at.micros(),
+                progress.expires_at.map(Timestamp::micros),
+                progress.due_at.map(Timestamp::micros),
+                room(progress),
             ])?;
         Ok(())
     }
@@ -359,7 +360,7 @@ pub(super) struct Cohort {
     pub(super) area: i64,
 }
 
-pub(super) fn read_life(row: &Row<'_>) -> rusqlite::Result<Life> {
+pub(super) fn read_progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
     let time = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
         Ok(row
             .get::<_, Option<i64>>(column)?
@@ -367,7 +368,7 @@ pub(super) fn read_life(row: &Row<'_>) -> rusqlite::Result<Life> {
     };
     let reason: Option<i64> = row.get(19)?;
     let code: Option<u32> = row.get(20)?;
-    Ok(Life {
+    Ok(Progress {
         message: row.get(0)?,
         cohort: row.get(1)?,
         person: row.get(2)?,
@@ -434,17 +435,17 @@ pub(super) fn unsealable(error: crate::secrets::Unsealable) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
 }
 
-/// Bytes that keep the row of a life at one size: four times of eight bytes and the key of an
+/// Bytes that keep the row of a progress at one size: four times of eight bytes and the key of an
 /// attempt may come, and a due time may go.
-fn room(life: &Life) -> usize {
+fn room(progress: &Progress) -> usize {
     const ALL: usize = 40;
     let times = [
-        life.due_at,
-        life.sent_at,
-        life.delivered_at,
-        life.read_at,
-        life.failed_at,
+        progress.due_at,
+        progress.sent_at,
+        progress.delivered_at,
+        progress.read_at,
+        progress.failed_at,
     ];
-    let taken = 8 * times.iter().flatten().count() + 4 * usize::from(life.attempt.is_some());
+    let taken = 8 * times.iter().flatten().count() + 4 * usize::from(progress.attempt.is_some());
     ALL.saturating_sub(taken)
 }

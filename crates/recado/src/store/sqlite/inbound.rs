@@ -14,7 +14,7 @@ use super::accept::{message_id, place};
 use super::context::{Cohort, Context, Moment, number_of, unsealable};
 use super::person::{self, ConsentCause, Person};
 use super::{Shared, SqliteStore};
-use crate::store::life::{Flags, Life};
+use crate::store::life::{Flags, Progress};
 use crate::store::{
     InboundQuery, InboundResult, InboundView, MessageId, NewInbound, StoreError, sealed,
 };
@@ -259,7 +259,7 @@ impl Context<'_> {
         } else {
             0
         };
-        let mut life = Life {
+        let mut progress = Progress {
             message,
             cohort,
             person: person.id,
@@ -270,9 +270,9 @@ impl Context<'_> {
             accepted_at: inbound.now,
             expires_at: Some(inbound.now.plus(delivery::limits::CONSENT_ANSWER_MAX)),
             flags: Flags(Flags::OWN_QUESTION | other_form),
-            ..Life::empty()
+            ..Progress::empty()
         };
-        self.work(&mut life, Moment::plain(inbound.now), |ledger| {
+        self.work(&mut progress, Moment::plain(inbound.now), |ledger| {
             ledger.accepted(inbound.now, Source::Recipient);
         })
     }

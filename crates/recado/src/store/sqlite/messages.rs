@@ -81,22 +81,22 @@ impl Context<'_> {
             .prepare_cached("SELECT id FROM message WHERE public_id = ?1")?
             .query_row([id.0.as_bytes()], |row| row.get(0))
             .optional()?;
-        let life = match key {
-            Some(key) => self.life(key)?,
+        let progress = match key {
+            Some(key) => self.progress(key)?,
             None => None,
         };
-        let Some(mut life) = life else {
+        let Some(mut progress) = progress else {
             return Ok(WishResult::NotFound);
         };
-        let before = life.state;
+        let before = progress.state;
         let moment = Moment::plain(now);
         let done = match wish {
-            Wish::Cancel => self.work(&mut life, moment, |ledger| {
+            Wish::Cancel => self.work(&mut progress, moment, |ledger| {
                 ledger.cancel(EventKind::Canceled, Source::Api)
             })?,
             Wish::Retry => {
-                let send_at = self.send_at(life.message)?;
-                self.work(&mut life, moment, |ledger| {
+                let send_at = self.send_at(progress.message)?;
+                self.work(&mut progress, moment, |ledger| {
                     ledger.retry_by_operator(send_at)
                 })?
             }
@@ -116,7 +116,7 @@ impl Context<'_> {
             ),
         };
         Ok(match (done, already) {
-            (true, _) => WishResult::Done(life.state),
+            (true, _) => WishResult::Done(progress.state),
             (false, true) => WishResult::Already(before),
             (false, false) => WishResult::TooLate(before),
         })

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::Shared;
 use super::context::{Context, Moment, number_of, of_number, unsealable};
 use crate::secrets::PersonKey;
-use crate::store::life::Life;
+use crate::store::life::Progress;
 
 /// The form of an address that we store.
 pub(super) const CANONICAL_FORM: i64 = 0;
@@ -186,7 +186,7 @@ impl Context<'_> {
             ])?;
         let mut affected = 0;
         for message in self.stoppable_messages(person)? {
-            let Some(mut life) = self.life(message)? else {
+            let Some(mut progress) = self.progress(message)? else {
                 continue;
             };
             let moment = Moment::plain(cause.now);
@@ -194,7 +194,7 @@ impl Context<'_> {
                 Consent::Open => self.send_at(message)?,
                 Consent::Asking { .. } | Consent::OptedOut => None,
             };
-            let changed = self.work(&mut life, moment, |ledger| match consent {
+            let changed = self.work(&mut progress, moment, |ledger| match consent {
                 Consent::OptedOut => ledger.suppress(cause.source),
                 Consent::Asking { .. } => ledger.hold_for_answer(cause.source),
                 Consent::Open => ledger.release_after_answer(send_at, cause.source),
@@ -216,21 +216,21 @@ impl Context<'_> {
     /// A refusal of the class `opt_out` opts the person out, unless they are already.
     pub(super) fn suppress_refused_person(
         &mut self,
-        life: &Life,
+        progress: &Progress,
         code: Option<u32>,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
-        if by_id(self.db, life.person)?.consent == Consent::OptedOut {
+        if by_id(self.db, progress.person)?.consent == Consent::OptedOut {
             return Ok(());
         }
         let cause = ConsentCause {
             source: Source::Callback,
             now,
             inbound: None,
-            message: Some(life.message),
+            message: Some(progress.message),
             code,
         };
-        self.change_consent(life.person, Consent::OptedOut, cause)?;
+        self.change_consent(progress.person, Consent::OptedOut, cause)?;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use super::SqliteStore;
 use super::accept::{message_id, place};
 use super::context::{Context, Moment, number_of, of_number};
 use super::person::{self, CANONICAL_FORM, Person};
-use crate::store::life::{Flags, Life, Reason, ReportFact};
+use crate::store::life::{Flags, Progress, Reason, ReportFact};
 use crate::store::{
     AttemptId, CloseRequest, CloseResult, DueMessage, DuePage, DueQuery, OpenAttempt, OpenRequest,
     OpenResult, StoreError, sealed,
@@ -125,21 +125,21 @@ fn read_due(
 
 impl Context<'_> {
     fn open(&mut self, request: &OpenRequest) -> rusqlite::Result<OpenResult> {
-        let Some(mut life) = self.life(request.message)? else {
+        let Some(mut progress) = self.progress(request.message)? else {
             return Ok(OpenResult::Gone);
         };
-        if !life.state.is_waiting() || life.due_at.is_none_or(|due| due > request.now) {
+        if !progress.state.is_waiting() || progress.due_at.is_none_or(|due| due > request.now) {
             return Ok(OpenResult::Gone);
         }
-        let person = person::by_id(self.db, life.person)?;
-        if !self.may_leave(&mut life, &person, request.now)? {
+        let person = person::by_id(self.db, progress.person)?;
+        if !self.may_leave(&mut progress, &person, request.now)? {
             return Ok(OpenResult::Gone);
         }
-        if self.has_open_attempt(&life)? || self.is_paused(life.sender)? {
+        if self.has_open_attempt(&progress)? || self.is_paused(progress.sender)? {
             return Ok(OpenResult::Busy);
         }
-        let Some((public_id, content)) = self.content(&life, &person)? else {
-            self.work(&mut life, Moment::plain(request.now), |ledger| {
+        let Some((public_id, content)) = self.content(&progress, &person)? else {
+            self.work(&mut progress, Moment::plain(request.now), |ledger| {
                 ledger.give_up(Reason::Unreadable);
             })?;
             return Ok(OpenResult::Gone);
@@ -147,49 +147,51 @@ impl Context<'_> {
         let Some(address) = person.address(self.shared)? else {
             return Ok(OpenResult::Gone);
         };
-        let form = self.form(&life, &person)?;
+        let form = self.form(&progress, &person)?;
         let to = match (form, address.alternative()) {
             (1, Some(other)) => format!("whatsapp:{other}"),
             _ => address.whatsapp(),
         };
-        let attempt = self.insert_attempt(&mut life, request, form)?;
+        let attempt = self.insert_attempt(&mut progress, request, form)?;
         Ok(OpenResult::Open(Box::new(OpenAttempt {
             attempt: AttemptId {
                 key: attempt,
                 nonce: request.nonce,
             },
-            message: life.message,
+            message: progress.message,
             id: message_id(&public_id)?,
             to,
             content,
-            expires_at: life.expires_at,
+            expires_at: progress.expires_at,
         })))
     }
 
     /// The last look before anything leaves: deadline, opt-out, hold, window.
     fn may_leave(
         &mut self,
-        life: &mut Life,
+        progress: &mut Progress,
         person: &Person,
         now: Timestamp,
     ) -> rusqlite::Result<bool> {
         let moment = Moment::plain(now);
-        if life.expires_at.is_some_and(|expires| now >= expires) {
-            self.work(life, moment, |ledger| ledger.expire())?;
+        if progress.expires_at.is_some_and(|expires| now >= expires) {
+            self.work(progress, moment, |ledger| ledger.expire())?;
             return Ok(false);
         }
-        if life.flags.has(Flags::SUPERSEDED) {
-            self.work(life, moment, |ledger| ledger.supersede(Source::Dispatch))?;
+        if progress.flags.has(Flags::SUPERSEDED) {
+            self.work(progress, moment, |ledger| {
+                ledger.supersede(Source::Dispatch)
+            })?;
             return Ok(false);
         }
-        let own_question = life.flags.has(Flags::OWN_QUESTION);
+        let own_question = progress.flags.has(Flags::OWN_QUESTION);
         match person.consent {
             Consent::OptedOut => {
-                self.work(life, moment, |ledger| ledger.suppress(Source::Dispatch))?;
+                self.work(progress, moment, |ledger| ledger.suppress(Source::Dispatch))?;
                 return Ok(false);
             }
             Consent::Asking { .. } if !own_question => {
-                self.work(life, moment, |ledger| {
+                self.work(progress, moment, |ledger| {
                     ledger.hold_for_answer(Source::Dispatch)
                 })?;
                 return Ok(false);
@@ -199,19 +201,22 @@ impl Context<'_> {
         let window_choice: i64 = self
             .db
             .prepare_cached("SELECT window_choice FROM message WHERE id = ?1")?
-            .query_row([life.message], |row| row.get(0))?;
-        if window_choice == 1 && !window::is_open(self.last_inbound(life.person, life.sender)?, now)
+            .query_row([progress.message], |row| row.get(0))?;
+        if window_choice == 1
+            && !window::is_open(self.last_inbound(progress.person, progress.sender)?, now)
         {
-            self.work(life, moment, |ledger| ledger.give_up(Reason::WindowClosed))?;
+            self.work(progress, moment, |ledger| {
+                ledger.give_up(Reason::WindowClosed)
+            })?;
             return Ok(false);
         }
         Ok(true)
     }
 
-    fn has_open_attempt(&self, life: &Life) -> rusqlite::Result<bool> {
+    fn has_open_attempt(&self, progress: &Progress) -> rusqlite::Result<bool> {
         self.db
             .prepare_cached("SELECT 1 FROM open_attempt WHERE person_id = ?1 AND sender_id = ?2")?
-            .exists(params![life.person, life.sender])
+            .exists(params![progress.person, progress.sender])
     }
 
     fn is_paused(&self, sender: i64) -> rusqlite::Result<bool> {
@@ -223,13 +228,13 @@ impl Context<'_> {
     /// The public id and the content; `None` when it cannot be opened.
     pub(super) fn content(
         &self,
-        life: &Life,
+        progress: &Progress,
         person: &Person,
     ) -> rusqlite::Result<Option<(Vec<u8>, Content)>> {
         let (public_id, sealed): (Vec<u8>, Vec<u8>) = self
             .db
             .prepare_cached("SELECT public_id, sealed_content FROM message WHERE id = ?1")?
-            .query_row([life.message], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .query_row([progress.message], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let Ok(key) = person.key(self.shared) else {
             return Ok(None);
         };
@@ -246,9 +251,9 @@ impl Context<'_> {
     /// The form of the address for the next attempt: the proven one, else the canonical one; or
     /// the other one than last time, when that was refused as no WhatsApp number. Once the other
     /// one has been turned to, it stays, whatever came between.
-    fn form(&self, life: &Life, person: &Person) -> rusqlite::Result<i64> {
-        let turns = life.flags.has(Flags::OTHER_FORM_NEXT);
-        if !life.flags.has(Flags::OTHER_FORM_TRIED) && !turns {
+    fn form(&self, progress: &Progress, person: &Person) -> rusqlite::Result<i64> {
+        let turns = progress.flags.has(Flags::OTHER_FORM_NEXT);
+        if !progress.flags.has(Flags::OTHER_FORM_TRIED) && !turns {
             return Ok(person.form.unwrap_or(CANONICAL_FORM));
         }
         if !turns && let Some(proven) = self.proven_form(person)? {
@@ -257,7 +262,7 @@ impl Context<'_> {
         let last: i64 = self
             .db
             .prepare_cached("SELECT form FROM attempt WHERE id = ?1")?
-            .query_row([life.attempt], |row| row.get(0))?;
+            .query_row([progress.attempt], |row| row.get(0))?;
         Ok(if turns { 1 - last } else { last })
     }
 
@@ -282,14 +287,14 @@ impl Context<'_> {
 
     fn insert_attempt(
         &mut self,
-        life: &mut Life,
+        progress: &mut Progress,
         request: &OpenRequest,
         form: i64,
     ) -> rusqlite::Result<i64> {
-        if let Some(earlier) = life.attempt {
+        if let Some(earlier) = progress.attempt {
             self.db
                 .prepare_cached("UPDATE attempt SET seen = ?2 WHERE id = ?1")?
-                .execute(params![earlier, life.seen])?;
+                .execute(params![earlier, progress.seen])?;
         }
         self.db
             .prepare_cached(
@@ -297,8 +302,8 @@ impl Context<'_> {
                  VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute(params![
-                life.message,
-                life.attempts + 1,
+                progress.message,
+                progress.attempts + 1,
                 request.nonce.cast_signed(),
                 request.now.micros(),
                 form
@@ -310,13 +315,13 @@ impl Context<'_> {
                  VALUES (?1, ?2, ?3, ?4)",
             )?
             .execute(params![
-                life.person,
-                life.sender,
+                progress.person,
+                progress.sender,
                 attempt,
                 self.shared.epoch
             ])?;
         let moment = Moment::plain(request.now);
-        self.work(life, moment, |ledger| ledger.attempt_opened(attempt))?;
+        self.work(progress, moment, |ledger| ledger.attempt_opened(attempt))?;
         Ok(attempt)
     }
 
@@ -333,7 +338,7 @@ impl Context<'_> {
         let Some(row) = row.filter(|row| row.outcome.is_none()) else {
             return Ok(CloseResult::default());
         };
-        let Some(mut life) = self.life(row.message)? else {
+        let Some(mut progress) = self.progress(row.message)? else {
             return Ok(CloseResult::default());
         };
         self.write_outcome(attempt, outcome, now)?;
@@ -342,23 +347,23 @@ impl Context<'_> {
                 "DELETE FROM open_attempt WHERE person_id = ?1 AND sender_id = ?2 \
                  AND attempt_id = ?3",
             )?
-            .execute(params![life.person, life.sender, attempt])?;
+            .execute(params![progress.person, progress.sender, attempt])?;
         self.stirred.closed = true;
         let code = match outcome {
             Outcome::Refused { code, .. } => *code,
             Outcome::NotSent { .. } | Outcome::Sent { .. } | Outcome::Unknown(_) => None,
         };
-        let moment = self.moment(&life, code, now, random)?;
-        self.work(&mut life, moment, |ledger| {
+        let moment = self.moment(&progress, code, now, random)?;
+        self.work(&mut progress, moment, |ledger| {
             ledger.outcome(attempt, outcome, source)
         })?;
         if let Outcome::Sent { sid, .. } = outcome {
             self.attach(attempt, *sid)?;
-            self.bind_parked(&mut life, attempt, *sid, now, random)?;
+            self.bind_parked(&mut progress, attempt, *sid, now, random)?;
         }
         Ok(CloseResult {
-            paused: self.is_paused(life.sender)?,
-            retry_at: life.due_at,
+            paused: self.is_paused(progress.sender)?,
+            retry_at: progress.due_at,
         })
     }
 
@@ -366,24 +371,24 @@ impl Context<'_> {
     /// looked up when the code makes it matter.
     pub(super) fn moment(
         &self,
-        life: &Life,
+        progress: &Progress,
         code: Option<u32>,
         now: Timestamp,
         random: u64,
     ) -> rusqlite::Result<Moment> {
         let other_form_open = matches!(code, Some(63_003 | 63_024))
-            && life.flags.has(Flags::HAS_OTHER_FORM)
+            && progress.flags.has(Flags::HAS_OTHER_FORM)
             && self
-                .proven_form(&person::by_id(self.db, life.person)?)?
+                .proven_form(&person::by_id(self.db, progress.person)?)?
                 .is_none();
         // Only for an old message does it matter whether it was meant to leave late.
-        let old = now.since(life.accepted_at) > SEND_AT_MATTERS;
+        let old = now.since(progress.accepted_at) > SEND_AT_MATTERS;
         Ok(Moment {
             now,
             random,
             other_form_open,
             send_at: if old {
-                self.send_at(life.message)?
+                self.send_at(progress.message)?
             } else {
                 None
             },
@@ -434,7 +439,7 @@ impl Context<'_> {
     /// Applies reports that came before anybody knew whose they were.
     pub(super) fn bind_parked(
         &mut self,
-        life: &mut Life,
+        progress: &mut Progress,
         attempt: i64,
         sid: Sid,
         now: Timestamp,
@@ -463,7 +468,7 @@ impl Context<'_> {
                 code: (code > 0).then_some(code),
                 source: Source::Callback,
             };
-            self.report_once(life, &report, now, random)?;
+            self.report_once(progress, &report, now, random)?;
         }
         self.db
             .prepare_cached("DELETE FROM parked_report WHERE sid = ?1")?
@@ -472,12 +477,12 @@ impl Context<'_> {
     }
 
     fn defer(&mut self, message: i64, at: Timestamp) -> rusqlite::Result<()> {
-        let Some(mut life) = self.life(message)? else {
+        let Some(mut progress) = self.progress(message)? else {
             return Ok(());
         };
-        let Some(due) = life.due_at else {
+        let Some(due) = progress.due_at else {
             return Ok(());
         };
-        self.work(&mut life, Moment::plain(due), |ledger| ledger.defer(at))
+        self.work(&mut progress, Moment::plain(due), |ledger| ledger.defer(at))
     }
 }

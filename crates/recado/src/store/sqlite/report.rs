@@ -9,9 +9,9 @@ use delivery::time::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::context::{Context, LIFE_COLUMNS, LIFE_WIDTH, number_of, read_life};
+use super::context::{Context, PROGRESS_COLUMNS, PROGRESS_WIDTH, number_of, read_progress};
 use super::person::OTHER_FORM;
-use crate::store::life::{Life, ReportFact, bit};
+use crate::store::life::{Progress, ReportFact, bit};
 use crate::store::{Report, ReportResult, StoreError};
 
 const ATTEMPT_COLUMNS: &str = "attempt.id, attempt.message_id, attempt.outcome, attempt.sid, \
@@ -40,7 +40,7 @@ impl SqliteStore {
 
 impl Context<'_> {
     fn report(&mut self, report: &Report) -> rusqlite::Result<ReportResult> {
-        let Some((row, mut life)) = self.reported(report)? else {
+        let Some((row, mut progress)) = self.reported(report)? else {
             return self.park(report);
         };
         let learned = self.learn_sid(&row, report.sid, report.now)?;
@@ -51,12 +51,12 @@ impl Context<'_> {
             code: report.code,
             source: report.source,
         };
-        let new = self.is_new(&life, &row, &fact)?;
+        let new = self.is_new(&progress, &row, &fact)?;
         if new {
-            self.apply_report(&mut life, &row, &fact, report.now, report.random)?;
+            self.apply_report(&mut progress, &row, &fact, report.now, report.random)?;
         }
         if let Some(sid) = learned {
-            self.bind_parked(&mut life, row.id, sid, report.now, report.random)?;
+            self.bind_parked(&mut progress, row.id, sid, report.now, report.random)?;
         }
         Ok(if new {
             ReportResult::Recorded
@@ -68,7 +68,7 @@ impl Context<'_> {
     /// Applies a report unless it is known.
     pub(super) fn report_once(
         &mut self,
-        life: &mut Life,
+        progress: &mut Progress,
         fact: &ReportFact<'_>,
         now: Timestamp,
         random: u64,
@@ -76,15 +76,15 @@ impl Context<'_> {
         let Some(row) = self.attempt_row(fact.attempt)? else {
             return Ok(());
         };
-        if self.is_new(life, &row, fact)? {
-            self.apply_report(life, &row, fact, now, random)?;
+        if self.is_new(progress, &row, fact)? {
+            self.apply_report(progress, &row, fact, now, random)?;
         }
         Ok(())
     }
 
     fn apply_report(
         &mut self,
-        life: &mut Life,
+        progress: &mut Progress,
         row: &AttemptRow,
         fact: &ReportFact<'_>,
         now: Timestamp,
@@ -94,15 +94,15 @@ impl Context<'_> {
             state_of(fact.status),
             Some(State::Failed | State::Undelivered)
         );
-        let moment = self.moment(life, fact.code.filter(|_| failed), now, random)?;
-        self.work(life, moment, |ledger| ledger.reported(fact))?;
+        let moment = self.moment(progress, fact.code.filter(|_| failed), now, random)?;
+        self.work(progress, moment, |ledger| ledger.reported(fact))?;
         if failed {
             self.db
                 .prepare_cached("UPDATE attempt SET error_code = ?2 WHERE id = ?1")?
                 .execute(params![row.id, fact.code])?;
         }
         if self.change.form_proven && row.form == OTHER_FORM {
-            self.prove_other_form(life.person)?;
+            self.prove_other_form(progress.person)?;
         }
         Ok(())
     }
@@ -119,11 +119,11 @@ impl Context<'_> {
 
     /// The attempt that a report is about, and its message: by the key in the callback's URL, else
     /// by the provider's id.
-    fn reported(&self, report: &Report) -> rusqlite::Result<Option<(AttemptRow, Life)>> {
+    fn reported(&self, report: &Report) -> rusqlite::Result<Option<(AttemptRow, Progress)>> {
         static SQL: LazyLock<[String; 2]> = LazyLock::new(|| {
             ["attempt.id = ?1 AND attempt.nonce = ?2", "attempt.sid = ?1"].map(|condition| {
                 format!(
-                    "SELECT {LIFE_COLUMNS}, {ATTEMPT_COLUMNS} FROM attempt \
+                    "SELECT {PROGRESS_COLUMNS}, {ATTEMPT_COLUMNS} FROM attempt \
                      JOIN progress ON progress.message_id = attempt.message_id WHERE {condition}"
                 )
             })
@@ -183,11 +183,11 @@ impl Context<'_> {
     /// Reports without a code are told apart by one bit each; the few with a code have a row.
     fn is_new(
         &self,
-        life: &Life,
+        progress: &Progress,
         row: &AttemptRow,
         fact: &ReportFact<'_>,
     ) -> rusqlite::Result<bool> {
-        let latest = life.attempt == Some(row.id);
+        let latest = progress.attempt == Some(row.id);
         if let Some(code) = fact.code {
             let inserted = self
                 .db
@@ -202,7 +202,7 @@ impl Context<'_> {
                 ])?;
             return Ok(inserted > 0);
         }
-        let seen = if latest { life.seen } else { row.seen };
+        let seen = if latest { progress.seen } else { row.seen };
         let new = seen & bit(fact.status) == 0;
         if new && !latest {
             self.db
@@ -234,8 +234,8 @@ impl Context<'_> {
     }
 }
 
-fn read_both(row: &Row<'_>) -> rusqlite::Result<(AttemptRow, Life)> {
-    Ok((read_attempt(row, LIFE_WIDTH)?, read_life(row)?))
+fn read_both(row: &Row<'_>) -> rusqlite::Result<(AttemptRow, Progress)> {
+    Ok((read_attempt(row, PROGRESS_WIDTH)?, read_progress(row)?))
 }
 
 /// Reads [`ATTEMPT_COLUMNS`], of which the first is column `first`.

@@ -35,8 +35,9 @@ impl Context<'_> {
             now.micros(),
         )?;
         for message in &expired {
-            if let Some(mut life) = self.life(*message)? {
-                let done = self.work(&mut life, Moment::plain(now), |ledger| ledger.expire())?;
+            if let Some(mut progress) = self.progress(*message)? {
+                let done =
+                    self.work(&mut progress, Moment::plain(now), |ledger| ledger.expire())?;
                 result.expired += u64::from(done);
             }
         }

@@ -221,7 +221,7 @@ fn compare_progress(
         if told.state != Some(state) || shown != recounted {
             difference(
                 report,
-                format!("message {message} shows another life than its log tells"),
+                format!("message {message} shows another progress than its log tells"),
             );
         }
         if let (Some(cohort), Some(state)) = (cohorts.get(&message), told.state) {

@@ -152,15 +152,17 @@ impl Context<'_> {
         let Some(row) = self.attempt_row(attempt)? else {
             return Ok(());
         };
-        let Some(mut life) = self.life(row.message)? else {
+        let Some(mut progress) = self.progress(row.message)? else {
             return Ok(());
         };
-        let moment = self.moment(&life, None, item.now, item.random)?;
+        let moment = self.moment(&progress, None, item.now, item.random)?;
         match item.finding {
             Finding::Nothing => {}
             Finding::HorizonPassed => {
                 if row.outcome == Some(2) {
-                    self.work(&mut life, moment, |ledger| ledger.horizon_passed(attempt))?;
+                    self.work(&mut progress, moment, |ledger| {
+                        ledger.horizon_passed(attempt)
+                    })?;
                 }
             }
             Finding::Found { sid, status, code } => {
@@ -168,10 +170,10 @@ impl Context<'_> {
                     self.attach(attempt, sid)?;
                     let outcome = Outcome::Sent { sid, status };
                     self.mark_settled(attempt, item.now)?;
-                    self.work(&mut life, moment, |ledger| {
+                    self.work(&mut progress, moment, |ledger| {
                         ledger.outcome(attempt, &outcome, Source::Poll);
                     })?;
-                    self.bind_parked(&mut life, attempt, sid, item.now, item.random)?;
+                    self.bind_parked(&mut progress, attempt, sid, item.now, item.random)?;
                 }
                 let report = ReportFact {
                     attempt,
@@ -180,7 +182,7 @@ impl Context<'_> {
                     code,
                     source: Source::Poll,
                 };
-                self.report_once(&mut life, &report, item.now, item.random)?;
+                self.report_once(&mut progress, &report, item.now, item.random)?;
             }
         }
         if let Some(next) = item.next {
