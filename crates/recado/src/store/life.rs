@@ -41,7 +41,7 @@ impl Rules {
 }
 
 /// One fact being worked into one progress.
-pub struct Ledger<'a> {
+pub struct Transition<'a> {
     /// The message.
     pub progress: &'a mut Progress,
     /// What changes besides.
@@ -73,7 +73,7 @@ pub struct ReportFact<'a> {
     pub source: Source,
 }
 
-impl Ledger<'_> {
+impl Transition<'_> {
     /// The message was stored just now.
     pub fn accepted(&mut self, due_at: Timestamp, source: Source) {
         self.count(What::Accepted, 0, 1);

@@ -7,10 +7,10 @@ use delivery::retry::{self, Case, Decision, GiveUp, Trouble};
 use delivery::state::{Fact, State, Step};
 use delivery::time::Timestamp;
 
-use super::{Failing, Flags, Ledger, Reason};
+use super::{Failing, Flags, Reason, Transition};
 use crate::store::count::What;
 
-impl Ledger<'_> {
+impl Transition<'_> {
     /// The time for evidence about an unknown attempt is over.
     pub fn horizon_passed(&mut self, attempt: i64) {
         if self.progress.state != State::Unknown || self.progress.attempt != Some(attempt) {

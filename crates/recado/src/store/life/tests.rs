@@ -72,13 +72,13 @@ impl Course {
             open: None,
             queued: None,
         };
-        course.work(|ledger| ledger.accepted(START, Source::Api));
+        course.work(|transition| transition.accepted(START, Source::Api));
         course
     }
 
-    fn work(&mut self, fact: impl FnOnce(&mut Ledger<'_>)) {
+    fn work(&mut self, fact: impl FnOnce(&mut Transition<'_>)) {
         let (rules, mut change) = (rules(), Change::default());
-        fact(&mut Ledger {
+        fact(&mut Transition {
             progress: &mut self.progress,
             change: &mut change,
             rules: &rules,
@@ -103,7 +103,7 @@ impl Course {
             Happening::Open if self.open.is_none() && self.progress.state.is_waiting() => {
                 let attempt = i64::from(self.progress.attempts) + 1;
                 self.open = Some(attempt);
-                self.work(|ledger| ledger.attempt_opened(attempt));
+                self.work(|transition| transition.attempt_opened(attempt));
             }
             Happening::Open => {}
             Happening::NotSent => self.close(&Outcome::NotSent {
@@ -120,8 +120,8 @@ impl Course {
                 let Some(attempt) = self.progress.attempt else {
                     return;
                 };
-                self.work(|ledger| {
-                    ledger.reported(&ReportFact {
+                self.work(|transition| {
+                    transition.reported(&ReportFact {
                         attempt,
                         status,
                         word: None,
@@ -134,32 +134,32 @@ impl Course {
                 let Some(attempt) = self.progress.attempt else {
                     return;
                 };
-                self.work(|ledger| ledger.horizon_passed(attempt));
+                self.work(|transition| transition.horizon_passed(attempt));
             }
-            Happening::Cancel => self.work(|ledger| {
-                ledger.cancel(EventKind::Canceled, Source::Api);
+            Happening::Cancel => self.work(|transition| {
+                transition.cancel(EventKind::Canceled, Source::Api);
             }),
-            Happening::Expire => self.work(|ledger| {
-                ledger.expire();
+            Happening::Expire => self.work(|transition| {
+                transition.expire();
             }),
-            Happening::Suppress => self.work(|ledger| {
-                ledger.suppress(Source::Recipient);
+            Happening::Suppress => self.work(|transition| {
+                transition.suppress(Source::Recipient);
             }),
-            Happening::HoldForAnswer => self.work(|ledger| {
-                ledger.hold_for_answer(Source::Recipient);
+            Happening::HoldForAnswer => self.work(|transition| {
+                transition.hold_for_answer(Source::Recipient);
             }),
-            Happening::ReleaseAfterAnswer => self.work(|ledger| {
-                ledger.release_after_answer(None, Source::Recipient);
+            Happening::ReleaseAfterAnswer => self.work(|transition| {
+                transition.release_after_answer(None, Source::Recipient);
             }),
-            Happening::RetryByOperator => self.work(|ledger| {
-                ledger.retry_by_operator(None);
+            Happening::RetryByOperator => self.work(|transition| {
+                transition.retry_by_operator(None);
             }),
         }
     }
 
     fn close(&mut self, outcome: &Outcome) {
         if let Some(attempt) = self.open.take() {
-            self.work(|ledger| ledger.outcome(attempt, outcome, Source::Dispatch));
+            self.work(|transition| transition.outcome(attempt, outcome, Source::Dispatch));
         }
     }
 

@@ -328,10 +328,10 @@ impl Context<'_> {
         };
         let due_at = new.message.send_at.unwrap_or(new.now);
         let opted_out = person.consent == Consent::OptedOut;
-        self.work(&mut progress, Moment::plain(new.now), |ledger| {
-            ledger.accepted(due_at, Source::Api);
+        self.apply(&mut progress, Moment::plain(new.now), |transition| {
+            transition.accepted(due_at, Source::Api);
             if opted_out {
-                ledger.suppress(Source::Api);
+                transition.suppress(Source::Api);
             }
         })?;
         self.supersede(key, item)?;

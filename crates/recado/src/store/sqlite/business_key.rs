@@ -55,8 +55,8 @@ impl Context<'_> {
             ])?;
         let Some(older) = older else { return Ok(()) };
         if let Some(mut progress) = self.progress(older)? {
-            self.work(&mut progress, Moment::plain(item.new.now), |ledger| {
-                ledger.supersede(Source::Api);
+            self.apply(&mut progress, Moment::plain(item.new.now), |transition| {
+                transition.supersede(Source::Api);
             })?;
         }
         Ok(())

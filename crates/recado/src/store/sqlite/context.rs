@@ -13,7 +13,7 @@ use super::Shared;
 use super::writer::Stirred;
 use crate::store::count::{What, state_from_number, state_number};
 use crate::store::life::{
-    Change, Event, Failing, Flags, Ledger, Progress, QueueChange, Reason, Watch, WatchKind,
+    Change, Event, Failing, Flags, Progress, QueueChange, Reason, Transition, Watch, WatchKind,
 };
 
 /// One transaction under way.
@@ -57,16 +57,16 @@ impl Context<'_> {
     }
 
     /// Works a fact into a progress and writes everything it changes.
-    pub(super) fn work<T>(
+    pub(super) fn apply<T>(
         &mut self,
         progress: &mut Progress,
         moment: Moment,
-        fact: impl FnOnce(&mut Ledger<'_>) -> T,
+        fact: impl FnOnce(&mut Transition<'_>) -> T,
     ) -> rusqlite::Result<T> {
         let mut change = std::mem::take(&mut self.change);
         change.clear();
         let due_before = progress.due_at;
-        let value = fact(&mut Ledger {
+        let value = fact(&mut Transition {
             progress,
             change: &mut change,
             rules: &self.shared.rules,

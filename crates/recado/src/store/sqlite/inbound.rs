@@ -272,8 +272,8 @@ impl Context<'_> {
             flags: Flags(Flags::OWN_QUESTION | other_form),
             ..Progress::empty()
         };
-        self.work(&mut progress, Moment::plain(inbound.now), |ledger| {
-            ledger.accepted(inbound.now, Source::Recipient);
+        self.apply(&mut progress, Moment::plain(inbound.now), |transition| {
+            transition.accepted(inbound.now, Source::Recipient);
         })
     }
 }

@@ -91,13 +91,13 @@ impl Context<'_> {
         let before = progress.state;
         let moment = Moment::plain(now);
         let done = match wish {
-            Wish::Cancel => self.work(&mut progress, moment, |ledger| {
-                ledger.cancel(EventKind::Canceled, Source::Api)
+            Wish::Cancel => self.apply(&mut progress, moment, |transition| {
+                transition.cancel(EventKind::Canceled, Source::Api)
             })?,
             Wish::Retry => {
                 let send_at = self.send_at(progress.message)?;
-                self.work(&mut progress, moment, |ledger| {
-                    ledger.retry_by_operator(send_at)
+                self.apply(&mut progress, moment, |transition| {
+                    transition.retry_by_operator(send_at)
                 })?
             }
         };

@@ -194,10 +194,10 @@ impl Context<'_> {
                 Consent::Open => self.send_at(message)?,
                 Consent::Asking { .. } | Consent::OptedOut => None,
             };
-            let changed = self.work(&mut progress, moment, |ledger| match consent {
-                Consent::OptedOut => ledger.suppress(cause.source),
-                Consent::Asking { .. } => ledger.hold_for_answer(cause.source),
-                Consent::Open => ledger.release_after_answer(send_at, cause.source),
+            let changed = self.apply(&mut progress, moment, |transition| match consent {
+                Consent::OptedOut => transition.suppress(cause.source),
+                Consent::Asking { .. } => transition.hold_for_answer(cause.source),
+                Consent::Open => transition.release_after_answer(send_at, cause.source),
             })?;
             affected += u64::from(changed);
         }

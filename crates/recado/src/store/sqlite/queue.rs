@@ -139,8 +139,8 @@ impl Context<'_> {
             return Ok(OpenResult::Busy);
         }
         let Some((public_id, content)) = self.content(&progress, &person)? else {
-            self.work(&mut progress, Moment::plain(request.now), |ledger| {
-                ledger.give_up(Reason::Unreadable);
+            self.apply(&mut progress, Moment::plain(request.now), |transition| {
+                transition.give_up(Reason::Unreadable);
             })?;
             return Ok(OpenResult::Gone);
         };
@@ -175,24 +175,26 @@ impl Context<'_> {
     ) -> rusqlite::Result<bool> {
         let moment = Moment::plain(now);
         if progress.expires_at.is_some_and(|expires| now >= expires) {
-            self.work(progress, moment, |ledger| ledger.expire())?;
+            self.apply(progress, moment, |transition| transition.expire())?;
             return Ok(false);
         }
         if progress.flags.has(Flags::SUPERSEDED) {
-            self.work(progress, moment, |ledger| {
-                ledger.supersede(Source::Dispatch)
+            self.apply(progress, moment, |transition| {
+                transition.supersede(Source::Dispatch)
             })?;
             return Ok(false);
         }
         let own_question = progress.flags.has(Flags::OWN_QUESTION);
         match person.consent {
             Consent::OptedOut => {
-                self.work(progress, moment, |ledger| ledger.suppress(Source::Dispatch))?;
+                self.apply(progress, moment, |transition| {
+                    transition.suppress(Source::Dispatch)
+                })?;
                 return Ok(false);
             }
             Consent::Asking { .. } if !own_question => {
-                self.work(progress, moment, |ledger| {
-                    ledger.hold_for_answer(Source::Dispatch)
+                self.apply(progress, moment, |transition| {
+                    transition.hold_for_answer(Source::Dispatch)
                 })?;
                 return Ok(false);
             }
@@ -205,8 +207,8 @@ impl Context<'_> {
         if window_choice == 1
             && !window::is_open(self.last_inbound(progress.person, progress.sender)?, now)
         {
-            self.work(progress, moment, |ledger| {
-                ledger.give_up(Reason::WindowClosed)
+            self.apply(progress, moment, |transition| {
+                transition.give_up(Reason::WindowClosed)
             })?;
             return Ok(false);
         }
@@ -321,7 +323,9 @@ impl Context<'_> {
                 self.shared.epoch
             ])?;
         let moment = Moment::plain(request.now);
-        self.work(progress, moment, |ledger| ledger.attempt_opened(attempt))?;
+        self.apply(progress, moment, |transition| {
+            transition.attempt_opened(attempt)
+        })?;
         Ok(attempt)
     }
 
@@ -354,8 +358,8 @@ impl Context<'_> {
             Outcome::NotSent { .. } | Outcome::Sent { .. } | Outcome::Unknown(_) => None,
         };
         let moment = self.moment(&progress, code, now, random)?;
-        self.work(&mut progress, moment, |ledger| {
-            ledger.outcome(attempt, outcome, source)
+        self.apply(&mut progress, moment, |transition| {
+            transition.outcome(attempt, outcome, source)
         })?;
         if let Outcome::Sent { sid, .. } = outcome {
             self.attach(attempt, *sid)?;
@@ -483,6 +487,8 @@ impl Context<'_> {
         let Some(due) = progress.due_at else {
             return Ok(());
         };
-        self.work(&mut progress, Moment::plain(due), |ledger| ledger.defer(at))
+        self.apply(&mut progress, Moment::plain(due), |transition| {
+            transition.defer(at)
+        })
     }
 }

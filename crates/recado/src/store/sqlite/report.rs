@@ -95,7 +95,7 @@ impl Context<'_> {
             Some(State::Failed | State::Undelivered)
         );
         let moment = self.moment(progress, fact.code.filter(|_| failed), now, random)?;
-        self.work(progress, moment, |ledger| ledger.reported(fact))?;
+        self.apply(progress, moment, |transition| transition.reported(fact))?;
         if failed {
             self.db
                 .prepare_cached("UPDATE attempt SET error_code = ?2 WHERE id = ?1")?

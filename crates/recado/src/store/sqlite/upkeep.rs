@@ -36,8 +36,9 @@ impl Context<'_> {
         )?;
         for message in &expired {
             if let Some(mut progress) = self.progress(*message)? {
-                let done =
-                    self.work(&mut progress, Moment::plain(now), |ledger| ledger.expire())?;
+                let done = self.apply(&mut progress, Moment::plain(now), |transition| {
+                    transition.expire()
+                })?;
                 result.expired += u64::from(done);
             }
         }

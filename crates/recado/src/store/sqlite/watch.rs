@@ -160,8 +160,8 @@ impl Context<'_> {
             Finding::Nothing => {}
             Finding::HorizonPassed => {
                 if row.outcome == Some(2) {
-                    self.work(&mut progress, moment, |ledger| {
-                        ledger.horizon_passed(attempt)
+                    self.apply(&mut progress, moment, |transition| {
+                        transition.horizon_passed(attempt)
                     })?;
                 }
             }
@@ -170,8 +170,8 @@ impl Context<'_> {
                     self.attach(attempt, sid)?;
                     let outcome = Outcome::Sent { sid, status };
                     self.mark_settled(attempt, item.now)?;
-                    self.work(&mut progress, moment, |ledger| {
-                        ledger.outcome(attempt, &outcome, Source::Poll);
+                    self.apply(&mut progress, moment, |transition| {
+                        transition.outcome(attempt, &outcome, Source::Poll);
                     })?;
                     self.bind_parked(&mut progress, attempt, sid, item.now, item.random)?;
                 }
