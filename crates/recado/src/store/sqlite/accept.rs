@@ -12,7 +12,7 @@ use delivery::window;
 use rusqlite::{OptionalExtension, params};
 
 use super::business_key::key_text;
-use super::context::{Cohort, Context, Moment, number_of};
+use super::context::{Cohort, Context, TransitionInput, number_of};
 use super::idempotency::{keyed, replay};
 use super::person::{self, Candidate, Person};
 use super::{Shared, SqliteStore};
@@ -328,7 +328,7 @@ impl Context<'_> {
         };
         let due_at = new.message.send_at.unwrap_or(new.now);
         let opted_out = person.consent == Consent::OptedOut;
-        self.apply(&mut progress, Moment::plain(new.now), |transition| {
+        self.apply(&mut progress, TransitionInput::at(new.now), |transition| {
             transition.accepted(due_at, Source::Api);
             if opted_out {
                 transition.suppress(Source::Api);

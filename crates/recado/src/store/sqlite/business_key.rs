@@ -6,7 +6,7 @@ use delivery::message::BusinessKey;
 use rusqlite::{OptionalExtension, params};
 
 use super::accept::{Prepared, message_id};
-use super::context::{Context, Moment};
+use super::context::{Context, TransitionInput};
 use crate::store::MessageId;
 
 impl Context<'_> {
@@ -55,9 +55,13 @@ impl Context<'_> {
             ])?;
         let Some(older) = older else { return Ok(()) };
         if let Some(mut progress) = self.progress(older)? {
-            self.apply(&mut progress, Moment::plain(item.new.now), |transition| {
-                transition.supersede(Source::Api);
-            })?;
+            self.apply(
+                &mut progress,
+                TransitionInput::at(item.new.now),
+                |transition| {
+                    transition.supersede(Source::Api);
+                },
+            )?;
         }
         Ok(())
     }

@@ -60,7 +60,7 @@ impl Context<'_> {
     pub(super) fn apply<T>(
         &mut self,
         progress: &mut Progress,
-        moment: Moment,
+        input: TransitionInput,
         fact: impl FnOnce(&mut Transition<'_>) -> T,
     ) -> rusqlite::Result<T> {
         let mut change = std::mem::take(&mut self.change);
@@ -70,21 +70,21 @@ impl Context<'_> {
             progress,
             change: &mut change,
             rules: &self.shared.rules,
-            now: moment.now,
-            random: moment.random,
-            other_form_open: moment.other_form_open,
-            send_at: moment.send_at,
+            now: input.now,
+            random: input.random,
+            other_form_open: input.other_form_open,
+            send_at: input.send_at,
         });
-        self.write_change(progress, &change, due_before, moment.now)?;
+        self.write_change(progress, &change, due_before, input.now)?;
         let person_refused = change.suppress_person;
         let pause = change.pause;
         let code = change.events.last().and_then(|event| event.code);
         self.change = change;
         if let Some((scope, code)) = pause {
-            self.pause(progress.sender, scope, code, moment.now)?;
+            self.pause(progress.sender, scope, code, input.now)?;
         }
         if person_refused {
-            self.suppress_refused_person(progress, code, moment.now)?;
+            self.suppress_refused_person(progress, code, input.now)?;
             // This message may have been one of the person's waiting ones.
             if let Some(fresh) = self.progress(progress.message)? {
                 *progress = fresh;
@@ -331,16 +331,16 @@ impl Context<'_> {
 
 /// When a fact happens, and what chance and the person's record say.
 #[derive(Clone, Copy)]
-pub(super) struct Moment {
+pub(super) struct TransitionInput {
     pub(super) now: Timestamp,
     pub(super) random: u64,
     pub(super) other_form_open: bool,
     pub(super) send_at: Option<Timestamp>,
 }
 
-impl Moment {
-    /// A moment at which no new attempt is decided, so that neither chance nor forms matter.
-    pub(super) fn plain(now: Timestamp) -> Self {
+impl TransitionInput {
+    /// The input at a time when no new attempt is decided, so that neither chance nor forms matter.
+    pub(super) fn at(now: Timestamp) -> Self {
         Self {
             now,
             random: 0,

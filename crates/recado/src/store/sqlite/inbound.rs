@@ -11,7 +11,7 @@ use delivery::time::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::accept::{message_id, place};
-use super::context::{Cohort, Context, Moment, number_of, unsealable};
+use super::context::{Cohort, Context, TransitionInput, number_of, unsealable};
 use super::person::{self, ConsentCause, Person};
 use super::{Shared, SqliteStore};
 use crate::store::life::{Flags, Progress};
@@ -272,9 +272,13 @@ impl Context<'_> {
             flags: Flags(Flags::OWN_QUESTION | other_form),
             ..Progress::empty()
         };
-        self.apply(&mut progress, Moment::plain(inbound.now), |transition| {
-            transition.accepted(inbound.now, Source::Recipient);
-        })
+        self.apply(
+            &mut progress,
+            TransitionInput::at(inbound.now),
+            |transition| {
+                transition.accepted(inbound.now, Source::Recipient);
+            },
+        )
     }
 }
 

@@ -13,7 +13,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::accept::{message_id, place};
-use super::context::{Context, Moment, of_number, state_at, word_at};
+use super::context::{Context, TransitionInput, of_number, state_at, word_at};
 use super::{Shared, SqliteStore, person};
 use crate::store::count::state_number;
 use crate::store::life::{Failing, Flags, Reason};
@@ -89,14 +89,14 @@ impl Context<'_> {
             return Ok(WishResult::NotFound);
         };
         let before = progress.state;
-        let moment = Moment::plain(now);
+        let input = TransitionInput::at(now);
         let done = match wish {
-            Wish::Cancel => self.apply(&mut progress, moment, |transition| {
+            Wish::Cancel => self.apply(&mut progress, input, |transition| {
                 transition.cancel(EventKind::Canceled, Source::Api)
             })?,
             Wish::Retry => {
                 let send_at = self.send_at(progress.message)?;
-                self.apply(&mut progress, moment, |transition| {
+                self.apply(&mut progress, input, |transition| {
                     transition.retry_by_operator(send_at)
                 })?
             }

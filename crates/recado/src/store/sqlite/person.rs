@@ -8,7 +8,7 @@ use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Shared;
-use super::context::{Context, Moment, number_of, of_number, unsealable};
+use super::context::{Context, TransitionInput, number_of, of_number, unsealable};
 use crate::secrets::PersonKey;
 use crate::store::life::Progress;
 
@@ -189,12 +189,12 @@ impl Context<'_> {
             let Some(mut progress) = self.progress(message)? else {
                 continue;
             };
-            let moment = Moment::plain(cause.now);
+            let input = TransitionInput::at(cause.now);
             let send_at = match consent {
                 Consent::Open => self.send_at(message)?,
                 Consent::Asking { .. } | Consent::OptedOut => None,
             };
-            let changed = self.apply(&mut progress, moment, |transition| match consent {
+            let changed = self.apply(&mut progress, input, |transition| match consent {
                 Consent::OptedOut => transition.suppress(cause.source),
                 Consent::Asking { .. } => transition.hold_for_answer(cause.source),
                 Consent::Open => transition.release_after_answer(send_at, cause.source),

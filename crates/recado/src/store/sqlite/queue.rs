@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
 use super::accept::{message_id, place};
-use super::context::{Context, Moment, number_of, of_number};
+use super::context::{Context, TransitionInput, number_of, of_number};
 use super::person::{self, CANONICAL_FORM, Person};
 use crate::store::life::{Flags, Progress, Reason, ReportFact};
 use crate::store::{
@@ -139,9 +139,13 @@ impl Context<'_> {
             return Ok(OpenResult::Busy);
         }
         let Some((public_id, content)) = self.content(&progress, &person)? else {
-            self.apply(&mut progress, Moment::plain(request.now), |transition| {
-                transition.give_up(Reason::Unreadable);
-            })?;
+            self.apply(
+                &mut progress,
+                TransitionInput::at(request.now),
+                |transition| {
+                    transition.give_up(Reason::Unreadable);
+                },
+            )?;
             return Ok(OpenResult::Gone);
         };
         let Some(address) = person.address(self.shared)? else {
@@ -173,13 +177,13 @@ impl Context<'_> {
         person: &Person,
         now: Timestamp,
     ) -> rusqlite::Result<bool> {
-        let moment = Moment::plain(now);
+        let input = TransitionInput::at(now);
         if progress.expires_at.is_some_and(|expires| now >= expires) {
-            self.apply(progress, moment, |transition| transition.expire())?;
+            self.apply(progress, input, |transition| transition.expire())?;
             return Ok(false);
         }
         if progress.flags.has(Flags::SUPERSEDED) {
-            self.apply(progress, moment, |transition| {
+            self.apply(progress, input, |transition| {
                 transition.supersede(Source::Dispatch)
             })?;
             return Ok(false);
@@ -187,13 +191,13 @@ impl Context<'_> {
         let own_question = progress.flags.has(Flags::OWN_QUESTION);
         match person.consent {
             Consent::OptedOut => {
-                self.apply(progress, moment, |transition| {
+                self.apply(progress, input, |transition| {
                     transition.suppress(Source::Dispatch)
                 })?;
                 return Ok(false);
             }
             Consent::Asking { .. } if !own_question => {
-                self.apply(progress, moment, |transition| {
+                self.apply(progress, input, |transition| {
                     transition.hold_for_answer(Source::Dispatch)
                 })?;
                 return Ok(false);
@@ -207,7 +211,7 @@ impl Context<'_> {
         if window_choice == 1
             && !window::is_open(self.last_inbound(progress.person, progress.sender)?, now)
         {
-            self.apply(progress, moment, |transition| {
+            self.apply(progress, input, |transition| {
                 transition.give_up(Reason::WindowClosed)
             })?;
             return Ok(false);
@@ -322,8 +326,8 @@ impl Context<'_> {
                 attempt,
                 self.shared.epoch
             ])?;
-        let moment = Moment::plain(request.now);
-        self.apply(progress, moment, |transition| {
+        let input = TransitionInput::at(request.now);
+        self.apply(progress, input, |transition| {
             transition.attempt_opened(attempt)
         })?;
         Ok(attempt)
@@ -357,8 +361,8 @@ impl Context<'_> {
             Outcome::Refused { code, .. } => *code,
             Outcome::NotSent { .. } | Outcome::Sent { .. } | Outcome::Unknown(_) => None,
         };
-        let moment = self.moment(&progress, code, now, random)?;
-        self.apply(&mut progress, moment, |transition| {
+        let input = self.transition_input(&progress, code, now, random)?;
+        self.apply(&mut progress, input, |transition| {
             transition.outcome(attempt, outcome, source)
         })?;
         if let Outcome::Sent { sid, .. } = outcome {
@@ -371,15 +375,15 @@ impl Context<'_> {
         })
     }
 
-    /// A moment for a fact with this error code: whether the other address form is open is only
+    /// The input for a fact with this error code: whether the other address form is open is only
     /// looked up when the code makes it matter.
-    pub(super) fn moment(
+    pub(super) fn transition_input(
         &self,
         progress: &Progress,
         code: Option<u32>,
         now: Timestamp,
         random: u64,
-    ) -> rusqlite::Result<Moment> {
+    ) -> rusqlite::Result<TransitionInput> {
         let other_form_open = matches!(code, Some(63_003 | 63_024))
             && progress.flags.has(Flags::HAS_OTHER_FORM)
             && self
@@ -387,7 +391,7 @@ impl Context<'_> {
                 .is_none();
         // Only for an old message does it matter whether it was meant to leave late.
         let old = now.since(progress.accepted_at) > SEND_AT_MATTERS;
-        Ok(Moment {
+        Ok(TransitionInput {
             now,
             random,
             other_form_open,
@@ -487,7 +491,7 @@ impl Context<'_> {
         let Some(due) = progress.due_at else {
             return Ok(());
         };
-        self.apply(&mut progress, Moment::plain(due), |transition| {
+        self.apply(&mut progress, TransitionInput::at(due), |transition| {
             transition.defer(at)
         })
     }

@@ -94,8 +94,8 @@ impl Context<'_> {
             state_of(fact.status),
             Some(State::Failed | State::Undelivered)
         );
-        let moment = self.moment(progress, fact.code.filter(|_| failed), now, random)?;
-        self.apply(progress, moment, |transition| transition.reported(fact))?;
+        let input = self.transition_input(progress, fact.code.filter(|_| failed), now, random)?;
+        self.apply(progress, input, |transition| transition.reported(fact))?;
         if failed {
             self.db
                 .prepare_cached("UPDATE attempt SET error_code = ?2 WHERE id = ?1")?

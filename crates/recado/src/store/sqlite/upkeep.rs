@@ -9,7 +9,7 @@ use delivery::time::Timestamp;
 use rusqlite::params;
 
 use super::SqliteStore;
-use super::context::{Context, Moment};
+use super::context::{Context, TransitionInput};
 use super::person::ConsentCause;
 use crate::store::{StoreError, UpkeepResult};
 
@@ -36,7 +36,7 @@ impl Context<'_> {
         )?;
         for message in &expired {
             if let Some(mut progress) = self.progress(*message)? {
-                let done = self.apply(&mut progress, Moment::plain(now), |transition| {
+                let done = self.apply(&mut progress, TransitionInput::at(now), |transition| {
                     transition.expire()
                 })?;
                 result.expired += u64::from(done);

@@ -155,12 +155,12 @@ impl Context<'_> {
         let Some(mut progress) = self.progress(row.message)? else {
             return Ok(());
         };
-        let moment = self.moment(&progress, None, item.now, item.random)?;
+        let input = self.transition_input(&progress, None, item.now, item.random)?;
         match item.finding {
             Finding::Nothing => {}
             Finding::HorizonPassed => {
                 if row.outcome == Some(2) {
-                    self.apply(&mut progress, moment, |transition| {
+                    self.apply(&mut progress, input, |transition| {
                         transition.horizon_passed(attempt)
                     })?;
                 }
@@ -170,7 +170,7 @@ impl Context<'_> {
                     self.attach(attempt, sid)?;
                     let outcome = Outcome::Sent { sid, status };
                     self.mark_settled(attempt, item.now)?;
-                    self.apply(&mut progress, moment, |transition| {
+                    self.apply(&mut progress, input, |transition| {
                         transition.outcome(attempt, &outcome, Source::Poll);
                     })?;
                     self.bind_parked(&mut progress, attempt, sid, item.now, item.random)?;
