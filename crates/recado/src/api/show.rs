@@ -6,7 +6,7 @@ use delivery::state::State;
 use delivery::time::Timestamp;
 use serde::Serialize;
 
-use crate::store::life::{Failing, Reason};
+use crate::store::life::{LastError, Reason};
 use crate::store::{AttemptView, HistoryView, MessagePage, MessageSummary, MessageView};
 
 /// A message as it is now.
@@ -294,7 +294,7 @@ const NO_MORE_ATTEMPTS: &str = "No more attempts are made by themselves. Find ou
                                 attempts, then ask for a retry or send a new message.";
 
 /// Whether the general advice for an error is to wait for the next attempt.
-fn is_tried_again(error: Failing, codes: &Codes) -> bool {
+fn is_tried_again(error: LastError, codes: &Codes) -> bool {
     error.reason == Reason::Provider
         && matches!(
             codes.rule(error.code, Met::OnMessage).action,
@@ -302,7 +302,7 @@ fn is_tried_again(error: Failing, codes: &Codes) -> bool {
         )
 }
 
-fn failing_json(error: Failing, codes: &Codes) -> ErrorJson {
+fn failing_json(error: LastError, codes: &Codes) -> ErrorJson {
     if error.reason == Reason::Provider {
         return code_json(error.code, Met::OnMessage, codes);
     }

@@ -1,6 +1,6 @@
 //! What a fact does to a message, as a value: the events to append, the counters to move, the
 //! queue row to put or take, the watch to set. Engines load a [`Progress`], call one of the functions
-//! here, and write the [`Change`]; so the logic stands once, and engines hold SQL only.
+//! here, and write the [`ProgressChange`]; so the logic stands once, and engines hold SQL only.
 
 mod decide;
 mod record;
@@ -19,7 +19,8 @@ use delivery::time::Timestamp;
 
 use super::count::{Count, Leg, What};
 pub use record::{
-    CONTRADICTS, Change, Event, Failing, Flags, Progress, QueueChange, Reason, Watch, WatchKind,
+    CONTRADICTS, Event, Flags, LastError, Progress, ProgressChange, QueueChange, Reason, Watch,
+    WatchKind,
 };
 
 /// The rules that transactions need.
@@ -45,7 +46,7 @@ pub struct Transition<'a> {
     /// The message.
     pub progress: &'a mut Progress,
     /// What changes besides.
-    pub change: &'a mut Change,
+    pub change: &'a mut ProgressChange,
     /// The rules.
     pub rules: &'a Rules,
     /// Now: the time of every event of this commit.
@@ -203,7 +204,7 @@ impl Transition<'_> {
         };
         self.step(Fact::OutcomeNotSent);
         self.count(What::Outcomes, 0, 1);
-        self.progress.error = Some(Failing { reason, code: None });
+        self.progress.error = Some(LastError { reason, code: None });
         self.push(Event {
             kind: EventKind::AttemptNotSent,
             source: Source::Dispatch,

@@ -9,7 +9,7 @@ use delivery::state::State;
 use delivery::time::Timestamp;
 
 use super::count::What;
-use super::life::Failing;
+use super::life::LastError;
 use super::{KeyScope, MessageId};
 
 /// One message as it is now, with its whole history.
@@ -65,7 +65,7 @@ pub struct MessageSummary {
     /// When it failed.
     pub failed_at: Option<Timestamp>,
     /// Why.
-    pub error: Option<Failing>,
+    pub error: Option<LastError>,
     /// Whether the person may have received it twice.
     pub possible_duplicate: bool,
     /// Attempts made.

@@ -7,7 +7,7 @@ use delivery::retry::{self, Case, Decision, GiveUp, Trouble};
 use delivery::state::{Fact, State, Step};
 use delivery::time::Timestamp;
 
-use super::{Failing, Flags, Reason, Transition};
+use super::{Flags, LastError, Reason, Transition};
 use crate::store::count::What;
 
 impl Transition<'_> {
@@ -16,7 +16,7 @@ impl Transition<'_> {
         if self.progress.state != State::Unknown || self.progress.attempt != Some(attempt) {
             return;
         }
-        self.progress.error = Some(Failing {
+        self.progress.error = Some(LastError {
             reason: Reason::Unsettled,
             code: None,
         });
@@ -110,7 +110,7 @@ impl Transition<'_> {
         }
         self.take();
         self.progress.failed_at = Some(self.now);
-        self.progress.error = Some(Failing { reason, code: None });
+        self.progress.error = Some(LastError { reason, code: None });
         self.push_detail(EventKind::GivenUp, Source::Dispatch, reason.word());
     }
 
@@ -125,7 +125,7 @@ impl Transition<'_> {
 
     pub(super) fn failed(&mut self, code: Option<u32>) {
         self.progress.failed_at = Some(self.now);
-        self.progress.error = Some(Failing {
+        self.progress.error = Some(LastError {
             reason: Reason::Provider,
             code,
         });

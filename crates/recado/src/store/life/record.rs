@@ -49,7 +49,7 @@ pub struct Progress {
     /// When it failed; cleared when a new attempt is decided.
     pub failed_at: Option<Timestamp>,
     /// Why it failed, or what its last attempt said.
-    pub error: Option<Failing>,
+    pub error: Option<LastError>,
     /// Key of the last event; events point back to the one before.
     pub last_event: i64,
 }
@@ -84,7 +84,7 @@ impl Progress {
 
 /// Why a message is where it is: a stable reason, and the provider's code when it gave one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Failing {
+pub struct LastError {
     /// The reason.
     pub reason: Reason,
     /// Twilio's error code.
@@ -240,7 +240,7 @@ pub enum WatchKind {
 
 /// Everything that one fact changes besides the progress itself.
 #[derive(Debug, Default)]
-pub struct Change {
+pub struct ProgressChange {
     /// Events to append, in order.
     pub events: Vec<Event>,
     /// Counters to move.
@@ -259,7 +259,7 @@ pub struct Change {
     pub anomaly: bool,
 }
 
-impl Change {
+impl ProgressChange {
     /// Empties it for the next message, keeping its memory.
     pub fn clear(&mut self) {
         self.events.clear();

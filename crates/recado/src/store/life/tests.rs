@@ -77,7 +77,7 @@ impl Course {
     }
 
     fn work(&mut self, fact: impl FnOnce(&mut Transition<'_>)) {
-        let (rules, mut change) = (rules(), Change::default());
+        let (rules, mut change) = (rules(), ProgressChange::default());
         fact(&mut Transition {
             progress: &mut self.progress,
             change: &mut change,

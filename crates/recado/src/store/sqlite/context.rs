@@ -13,7 +13,8 @@ use super::Shared;
 use super::writer::Stirred;
 use crate::store::count::{What, state_from_number, state_number};
 use crate::store::life::{
-    Change, Event, Failing, Flags, Progress, QueueChange, Reason, Transition, Watch, WatchKind,
+    Event, Flags, LastError, Progress, ProgressChange, QueueChange, Reason, Transition, Watch,
+    WatchKind,
 };
 
 /// One transaction under way.
@@ -21,7 +22,7 @@ pub(super) struct Context<'a> {
     pub(super) db: &'a Connection,
     pub(super) shared: &'a Shared,
     pub(super) counts: HashMap<(i64, What, i64), i64>,
-    pub(super) change: Change,
+    pub(super) change: ProgressChange,
     pub(super) stirred: Stirred,
 }
 
@@ -96,7 +97,7 @@ impl Context<'_> {
     fn write_change(
         &mut self,
         progress: &mut Progress,
-        change: &Change,
+        change: &ProgressChange,
         due_before: Option<Timestamp>,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
@@ -390,7 +391,7 @@ pub(super) fn read_progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
         failed_at: time(18)?,
         error: reason
             .and_then(|reason| of_number(&Reason::ALL, reason))
-            .map(|reason| Failing { reason, code }),
+            .map(|reason| LastError { reason, code }),
     })
 }
 

@@ -16,7 +16,7 @@ use super::accept::{message_id, place};
 use super::context::{Context, TransitionInput, of_number, state_at, word_at};
 use super::{Shared, SqliteStore, person};
 use crate::store::count::state_number;
-use crate::store::life::{Failing, Flags, Reason};
+use crate::store::life::{Flags, LastError, Reason};
 use crate::store::{
     AttemptView, HistoryView, MessageFilter, MessageId, MessagePage, MessageSummary, MessageView,
     StoreError, Wish, WishResult,
@@ -184,7 +184,7 @@ fn read_summary(
         failed_at: time(19)?,
         error: reason
             .and_then(|reason| of_number(&Reason::ALL, reason))
-            .map(|reason| Failing { reason, code }),
+            .map(|reason| LastError { reason, code }),
         possible_duplicate: Flags(row.get(22)?).has(Flags::POSSIBLE_DUPLICATE),
         attempts: row.get(23)?,
         to: to.clone(),

@@ -307,7 +307,7 @@ impl Room {
             db: &self.connection,
             shared: &self.shared,
             counts: HashMap::new(),
-            change: crate::store::life::Change::default(),
+            change: crate::store::life::ProgressChange::default(),
             stirred: Stirred::default(),
         };
         let worked = batch
