@@ -25,7 +25,7 @@ pub enum Consent {
 
 /// What an inbound message or another source changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum ConsentChange {
     /// Nothing.
     None,
     /// The person opts out: pending messages are suppressed in the same commit.
@@ -48,7 +48,7 @@ pub struct InboundText<'a> {
 }
 
 /// Reads an inbound message for what it says about consent.
-pub fn read_inbound(consent: Consent, inbound: &InboundText<'_>) -> Change {
+pub fn read_inbound(consent: Consent, inbound: &InboundText<'_>) -> ConsentChange {
     match inbound.opt_out_type {
         Some("STOP") => return opt_out(consent),
         Some("START") => return opt_in(consent),
@@ -59,23 +59,23 @@ pub fn read_inbound(consent: Consent, inbound: &InboundText<'_>) -> Change {
     let Some(keyword) = keyword else {
         let continues = matches!(consent, Consent::Asking { .. }) && says_continue(inbound.body);
         if continues {
-            return Change::OptIn;
+            return ConsentChange::OptIn;
         }
         if keyword::mentions_opt_out(inbound.body) && consent == Consent::Open {
-            return Change::Ask(KeywordLanguage::PtBr);
+            return ConsentChange::Ask(KeywordLanguage::PtBr);
         }
-        return Change::None;
+        return ConsentChange::None;
     };
     match keyword.action {
         KeywordAction::OptOut | KeywordAction::ErasureRequest => opt_out(consent),
         KeywordAction::OptIn => opt_in(consent),
         KeywordAction::Ambiguous => match consent {
-            Consent::Open => Change::Ask(keyword.language),
+            Consent::Open => ConsentChange::Ask(keyword.language),
             // Asked already: the same word again is the answer.
-            Consent::Asking { .. } => Change::OptOut,
-            Consent::OptedOut => Change::None,
+            Consent::Asking { .. } => ConsentChange::OptOut,
+            Consent::OptedOut => ConsentChange::None,
         },
-        KeywordAction::Help | KeywordAction::None => Change::None,
+        KeywordAction::Help | KeywordAction::None => ConsentChange::None,
     }
 }
 
@@ -114,19 +114,19 @@ fn says_continue(body: &str) -> bool {
     )
 }
 
-fn opt_out(consent: Consent) -> Change {
+fn opt_out(consent: Consent) -> ConsentChange {
     if consent == Consent::OptedOut {
-        Change::None
+        ConsentChange::None
     } else {
-        Change::OptOut
+        ConsentChange::OptOut
     }
 }
 
-fn opt_in(consent: Consent) -> Change {
+fn opt_in(consent: Consent) -> ConsentChange {
     if consent == Consent::Open {
-        Change::None
+        ConsentChange::None
     } else {
-        Change::OptIn
+        ConsentChange::OptIn
     }
 }
 
@@ -138,7 +138,7 @@ mod tests {
         since: Timestamp::from_seconds(0),
     };
 
-    fn read(consent: Consent, body: &str) -> Change {
+    fn read(consent: Consent, body: &str) -> ConsentChange {
         read_inbound(
             consent,
             &InboundText {
@@ -151,27 +151,31 @@ mod tests {
     #[test]
     fn words_change_consent_as_the_table_says() {
         for (consent, body, change) in [
-            (Consent::Open, "SAIR", Change::OptOut),
-            (Consent::Open, " sair! ", Change::OptOut),
-            (Consent::Open, "Stop", Change::OptOut),
-            (Consent::Open, "excluir meus dados", Change::OptOut),
-            (Consent::OptedOut, "SAIR", Change::None),
-            (Consent::OptedOut, "voltar", Change::OptIn),
-            (Consent::Open, "voltar", Change::None),
-            (Consent::Open, "sim", Change::None),
-            (Consent::OptedOut, "sim", Change::None),
+            (Consent::Open, "SAIR", ConsentChange::OptOut),
+            (Consent::Open, " sair! ", ConsentChange::OptOut),
+            (Consent::Open, "Stop", ConsentChange::OptOut),
+            (Consent::Open, "excluir meus dados", ConsentChange::OptOut),
+            (Consent::OptedOut, "SAIR", ConsentChange::None),
+            (Consent::OptedOut, "voltar", ConsentChange::OptIn),
+            (Consent::Open, "voltar", ConsentChange::None),
+            (Consent::Open, "sim", ConsentChange::None),
+            (Consent::OptedOut, "sim", ConsentChange::None),
             (
                 Consent::Open,
                 "Cancelar",
-                Change::Ask(KeywordLanguage::PtBr),
+                ConsentChange::Ask(KeywordLanguage::PtBr),
             ),
-            (ASKING, "Cancelar", Change::OptOut),
-            (ASKING, "sair", Change::OptOut),
-            (ASKING, "continuar", Change::OptIn),
-            (Consent::Open, "continuar", Change::None),
-            (Consent::OptedOut, "continuar", Change::None),
-            (Consent::OptedOut, "cancelar", Change::None),
-            (Consent::Open, "posso chegar mais tarde?", Change::None),
+            (ASKING, "Cancelar", ConsentChange::OptOut),
+            (ASKING, "sair", ConsentChange::OptOut),
+            (ASKING, "continuar", ConsentChange::OptIn),
+            (Consent::Open, "continuar", ConsentChange::None),
+            (Consent::OptedOut, "continuar", ConsentChange::None),
+            (Consent::OptedOut, "cancelar", ConsentChange::None),
+            (
+                Consent::Open,
+                "posso chegar mais tarde?",
+                ConsentChange::None,
+            ),
         ] {
             assert_eq!(read(consent, body), change, "{consent:?} + {body}");
         }
@@ -183,18 +187,21 @@ mod tests {
             opt_out_type: Some("STOP"),
             ..InboundText::default()
         };
-        assert_eq!(read_inbound(Consent::Open, &inbound), Change::OptOut);
+        assert_eq!(read_inbound(Consent::Open, &inbound), ConsentChange::OptOut);
         let inbound = InboundText {
             opt_out_type: Some("START"),
             ..InboundText::default()
         };
-        assert_eq!(read_inbound(Consent::OptedOut, &inbound), Change::OptIn);
+        assert_eq!(
+            read_inbound(Consent::OptedOut, &inbound),
+            ConsentChange::OptIn
+        );
         let inbound = InboundText {
             body: "Não quero mais 🙅",
             button_payload: Some("SAIR"),
             ..InboundText::default()
         };
-        assert_eq!(read_inbound(Consent::Open, &inbound), Change::OptOut);
+        assert_eq!(read_inbound(Consent::Open, &inbound), ConsentChange::OptOut);
     }
 
     #[test]

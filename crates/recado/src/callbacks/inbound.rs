@@ -3,7 +3,7 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use delivery::address::{Address, Context, Parsed};
-use delivery::consent::Change;
+use delivery::consent::ConsentChange;
 use delivery::message::SenderName;
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ pub(super) async fn receive(room: &Callbacks, form: &Form) -> Response {
     match room.reports.inbound(vec![inbound]).await {
         Ok(results) => {
             for result in results {
-                if result.duplicate || result.change == Change::OptOut {
+                if result.duplicate || result.change == ConsentChange::OptOut {
                     let clock = &*room.effects.clock;
                     until_quiet(&*room.queue, room.closed.clone(), clock, result.person).await;
                 }

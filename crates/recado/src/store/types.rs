@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use delivery::address::Address;
-use delivery::consent::Change;
+use delivery::consent::ConsentChange;
 use delivery::event::Source;
 use delivery::message::{Content, Message, SenderName};
 use delivery::outcome::{Outcome, ProviderStatus};
@@ -329,7 +329,7 @@ pub struct InboundResult {
     /// The person's key.
     pub person: i64,
     /// What it changed about consent.
-    pub change: Change,
+    pub change: ConsentChange,
 }
 
 /// What the chores did.

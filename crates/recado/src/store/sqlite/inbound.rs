@@ -1,7 +1,7 @@
 //! Inbound messages: deduplicated by SID, sealed, tied to the person; they open the window, teach
 //! the address form, and may change consent, all in one transaction.
 
-use delivery::consent::{self, Change, Consent, InboundText};
+use delivery::consent::{self, Consent, ConsentChange, InboundText};
 use delivery::event::Source;
 use delivery::keyword::KeywordLanguage;
 use delivery::message::{Content, Kind, Policy, Priority};
@@ -83,7 +83,7 @@ impl Context<'_> {
             return Ok(InboundResult {
                 duplicate: true,
                 person: person.id,
-                change: Change::None,
+                change: ConsentChange::None,
             });
         }
         let sender = match &inbound.to {
@@ -182,7 +182,7 @@ impl Context<'_> {
         person: &Person,
         sender: Option<i64>,
         key: i64,
-        change: Change,
+        change: ConsentChange,
     ) -> rusqlite::Result<()> {
         let cause = ConsentCause {
             source: Source::Recipient,
@@ -192,14 +192,14 @@ impl Context<'_> {
             code: None,
         };
         match change {
-            Change::None => {}
-            Change::OptOut => {
+            ConsentChange::None => {}
+            ConsentChange::OptOut => {
                 self.change_consent(person.id, Consent::OptedOut, cause)?;
             }
-            Change::OptIn => {
+            ConsentChange::OptIn => {
                 self.change_consent(person.id, Consent::Open, cause)?;
             }
-            Change::Ask(language) => {
+            ConsentChange::Ask(language) => {
                 self.change_consent(person.id, Consent::Asking { since: inbound.now }, cause)?;
                 // Somebody who wrote to a sender that is not ours any more cannot be asked; the
                 // hold and its deadline stand all the same.

@@ -1,6 +1,6 @@
 //! What people write: once each, opening the window, and changing consent at once.
 
-use delivery::consent::{Change, Consent};
+use delivery::consent::{Consent, ConsentChange};
 use delivery::event::Source;
 use delivery::keyword::KeywordLanguage;
 use delivery::message::{Content, Kind, Message, Priority, SenderName, WindowChoice};
@@ -40,14 +40,20 @@ pub(crate) async fn a_message_counts_once_however_often_it_comes(world: &mut Wor
     let sid = world.sid();
     let first = again(world, "oi", sid);
     let first = world.receive(first).await;
-    assert_eq!((first.duplicate, first.change), (false, Change::None));
+    assert_eq!(
+        (first.duplicate, first.change),
+        (false, ConsentChange::None)
+    );
     let opened = world.now;
     world.pass(DAY);
     // Not even a forged second text under the same id changes anything.
     for body in ["oi", "SAIR"] {
         let second = again(world, body, sid);
         let second = world.receive(second).await;
-        assert_eq!((second.duplicate, second.change), (true, Change::None));
+        assert_eq!(
+            (second.duplicate, second.change),
+            (true, ConsentChange::None)
+        );
         assert_eq!(second.person, first.person);
     }
     assert_eq!(consent_of(world, 1).await, Some(Consent::Open));
@@ -91,7 +97,7 @@ pub(crate) async fn sure_words_opt_out_and_stop_what_waits(world: &mut World) {
             })
             .await;
         let result = world.write(n, word).await;
-        assert_eq!(result.change, Change::OptOut, "{word}");
+        assert_eq!(result.change, ConsentChange::OptOut, "{word}");
         for id in [waiting, scheduled] {
             let view = world.view(id).await;
             assert_eq!(view.summary.state, State::Suppressed, "{word}");
@@ -127,25 +133,25 @@ pub(crate) async fn what_twilio_recognised_counts_too(world: &mut World) {
         opt_out_type: Some("STOP".into()),
         ..world.inbound_from(&number(1), FIRST, "uma palavra qualquer")
     };
-    assert_eq!(world.receive(inbound).await.change, Change::OptOut);
+    assert_eq!(world.receive(inbound).await.change, ConsentChange::OptOut);
     assert_eq!(world.state(waiting).await, State::Suppressed);
     let inbound = NewInbound {
         opt_out_type: Some("START".into()),
         ..world.inbound_from(&number(1), FIRST, "outra palavra")
     };
-    assert_eq!(world.receive(inbound).await.change, Change::OptIn);
+    assert_eq!(world.receive(inbound).await.change, ConsentChange::OptIn);
     let pressed = NewInbound {
         button_payload: Some("SAIR".into()),
         ..world.inbound_from(&number(1), FIRST, "Não quero mais 🙅")
     };
-    assert_eq!(world.receive(pressed).await.change, Change::OptOut);
+    assert_eq!(world.receive(pressed).await.change, ConsentChange::OptOut);
 }
 
 pub(crate) async fn a_word_that_may_mean_opt_out_holds_and_asks(world: &mut World) {
     let waiting = world.accept(notice(1, "a")).await;
     let stranger = world.accept(notice(2, "a")).await;
     let result = world.write(1, "CANCELAR").await;
-    assert_eq!(result.change, Change::Ask(KeywordLanguage::PtBr));
+    assert_eq!(result.change, ConsentChange::Ask(KeywordLanguage::PtBr));
     assert_eq!(world.state(waiting).await, State::Held);
     assert_eq!(world.state(stranger).await, State::Accepted);
     let asked = question(world).await;
@@ -174,7 +180,11 @@ pub(crate) async fn yes_means_opt_out(world: &mut World) {
         let waiting = world.accept(notice(n, "a")).await;
         world.write(n, "cancelar").await;
         world.pass(MINUTE);
-        assert_eq!(world.write(n, yes).await.change, Change::OptOut, "{yes}");
+        assert_eq!(
+            world.write(n, yes).await.change,
+            ConsentChange::OptOut,
+            "{yes}"
+        );
         assert_eq!(world.state(waiting).await, State::Suppressed, "{yes}");
         assert_eq!(consent_of(world, n).await, Some(Consent::OptedOut));
     }
@@ -194,9 +204,15 @@ pub(crate) async fn no_frees_what_was_held(world: &mut World) {
         .await;
     world.pass(MINUTE);
     // Talk in between is no answer.
-    assert_eq!(world.write(1, "como assim?").await.change, Change::None);
+    assert_eq!(
+        world.write(1, "como assim?").await.change,
+        ConsentChange::None
+    );
     assert_eq!(world.state(waiting).await, State::Held);
-    assert_eq!(world.write(1, "Continuar!").await.change, Change::OptIn);
+    assert_eq!(
+        world.write(1, "Continuar!").await.change,
+        ConsentChange::OptIn
+    );
     assert_eq!(consent_of(world, 1).await, Some(Consent::Open));
     assert_eq!(world.due_ids().await, [waiting]);
     assert_eq!(
@@ -277,10 +293,10 @@ pub(crate) async fn start_undoes_an_opt_out_for_what_comes_later(world: &mut Wor
     world.write(1, "sair").await;
     assert_eq!(
         world.write(1, "sim").await.change,
-        Change::None,
+        ConsentChange::None,
         "an answer is no wish"
     );
-    assert_eq!(world.write(1, "VOLTAR").await.change, Change::OptIn);
+    assert_eq!(world.write(1, "VOLTAR").await.change, ConsentChange::OptIn);
     assert_eq!(consent_of(world, 1).await, Some(Consent::Open));
     assert_eq!(
         world.state(before).await,
@@ -289,7 +305,7 @@ pub(crate) async fn start_undoes_an_opt_out_for_what_comes_later(world: &mut Wor
     );
     let after = world.accept(notice(1, "a")).await;
     world.open(after).await;
-    assert_eq!(world.write(1, "voltar").await.change, Change::None);
+    assert_eq!(world.write(1, "voltar").await.change, ConsentChange::None);
 }
 
 pub(crate) async fn the_operators_word_counts_like_the_persons(world: &mut World) {
