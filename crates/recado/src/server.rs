@@ -194,13 +194,13 @@ impl Server {
     }
 
     fn doors(&self, shutdown: &CancellationToken) -> Result<Router, StartError> {
-        let announcements = self.store.announcements();
+        let notifier = self.store.notifier();
         let api = api::router(Api {
             store: self.store.clone(),
             effects: self.effects.clone(),
             gate: Arc::new(Gate::new(self.config.api_rate)),
-            last_event: announcements.last_event.subscribe(),
-            closed: announcements.closed.subscribe(),
+            last_event: notifier.last_event.subscribe(),
+            closed: notifier.closed.subscribe(),
             unreachable_since: self.unreachable_since.subscribe(),
             dedupe_window: self.config.dedupe_window,
             codes: Arc::new(self.config.codes.clone()),
@@ -222,7 +222,7 @@ impl Server {
             status: verifier(&self.status_url)?,
             webhook: verifier(&self.webhook_url)?,
             senders: Arc::new(self.config.senders.iter().map(canonical_sender).collect()),
-            closed: announcements.closed.subscribe(),
+            closed: notifier.closed.subscribe(),
         });
         Ok(api
             .merge(callbacks)
@@ -244,7 +244,7 @@ impl Server {
             store: self.store.clone(),
             provider: Arc::clone(&self.provider),
             effects: self.effects.clone(),
-            queue: self.store.announcements().queue.subscribe(),
+            queue: self.store.notifier().queue.subscribe(),
             unreachable_since: self.unreachable_since.clone(),
             settings: dispatch::Settings {
                 senders,
@@ -262,7 +262,7 @@ impl Server {
             store: self.store.clone(),
             provider: Arc::clone(&self.provider),
             effects: self.effects.clone(),
-            watches: self.store.announcements().watches.subscribe(),
+            watches: self.store.notifier().watches.subscribe(),
             clock_scale: self.config.clock_scale,
         }
     }

@@ -10,7 +10,7 @@ use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Shared;
-use super::writer::Stirred;
+use super::writer::PendingNotifications;
 use crate::store::count::{What, state_from_number, state_number};
 use crate::store::life::{
     Event, Flags, LastError, Progress, ProgressChange, QueueChange, Reason, Transition, Watch,
@@ -23,7 +23,7 @@ pub(super) struct Context<'a> {
     pub(super) shared: &'a Shared,
     pub(super) counts: HashMap<(i64, What, i64), i64>,
     pub(super) change: ProgressChange,
-    pub(super) stirred: Stirred,
+    pub(super) pending: PendingNotifications,
 }
 
 /// What [`read_progress`] reads, in its order.
@@ -148,7 +148,7 @@ impl Context<'_> {
                 event.detail,
             ])?;
         let key = self.db.last_insert_rowid();
-        self.stirred.last_event = key;
+        self.pending.last_event = key;
         Ok(key)
     }
 
@@ -187,7 +187,7 @@ impl Context<'_> {
                     progress.message,
                     progress.person
                 ])?;
-            self.stirred.queue = true;
+            self.pending.queue = true;
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Context<'_> {
                 "INSERT OR REPLACE INTO watch (at, attempt_id, kind, looks) VALUES (?1, ?2, ?3, ?4)",
             )?
             .execute(params![watch.at.micros(), watch.attempt, watch_number(watch.kind), looks])?;
-        self.stirred.watches = true;
+        self.pending.watches = true;
         Ok(())
     }
 

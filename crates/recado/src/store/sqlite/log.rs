@@ -294,7 +294,7 @@ impl Log for SqliteStore {
     }
 
     fn last_event(&self) -> StoreFuture<'_, i64> {
-        Box::pin(async move { Ok(*self.announcements.last_event.borrow()) })
+        Box::pin(async move { Ok(*self.notifier.last_event.borrow()) })
     }
 
     fn counters(&self, query: CounterQuery) -> StoreFuture<'_, Vec<CounterRow>> {

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::Connection;
 
 pub use open::{OpenMode, Options};
-pub use writer::Announcements;
+pub use writer::Notifier;
 
 use self::context::Cohort;
 use self::writer::{Writer, store_error};
@@ -41,7 +41,7 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Arc<Readers>,
     shared: Arc<Shared>,
-    announcements: Announcements,
+    notifier: Notifier,
     path: PathBuf,
     /// Held as long as the store is open, so that a second server stops at its start.
     _lock: Option<open::ServerLock>,
@@ -77,8 +77,8 @@ impl Shared {
 
 impl SqliteStore {
     /// What the writer tells after each commit.
-    pub fn announcements(&self) -> &Announcements {
-        &self.announcements
+    pub fn notifier(&self) -> &Notifier {
+        &self.notifier
     }
 
     /// Runs a short read on a free reader.

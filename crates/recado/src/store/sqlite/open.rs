@@ -15,7 +15,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::checkpoint::Checkpointer;
-use super::writer::{Announcements, Writer, store_error};
+use super::writer::{Notifier, Writer, store_error};
 use super::{READERS, Readers, Shared, SqliteStore};
 use crate::effects::Random;
 use crate::secrets::{MasterKey, Vault, WrappedKeys};
@@ -103,13 +103,13 @@ impl SqliteStore {
         let readers = (0..READERS)
             .map(|_| connect(&options.path, OpenFlags::SQLITE_OPEN_READ_ONLY).map(Mutex::new))
             .collect::<Result<Vec<_>, _>>()?;
-        let announcements = Announcements::default();
+        let notifier = Notifier::default();
         let last: i64 = connection
             .query_row("SELECT coalesce(max(id), 0) FROM event", [], |row| {
                 row.get(0)
             })
             .map_err(|error| store_error(&error))?;
-        announcements.last_event.send_replace(last);
+        notifier.last_event.send_replace(last);
         let checkpointer = match options.mode {
             OpenMode::Server => {
                 let connection_of_its_own = connect(&options.path, OpenFlags::default())?;
@@ -119,12 +119,12 @@ impl SqliteStore {
             OpenMode::Tool => None,
         };
         let for_writer = Arc::clone(&shared);
-        let writer = Writer::start(connection, checkpointer, for_writer, announcements.clone());
+        let writer = Writer::start(connection, checkpointer, for_writer, notifier.clone());
         Ok(Self {
             writer,
             readers: Arc::new(Readers(readers)),
             shared,
-            announcements,
+            notifier,
             path: options.path,
             _lock: lock,
         })

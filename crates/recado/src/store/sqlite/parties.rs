@@ -76,7 +76,7 @@ impl SqliteStore {
                      WHERE name = ?1 AND ?2 > 0"
                 };
                 let changed = context.db.execute(sql, params![name, now.micros()])?;
-                context.stirred.queue = true;
+                context.pending.queue = true;
                 Ok(changed > 0)
             })
             .await

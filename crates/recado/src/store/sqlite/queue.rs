@@ -356,7 +356,7 @@ impl Context<'_> {
                  AND attempt_id = ?3",
             )?
             .execute(params![progress.person, progress.sender, attempt])?;
-        self.stirred.closed = true;
+        self.pending.closed = true;
         let code = match outcome {
             Outcome::Refused { code, .. } => *code,
             Outcome::NotSent { .. } | Outcome::Sent { .. } | Outcome::Unknown(_) => None,

@@ -40,7 +40,7 @@ pub(super) struct Writer {
 
 /// What the writer tells the rest of the program after each commit.
 #[derive(Clone)]
-pub struct Announcements {
+pub struct Notifier {
     /// The key of the last event on disk.
     pub last_event: watch::Sender<i64>,
     /// Changes whenever the queue gained a row that may be due.
@@ -53,7 +53,7 @@ pub struct Announcements {
     pub writable: watch::Sender<bool>,
 }
 
-impl Default for Announcements {
+impl Default for Notifier {
     fn default() -> Self {
         Self {
             last_event: watch::Sender::new(0),
@@ -106,7 +106,7 @@ impl Writer {
         connection: Connection,
         checkpointer: Option<Checkpointer>,
         shared: Arc<super::Shared>,
-        announcements: Announcements,
+        notifier: Notifier,
     ) -> Self {
         let (sender, receiver) = sync_channel(WAITING_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -126,7 +126,7 @@ impl Writer {
                     connection,
                     checkpointer,
                     shared,
-                    announcements,
+                    notifier,
                     replies,
                     waiting: queued,
                     slow_disk: false,
@@ -182,7 +182,7 @@ struct Room {
     connection: Connection,
     checkpointer: Option<Checkpointer>,
     shared: Arc<super::Shared>,
-    announcements: Announcements,
+    notifier: Notifier,
     replies: mpsc::UnboundedSender<Vec<Finished>>,
     waiting: Arc<AtomicUsize>,
     slow_disk: bool,
@@ -190,7 +190,7 @@ struct Room {
 
 /// What the rest of the program must hear after a commit.
 #[derive(Default)]
-pub(super) struct Stirred {
+pub(super) struct PendingNotifications {
     pub(super) last_event: i64,
     pub(super) queue: bool,
     pub(super) watches: bool,
@@ -274,8 +274,8 @@ impl Room {
 
     fn commit(&mut self, batch: &mut Vec<Box<dyn Work>>) -> Vec<Finished> {
         match self.transaction(batch) {
-            Ok(stirred) => {
-                self.announce(stirred);
+            Ok(pending) => {
+                self.notify(pending);
                 batch.drain(..).map(|work| (work, Ok(()))).collect()
             }
             Err(_) => batch.drain(..).map(|work| self.alone(work)).collect(),
@@ -287,20 +287,23 @@ impl Room {
         let result = self.transaction(&mut one);
         let [work] = one;
         match result {
-            Ok(stirred) => {
-                self.announce(stirred);
+            Ok(pending) => {
+                self.notify(pending);
                 (work, Ok(()))
             }
             Err(error) => {
                 let error = store_error(&error);
-                self.announcements.writable.send_replace(false);
+                self.notifier.writable.send_replace(false);
                 tracing::error!(%error, "a request could not be stored");
                 (work, Err(error))
             }
         }
     }
 
-    fn transaction(&mut self, batch: &mut [Box<dyn Work>]) -> rusqlite::Result<Stirred> {
+    fn transaction(
+        &mut self,
+        batch: &mut [Box<dyn Work>],
+    ) -> rusqlite::Result<PendingNotifications> {
         let begun = Instant::now();
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let mut context = Context {
@@ -308,13 +311,13 @@ impl Room {
             shared: &self.shared,
             counts: HashMap::new(),
             change: crate::store::life::ProgressChange::default(),
-            stirred: Stirred::default(),
+            pending: PendingNotifications::default(),
         };
         let worked = batch
             .iter_mut()
             .try_for_each(|work| work.run(&mut context))
             .and_then(|()| context.flush_counts());
-        let stirred = context.stirred;
+        let pending = context.pending;
         let worked_for = begun.elapsed();
         let committed = worked.and_then(|()| self.connection.execute_batch("COMMIT"));
         self.slow_disk = begun.elapsed() > worked_for * (SLOW_DISK + 1);
@@ -326,24 +329,22 @@ impl Room {
             }
             return Err(error);
         }
-        Ok(stirred)
+        Ok(pending)
     }
 
-    fn announce(&self, stirred: Stirred) {
+    fn notify(&self, pending: PendingNotifications) {
         let tell = |channel: &watch::Sender<u64>, changed: bool| {
             if changed {
                 channel.send_modify(|n| *n = n.wrapping_add(1));
             }
         };
-        if stirred.last_event > 0 {
-            self.announcements
-                .last_event
-                .send_replace(stirred.last_event);
+        if pending.last_event > 0 {
+            self.notifier.last_event.send_replace(pending.last_event);
         }
-        tell(&self.announcements.queue, stirred.queue);
-        tell(&self.announcements.watches, stirred.watches);
-        tell(&self.announcements.closed, stirred.closed);
-        self.announcements.writable.send_if_modified(|writable| {
+        tell(&self.notifier.queue, pending.queue);
+        tell(&self.notifier.watches, pending.watches);
+        tell(&self.notifier.closed, pending.closed);
+        self.notifier.writable.send_if_modified(|writable| {
             let was = *writable;
             *writable = true;
             !was
