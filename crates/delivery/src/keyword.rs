@@ -24,7 +24,7 @@ pub enum KeywordAction {
     ErasureRequest,
     /// Help.
     Help,
-    /// Nothing: an answer to a question, listed so that it is never taken for a wish.
+    /// Nothing: an answer to a question, listed so that it is never taken for a command.
     None,
 }
 

@@ -1,4 +1,4 @@
-//! Draft -> Message: the one place where a caller's wish is checked. All problems of a draft are
+//! Draft -> Message: the one place where what a caller asks for is checked. All problems of a draft are
 //! found at once, each with the field, a stable code and what to do.
 
 use super::{

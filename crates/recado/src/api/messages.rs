@@ -18,8 +18,8 @@ use super::problem::Problem;
 use super::request::{Body, MessageRequest, Named, parse_query_time, read_json, sender_name};
 use super::show::{MessageJson, MessagePageJson, key_of_cursor, message_json, page_json};
 use crate::store::{
-    AcceptRefusal, AcceptResult, Idempotency, MessageFilter, MessageId, NewMessage, Wish,
-    WishResult,
+    AcceptRefusal, AcceptResult, CommandResult, Idempotency, MessageCommand, MessageFilter,
+    MessageId, NewMessage,
 };
 
 /// Characters of an idempotency key.
@@ -391,9 +391,9 @@ pub(super) fn parse_address(field: &str, text: &str) -> Result<Address, Problem>
     }
 }
 
-/// What became of a wish.
+/// What became of a command.
 #[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct WishJson {
+pub(super) struct CommandJson {
     /// The message.
     pub id: String,
     /// Its state now.
@@ -407,7 +407,7 @@ pub(super) struct WishJson {
     post, path = "/api/v1/messages/{id}/cancel", operation_id = "cancel_message", tag = "messages",
     params(("id" = String, Path, description = "The message's id.")),
     responses(
-        (status = 200, body = WishJson), (status = 404, body = Problem),
+        (status = 200, body = CommandJson), (status = 404, body = Problem),
         (status = 409, description = "It has left already.", body = Problem),
     ),
     security(("key" = ["send"]))
@@ -415,8 +415,8 @@ pub(super) struct WishJson {
 pub(super) async fn cancel(
     State(api): State<Api>,
     Named(id): Named,
-) -> Result<Json<WishJson>, Problem> {
-    wish(&api, &id, Wish::Cancel).await
+) -> Result<Json<CommandJson>, Problem> {
+    command(&api, &id, MessageCommand::Cancel).await
 }
 
 /// Tries a failed, unknown or held message again. Repeating the request changes nothing.
@@ -424,7 +424,7 @@ pub(super) async fn cancel(
     post, path = "/api/v1/messages/{id}/retry", operation_id = "retry_message", tag = "messages",
     params(("id" = String, Path, description = "The message's id.")),
     responses(
-        (status = 200, body = WishJson), (status = 404, body = Problem),
+        (status = 200, body = CommandJson), (status = 404, body = Problem),
         (status = 409, description = "Its state does not allow another attempt.", body = Problem),
     ),
     security(("key" = ["send"]))
@@ -432,35 +432,39 @@ pub(super) async fn cancel(
 pub(super) async fn retry(
     State(api): State<Api>,
     Named(id): Named,
-) -> Result<Json<WishJson>, Problem> {
-    wish(&api, &id, Wish::Retry).await
+) -> Result<Json<CommandJson>, Problem> {
+    command(&api, &id, MessageCommand::Retry).await
 }
 
-async fn wish(api: &Api, id: &str, wish: Wish) -> Result<Json<WishJson>, Problem> {
+async fn command(
+    api: &Api,
+    id: &str,
+    command: MessageCommand,
+) -> Result<Json<CommandJson>, Problem> {
     let id = parse_id(id)?;
     let results = api
         .store
-        .decide(vec![(id, wish)], api.effects.clock.now())
+        .command(vec![(id, command)], api.effects.clock.now())
         .await?;
     let json = |state: MessageState, changed| {
-        Json(WishJson {
+        Json(CommandJson {
             id: id.to_string(),
             state: state.word().to_owned(),
             changed,
         })
     };
     match results.first() {
-        Some(WishResult::Done(state)) => Ok(json(*state, true)),
-        Some(WishResult::Already(state)) => Ok(json(*state, false)),
-        Some(WishResult::TooLate(state)) => {
-            let (code, verb) = match wish {
-                Wish::Cancel => ("cannot_cancel", "cancelled"),
-                Wish::Retry => ("cannot_retry", "tried again"),
+        Some(CommandResult::Done(state)) => Ok(json(*state, true)),
+        Some(CommandResult::Already(state)) => Ok(json(*state, false)),
+        Some(CommandResult::TooLate(state)) => {
+            let (code, verb) = match command {
+                MessageCommand::Cancel => ("cannot_cancel", "cancelled"),
+                MessageCommand::Retry => ("cannot_retry", "tried again"),
             };
             let detail = format!("The message is {} and cannot be {verb}.", state.word());
             Err(Problem::new(StatusCode::CONFLICT, code, detail))
         }
-        Some(WishResult::NotFound) | None => Err(Problem::not_found("message")),
+        Some(CommandResult::NotFound) | None => Err(Problem::not_found("message")),
     }
 }
 

@@ -93,8 +93,8 @@ pub(super) async fn run(command: MessagesCommand) -> Outcome {
             }
             Ok(End::Done)
         }
-        Action::Cancel { id } => wish(&client, &id, "cancel", command.json).await,
-        Action::Retry { id } => wish(&client, &id, "retry", command.json).await,
+        Action::Cancel { id } => send_command(&client, &id, "cancel", command.json).await,
+        Action::Retry { id } => send_command(&client, &id, "retry", command.json).await,
         Action::Watch { after } => watch(&client, after, command.json).await,
     }
 }
@@ -224,7 +224,7 @@ fn show(message: &Value) {
     );
 }
 
-async fn wish(client: &Client, id: &str, verb: &str, json: bool) -> Outcome {
+async fn send_command(client: &Client, id: &str, verb: &str, json: bool) -> Outcome {
     let path = format!("/api/v1/messages/{}/{verb}", encoded(id));
     let answer = client.post(&path, None).await?.good()?;
     if json {

@@ -65,11 +65,11 @@ pub trait Messages: Send + Sync {
     fn earlier(&self, idempotency: Idempotency) -> StoreFuture<'_, Option<AcceptResult>>;
 
     /// Cancels, retries or releases messages.
-    fn decide(
+    fn command(
         &self,
-        batch: Vec<(MessageId, Wish)>,
+        batch: Vec<(MessageId, MessageCommand)>,
         now: Timestamp,
-    ) -> StoreFuture<'_, Vec<WishResult>>;
+    ) -> StoreFuture<'_, Vec<CommandResult>>;
 
     /// One message with its whole history.
     fn message(&self, id: MessageId) -> StoreFuture<'_, Option<MessageView>>;

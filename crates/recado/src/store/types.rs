@@ -104,16 +104,16 @@ pub enum AcceptRefusal {
 
 /// What a caller or operator wants of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum MessageCommand {
     /// Never send it.
     Cancel,
     /// Try it again.
     Retry,
 }
 
-/// What became of a wish.
+/// What became of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WishResult {
+pub enum CommandResult {
     /// Done; the state now.
     Done(State),
     /// It was so already; the state now.

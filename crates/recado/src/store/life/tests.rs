@@ -270,7 +270,7 @@ proptest! {
         }
     }
 
-    /// Somebody decided that it shall not be sent: nothing but a person's wish brings it back.
+    /// Somebody decided that it shall not be sent: nothing but a person's command brings it back.
     #[test]
     fn what_was_stopped_is_never_queued_again(
         policy in prop::sample::select(Policy::ALL.to_vec()),

@@ -12,12 +12,12 @@ use super::context::of_number;
 use super::messages::read_entry;
 use crate::store::count::{What, state_from_number};
 use crate::store::{
-    AcceptResult, CloseRequest, CloseResult, ConsentView, CounterGroup, CounterQuery, CounterRow,
-    DuePage, DueQuery, DueWatch, EventView, Gauges, Idempotency, InboundQuery, InboundResult,
-    InboundView, KeyView, Keys, Log, Maintenance, MessageFilter, MessageId, MessagePage,
-    MessageView, Messages, NewInbound, NewKey, NewMessage, OpenRequest, OpenResult, Parties, Queue,
-    Report, ReportResult, Reports, SenderView, Settlement, StoreError, StoreFuture, UpkeepResult,
-    VerifyReport, WatchQuery, Watches, Wish, WishResult,
+    AcceptResult, CloseRequest, CloseResult, CommandResult, ConsentView, CounterGroup,
+    CounterQuery, CounterRow, DuePage, DueQuery, DueWatch, EventView, Gauges, Idempotency,
+    InboundQuery, InboundResult, InboundView, KeyView, Keys, Log, Maintenance, MessageCommand,
+    MessageFilter, MessageId, MessagePage, MessageView, Messages, NewInbound, NewKey, NewMessage,
+    OpenRequest, OpenResult, Parties, Queue, Report, ReportResult, Reports, SenderView, Settlement,
+    StoreError, StoreFuture, UpkeepResult, VerifyReport, WatchQuery, Watches,
 };
 
 impl SqliteStore {
@@ -165,12 +165,12 @@ impl Messages for SqliteStore {
         Box::pin(async move { self.earlier_answer(&idempotency) })
     }
 
-    fn decide(
+    fn command(
         &self,
-        batch: Vec<(MessageId, Wish)>,
+        batch: Vec<(MessageId, MessageCommand)>,
         now: Timestamp,
-    ) -> StoreFuture<'_, Vec<WishResult>> {
-        Box::pin(self.decide_batch(batch, now))
+    ) -> StoreFuture<'_, Vec<CommandResult>> {
+        Box::pin(self.command_batch(batch, now))
     }
 
     fn message(&self, id: MessageId) -> StoreFuture<'_, Option<MessageView>> {

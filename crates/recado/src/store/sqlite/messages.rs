@@ -18,8 +18,8 @@ use super::{Shared, SqliteStore, person};
 use crate::store::count::state_number;
 use crate::store::life::{Flags, LastError, Reason};
 use crate::store::{
-    AttemptView, HistoryView, MessageFilter, MessageId, MessagePage, MessageSummary, MessageView,
-    StoreError, Wish, WishResult,
+    AttemptView, CommandResult, HistoryView, MessageCommand, MessageFilter, MessageId, MessagePage,
+    MessageSummary, MessageView, StoreError,
 };
 
 impl SqliteStore {
@@ -53,16 +53,16 @@ impl SqliteStore {
             .await
     }
 
-    pub(super) async fn decide_batch(
+    pub(super) async fn command_batch(
         &self,
-        batch: Vec<(MessageId, Wish)>,
+        batch: Vec<(MessageId, MessageCommand)>,
         now: Timestamp,
-    ) -> Result<Vec<WishResult>, StoreError> {
+    ) -> Result<Vec<CommandResult>, StoreError> {
         self.writer
             .run(move |context| {
                 batch
                     .iter()
-                    .map(|(id, wish)| context.decide(*id, *wish, now))
+                    .map(|(id, command)| context.command(*id, *command, now))
                     .collect()
             })
             .await
@@ -70,12 +70,12 @@ impl SqliteStore {
 }
 
 impl Context<'_> {
-    fn decide(
+    fn command(
         &mut self,
         id: MessageId,
-        wish: Wish,
+        command: MessageCommand,
         now: Timestamp,
-    ) -> rusqlite::Result<WishResult> {
+    ) -> rusqlite::Result<CommandResult> {
         let key: Option<i64> = self
             .db
             .prepare_cached("SELECT id FROM message WHERE public_id = ?1")?
@@ -86,25 +86,25 @@ impl Context<'_> {
             None => None,
         };
         let Some(mut progress) = progress else {
-            return Ok(WishResult::NotFound);
+            return Ok(CommandResult::NotFound);
         };
         let before = progress.state;
         let input = TransitionInput::at(now);
-        let done = match wish {
-            Wish::Cancel => self.apply(&mut progress, input, |transition| {
+        let done = match command {
+            MessageCommand::Cancel => self.apply(&mut progress, input, |transition| {
                 transition.cancel(EventKind::Canceled, Source::Api)
             })?,
-            Wish::Retry => {
+            MessageCommand::Retry => {
                 let send_at = self.send_at(progress.message)?;
                 self.apply(&mut progress, input, |transition| {
                     transition.retry_by_operator(send_at)
                 })?
             }
         };
-        let already = match wish {
-            Wish::Cancel => before == State::Canceled,
+        let already = match command {
+            MessageCommand::Cancel => before == State::Canceled,
             // It is under way or has arrived: a repeated request changes nothing.
-            Wish::Retry => matches!(
+            MessageCommand::Retry => matches!(
                 before,
                 State::Accepted
                     | State::Scheduled
@@ -116,9 +116,9 @@ impl Context<'_> {
             ),
         };
         Ok(match (done, already) {
-            (true, _) => WishResult::Done(progress.state),
-            (false, true) => WishResult::Already(before),
-            (false, false) => WishResult::TooLate(before),
+            (true, _) => CommandResult::Done(progress.state),
+            (false, true) => CommandResult::Already(before),
+            (false, false) => CommandResult::TooLate(before),
         })
     }
 }

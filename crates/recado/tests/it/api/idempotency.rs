@@ -1,4 +1,4 @@
-//! The same wish twice is one message: idempotency keys, repeated content, business keys.
+//! The same command twice is one message: idempotency keys, repeated content, business keys.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};

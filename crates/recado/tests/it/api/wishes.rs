@@ -8,7 +8,7 @@ use simulator::{Character, Phone};
 use super::{in_seconds, later, problem, with};
 use crate::house::{Answer, House, SENDER, mobile, notice};
 
-async fn wish(house: &House, id: &str, verb: &str) -> Answer {
+async fn command(house: &House, id: &str, verb: &str) -> Answer {
     house
         .post(&format!("/api/v1/messages/{id}/{verb}"), &Value::Null)
         .await
@@ -29,7 +29,7 @@ async fn what_has_not_left_can_be_canceled_once_and_for_all() {
     let scheduled = house.accept(later(&mobile(2), "b")).await;
     for id in [&accepted, &scheduled] {
         for changed in [true, false, false] {
-            let answer = wish(&house, id, "cancel").await;
+            let answer = command(&house, id, "cancel").await;
             assert_eq!(answer.status, 200, "{}", answer.text);
             let expected = json!({ "id": id, "state": "canceled", "changed": changed });
             assert_eq!(answer.json(), expected);
@@ -42,14 +42,18 @@ async fn what_has_not_left_can_be_canceled_once_and_for_all() {
             .iter()
             .filter(|entry| entry["event"] == "message.canceled");
         assert_eq!(canceled.count(), 1);
-        problem(&wish(&house, id, "retry").await, 409, "cannot_retry");
+        problem(&command(&house, id, "retry").await, 409, "cannot_retry");
     }
     pause(&house, "resume").await;
     let sent = house.accept(notice(&mobile(3), "c")).await;
     house
         .until(&sent, |message| message["delivered_at"].is_string())
         .await;
-    let found = problem(&wish(&house, &sent, "cancel").await, 409, "cannot_cancel");
+    let found = problem(
+        &command(&house, &sent, "cancel").await,
+        409,
+        "cannot_cancel",
+    );
     let detail = found["detail"].as_str().unwrap();
     assert!(
         detail.contains("delivered") || detail.contains("read"),
@@ -81,7 +85,7 @@ async fn a_retry_is_one_new_attempt_however_often_it_is_asked_for() {
         character: Character::ReadsAtOnce,
     }]);
     for changed in [true, false, false] {
-        let answer = wish(&house, &id, "retry").await;
+        let answer = command(&house, &id, "retry").await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         let expected = json!({ "id": id, "state": "scheduled", "changed": changed });
         assert_eq!(answer.json(), expected);
@@ -96,7 +100,7 @@ async fn a_retry_is_one_new_attempt_however_often_it_is_asked_for() {
     assert_eq!(message["possible_duplicate"], false);
     assert_eq!(message["failed_at"], Value::Null);
     assert_eq!(message["error"], Value::Null, "{message:#}");
-    let answer = wish(&house, &id, "retry").await.json();
+    let answer = command(&house, &id, "retry").await.json();
     assert_eq!(
         (&answer["state"], &answer["changed"]),
         (&json!("read"), &json!(false))
@@ -156,8 +160,12 @@ async fn a_message_that_expires_while_it_waits_is_never_sent() {
         message["history"].as_array().unwrap().last().unwrap()["event"],
         "message.expired"
     );
-    problem(&wish(&house, &short, "cancel").await, 409, "cannot_cancel");
-    problem(&wish(&house, &short, "retry").await, 409, "cannot_retry");
+    problem(
+        &command(&house, &short, "cancel").await,
+        409,
+        "cannot_cancel",
+    );
+    problem(&command(&house, &short, "retry").await, 409, "cannot_retry");
     pause(&house, "resume").await;
     house
         .until(&long, |message| message["sent_at"].is_string())

@@ -7,7 +7,7 @@ use delivery::message::{
 };
 use delivery::outcome::ProviderStatus;
 use delivery::state::State;
-use recado::store::{AcceptRefusal, AcceptResult, NewMessage, Wish, WishResult};
+use recado::store::{AcceptRefusal, AcceptResult, CommandResult, MessageCommand, NewMessage};
 
 use super::world::*;
 
@@ -31,8 +31,8 @@ pub(crate) async fn the_same_key_and_body_give_the_first_answer_again(world: &mu
     assert!(world.store().message(other).await.unwrap().is_none());
     // What is answered is the answer of then, not the state of now.
     assert_eq!(
-        world.wish(id, Wish::Cancel).await,
-        WishResult::Done(State::Canceled)
+        world.command(id, MessageCommand::Cancel).await,
+        CommandResult::Done(State::Canceled)
     );
     let third = keyed(world);
     assert_eq!(
@@ -118,7 +118,7 @@ pub(crate) async fn the_same_content_is_refused_for_a_while(world: &mut World) {
         world.refusal(notice(1, "a")).await,
         AcceptRefusal::Duplicate { first }
     );
-    // Another text, another template, another person and an explicit wish are no repetitions.
+    // Another text, another template, another person and an explicit command are no repetitions.
     world.accept(notice(1, "b")).await;
     world.accept(notice(2, "a")).await;
     let mut other_template = notice(1, "a");
@@ -166,7 +166,7 @@ pub(crate) async fn the_same_person_in_another_spelling_is_the_same_person(world
 
 pub(crate) async fn what_was_stopped_unsent_may_be_asked_for_again(world: &mut World) {
     let first = world.accept(notice(1, "a")).await;
-    world.wish(first, Wish::Cancel).await;
+    world.command(first, MessageCommand::Cancel).await;
     let second = world.accept(notice(1, "a")).await;
     assert_eq!(world.state(second).await, State::Accepted);
 }
@@ -236,7 +236,7 @@ pub(crate) async fn a_superseded_notice_that_comes_back_does_not_leave_again(wor
     world.accept(keyed(3, "b")).await;
     world.fail(sent, ProviderStatus::Failed, 63_016).await;
     assert_eq!(world.state(third).await, State::Failed);
-    world.wish(third, Wish::Retry).await;
+    world.command(third, MessageCommand::Retry).await;
     world.open(third).await;
 }
 

@@ -8,7 +8,7 @@ use delivery::retry::Patience;
 use delivery::state::State;
 use recado::store::count::What;
 use recado::store::life::{Reason, WatchKind};
-use recado::store::{AttemptId, CloseResult, Finding, OpenResult, Wish, WishResult};
+use recado::store::{AttemptId, CloseResult, CommandResult, Finding, MessageCommand, OpenResult};
 
 use super::world::*;
 
@@ -324,12 +324,12 @@ pub(crate) async fn unknown_ask_is_held_for_the_operator(world: &mut World) {
     world.lose(dropped).await;
     world.give_up_looking().await;
     assert_eq!(
-        world.wish(dropped, Wish::Cancel).await,
-        WishResult::Done(State::Canceled)
+        world.command(dropped, MessageCommand::Cancel).await,
+        CommandResult::Done(State::Canceled)
     );
     assert_eq!(
-        world.wish(id, Wish::Retry).await,
-        WishResult::Done(State::Scheduled)
+        world.command(id, MessageCommand::Retry).await,
+        CommandResult::Done(State::Scheduled)
     );
     world.send(id).await;
     assert!(world.view(id).await.summary.possible_duplicate);

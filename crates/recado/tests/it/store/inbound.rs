@@ -7,8 +7,8 @@ use delivery::message::{Content, Kind, Message, Priority, SenderName, WindowChoi
 use delivery::sid::Sid;
 use delivery::state::State;
 use recado::store::{
-    AcceptRefusal, DueQuery, InboundQuery, InboundView, NewInbound, OpenAttempt, OpenResult, Wish,
-    WishResult,
+    AcceptRefusal, CommandResult, DueQuery, InboundQuery, InboundView, MessageCommand, NewInbound,
+    OpenAttempt, OpenResult,
 };
 
 use super::world::*;
@@ -270,8 +270,8 @@ pub(crate) async fn a_hold_by_a_question_and_a_retry_keep_the_time_too(world: &m
         .await;
     world.write(1, "cancelar").await;
     assert_eq!(
-        world.wish(id, Wish::Retry).await,
-        WishResult::Done(State::Scheduled)
+        world.command(id, MessageCommand::Retry).await,
+        CommandResult::Done(State::Scheduled)
     );
     assert_eq!(world.view(id).await.summary.due_at, Some(tomorrow));
 }
@@ -280,8 +280,8 @@ pub(crate) async fn a_held_message_can_be_cancelled(world: &mut World) {
     let id = world.accept(notice(1, "a")).await;
     world.write(1, "cancelar").await;
     assert_eq!(
-        world.wish(id, Wish::Cancel).await,
-        WishResult::Done(State::Canceled)
+        world.command(id, MessageCommand::Cancel).await,
+        CommandResult::Done(State::Canceled)
     );
     world.write(1, "continuar").await;
     assert_eq!(world.state(id).await, State::Canceled);
@@ -294,7 +294,7 @@ pub(crate) async fn start_undoes_an_opt_out_for_what_comes_later(world: &mut Wor
     assert_eq!(
         world.write(1, "sim").await.change,
         ConsentChange::None,
-        "an answer is no wish"
+        "an answer is no command"
     );
     assert_eq!(world.write(1, "VOLTAR").await.change, ConsentChange::OptIn);
     assert_eq!(consent_of(world, 1).await, Some(Consent::Open));

@@ -325,7 +325,9 @@ async fn sixty(world: &mut World) -> Vec<MessageId> {
                 world.fail(sent, ProviderStatus::Failed, 63_016).await;
             }
             _ => {
-                world.wish(id, recado::store::Wish::Cancel).await;
+                world
+                    .command(id, recado::store::MessageCommand::Cancel)
+                    .await;
             }
         }
         ids.push(id);

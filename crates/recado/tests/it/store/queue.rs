@@ -4,7 +4,7 @@ use delivery::message::{Message, Policy, Priority, SenderName};
 use delivery::state::State;
 use delivery::time::Timestamp;
 use recado::store::life::Reason;
-use recado::store::{DueQuery, MessageId, OpenRequest, OpenResult, Wish};
+use recado::store::{DueQuery, MessageCommand, MessageId, OpenRequest, OpenResult};
 
 use super::world::*;
 
@@ -309,7 +309,7 @@ pub(crate) async fn after_an_opt_out_is_acknowledged_no_attempt_opens(world: &mu
 
 pub(crate) async fn a_cancelled_message_does_not_open(world: &mut World) {
     let id = world.accept(notice(1, "a")).await;
-    world.wish(id, Wish::Cancel).await;
+    world.command(id, MessageCommand::Cancel).await;
     assert!(world.is_gone(id).await);
     assert_eq!(world.state(id).await, State::Canceled);
 }

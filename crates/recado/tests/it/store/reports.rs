@@ -9,8 +9,8 @@ use delivery::sid::Sid;
 use delivery::state::State;
 use recado::store::count::What;
 use recado::store::{
-    AttemptId, CloseRequest, CounterGroup, CounterRow, MessageId, NewMessage, OpenRequest,
-    OpenResult, Report, ReportResult, Wish, WishResult,
+    AttemptId, CloseRequest, CommandResult, CounterGroup, CounterRow, MessageCommand, MessageId,
+    NewMessage, OpenRequest, OpenResult, Report, ReportResult,
 };
 
 use super::world::*;
@@ -534,8 +534,8 @@ pub(crate) async fn what_was_cancelled_stays_cancelled_when_it_fails_late(world:
         let attempt = world.lose(id).await;
         world.give_up_looking().await;
         assert_eq!(
-            world.wish(id, Wish::Cancel).await,
-            WishResult::Done(State::Canceled)
+            world.command(id, MessageCommand::Cancel).await,
+            CommandResult::Done(State::Canceled)
         );
         let sid = world.sid();
         world

@@ -14,9 +14,9 @@ use delivery::sid::Sid;
 use delivery::state::State;
 use recado::store::life::WatchKind;
 use recado::store::{
-    AcceptResult, AttemptId, CloseRequest, DueQuery, Finding, Idempotency, MessageId, MessageView,
-    NewInbound, NewMessage, NextWatch, OpenRequest, OpenResult, Report, Settlement, WatchQuery,
-    Wish,
+    AcceptResult, AttemptId, CloseRequest, DueQuery, Finding, Idempotency, MessageCommand,
+    MessageId, MessageView, NewInbound, NewMessage, NextWatch, OpenRequest, OpenResult, Report,
+    Settlement, WatchQuery,
 };
 
 use super::engine::{Engine, Seeded};
@@ -337,10 +337,14 @@ impl Storm {
         }
         let batch = vec![(
             self.pick(&self.messages),
-            self.pick(&[Wish::Cancel, Wish::Cancel, Wish::Retry]),
+            self.pick(&[
+                MessageCommand::Cancel,
+                MessageCommand::Cancel,
+                MessageCommand::Retry,
+            ]),
         )];
         let now = self.world.now;
-        self.world.store().decide(batch, now).await.unwrap();
+        self.world.store().command(batch, now).await.unwrap();
         1
     }
 

@@ -4,7 +4,9 @@ use delivery::event::Source;
 use delivery::message::{Message, Policy};
 use delivery::outcome::ProviderStatus;
 use delivery::state::State;
-use recado::store::{AcceptResult, MessageId, NewMessage, UpkeepResult, Wish, WishResult};
+use recado::store::{
+    AcceptResult, CommandResult, MessageCommand, MessageId, NewMessage, UpkeepResult,
+};
 
 use super::world::*;
 
@@ -100,10 +102,10 @@ pub(crate) async fn cancelling_is_idempotent_and_knows_when_it_is_too_late(world
     let scheduled = world.accept(scheduled).await;
     for id in [waiting, scheduled] {
         for result in [
-            WishResult::Done(State::Canceled),
-            WishResult::Already(State::Canceled),
+            CommandResult::Done(State::Canceled),
+            CommandResult::Already(State::Canceled),
         ] {
-            assert_eq!(world.wish(id, Wish::Cancel).await, result);
+            assert_eq!(world.command(id, MessageCommand::Cancel).await, result);
         }
         assert_eq!(world.history(id).await, ["accepted", "canceled"]);
     }
@@ -111,8 +113,8 @@ pub(crate) async fn cancelling_is_idempotent_and_knows_when_it_is_too_late(world
     let id = world.accept(notice(3, "a")).await;
     let attempt = world.open(id).await.attempt;
     let late = async |world: &World, state| {
-        let result = world.wish(id, Wish::Cancel).await;
-        assert_eq!(result, WishResult::TooLate(state));
+        let result = world.command(id, MessageCommand::Cancel).await;
+        assert_eq!(result, CommandResult::TooLate(state));
         assert_eq!(world.state(id).await, state);
     };
     late(world, State::Sending).await;
@@ -130,12 +132,15 @@ pub(crate) async fn cancelling_is_idempotent_and_knows_when_it_is_too_late(world
     let lost = world.accept(notice(4, "a")).await;
     world.lose(lost).await;
     assert_eq!(
-        world.wish(lost, Wish::Cancel).await,
-        WishResult::TooLate(State::Unknown)
+        world.command(lost, MessageCommand::Cancel).await,
+        CommandResult::TooLate(State::Unknown)
     );
     let nobody = MessageId(uuid::Uuid::from_u128(7));
-    for wish in [Wish::Cancel, Wish::Retry] {
-        assert_eq!(world.wish(nobody, wish).await, WishResult::NotFound);
+    for command in [MessageCommand::Cancel, MessageCommand::Retry] {
+        assert_eq!(
+            world.command(nobody, command).await,
+            CommandResult::NotFound
+        );
     }
 }
 
@@ -143,8 +148,8 @@ pub(crate) async fn a_retry_that_waits_can_be_cancelled(world: &mut World) {
     let id = world.accept(notice(1, "a")).await;
     world.attempt(id, no_connection()).await;
     assert_eq!(
-        world.wish(id, Wish::Cancel).await,
-        WishResult::Done(State::Canceled)
+        world.command(id, MessageCommand::Cancel).await,
+        CommandResult::Done(State::Canceled)
     );
     world.pass(DAY);
     assert!(world.is_gone(id).await);
@@ -154,12 +159,12 @@ pub(crate) async fn a_failed_message_is_tried_again_on_request_once(world: &mut 
     let id = world.accept(notice(1, "a")).await;
     world.attempt(id, refused(21_617)).await;
     assert_eq!(
-        world.wish(id, Wish::Retry).await,
-        WishResult::Done(State::Scheduled)
+        world.command(id, MessageCommand::Retry).await,
+        CommandResult::Done(State::Scheduled)
     );
     assert_eq!(
-        world.wish(id, Wish::Retry).await,
-        WishResult::Already(State::Scheduled)
+        world.command(id, MessageCommand::Retry).await,
+        CommandResult::Already(State::Scheduled)
     );
     let view = world.view(id).await;
     assert_eq!(view.summary.failed_at, None);
@@ -167,8 +172,8 @@ pub(crate) async fn a_failed_message_is_tried_again_on_request_once(world: &mut 
     assert_eq!(world.due_ids().await, [id]);
     let attempt = world.open(id).await.attempt;
     assert_eq!(
-        world.wish(id, Wish::Retry).await,
-        WishResult::Already(State::Sending)
+        world.command(id, MessageCommand::Retry).await,
+        CommandResult::Already(State::Sending)
     );
     let sid = world.sid();
     world.close(attempt, accepted_by_provider(sid)).await;
@@ -180,8 +185,8 @@ pub(crate) async fn a_failed_message_is_tried_again_on_request_once(world: &mut 
     ] {
         world.report(Sent { attempt, sid }, status).await;
         assert_eq!(
-            world.wish(id, Wish::Retry).await,
-            WishResult::Already(state)
+            world.command(id, MessageCommand::Retry).await,
+            CommandResult::Already(state)
         );
     }
     assert_eq!(world.view(id).await.attempts.len(), 2);
@@ -192,8 +197,8 @@ pub(crate) async fn a_retry_in_doubt_is_marked(world: &mut World) {
     let id = world.accept(notice(1, "a")).await;
     world.lose(id).await;
     assert_eq!(
-        world.wish(id, Wish::Retry).await,
-        WishResult::Done(State::Scheduled)
+        world.command(id, MessageCommand::Retry).await,
+        CommandResult::Done(State::Scheduled)
     );
     world.send(id).await;
     assert!(world.view(id).await.summary.possible_duplicate);
@@ -201,7 +206,7 @@ pub(crate) async fn a_retry_in_doubt_is_marked(world: &mut World) {
 
 pub(crate) async fn what_was_stopped_cannot_be_retried(world: &mut World) {
     let canceled = world.accept(notice(1, "a")).await;
-    world.wish(canceled, Wish::Cancel).await;
+    world.command(canceled, MessageCommand::Cancel).await;
     let expired = Message {
         expires_at: Some(world.now.plus(SECOND_LONG)),
         ..notice(2, "a")
@@ -217,14 +222,14 @@ pub(crate) async fn what_was_stopped_cannot_be_retried(world: &mut World) {
         (suppressed, State::Suppressed),
     ] {
         assert_eq!(
-            world.wish(id, Wish::Retry).await,
-            WishResult::TooLate(state)
+            world.command(id, MessageCommand::Retry).await,
+            CommandResult::TooLate(state)
         );
         assert_eq!(world.state(id).await, state);
     }
     assert_eq!(
-        world.wish(suppressed, Wish::Cancel).await,
-        WishResult::TooLate(State::Suppressed)
+        world.command(suppressed, MessageCommand::Cancel).await,
+        CommandResult::TooLate(State::Suppressed)
     );
     assert_eq!(world.waiting().await, Vec::<i64>::new());
 }
@@ -234,7 +239,7 @@ pub(crate) async fn a_retry_on_request_does_not_reach_somebody_who_opted_out(wor
     let id = world.accept(notice(1, "a")).await;
     world.attempt(id, refused(21_617)).await;
     world.write(1, "sair").await;
-    world.wish(id, Wish::Retry).await;
+    world.command(id, MessageCommand::Retry).await;
     assert!(world.is_gone(id).await);
     assert_eq!(world.state(id).await, State::Suppressed);
 }
@@ -249,20 +254,20 @@ pub(crate) async fn a_batch_of_wishes_has_its_own_results(world: &mut World) {
         .await;
     let nobody = MessageId(uuid::Uuid::from_u128(7));
     let batch = vec![
-        (first, Wish::Cancel),
-        (nobody, Wish::Cancel),
-        (first, Wish::Cancel),
-        (second, Wish::Retry),
-        (first, Wish::Retry),
+        (first, MessageCommand::Cancel),
+        (nobody, MessageCommand::Cancel),
+        (first, MessageCommand::Cancel),
+        (second, MessageCommand::Retry),
+        (first, MessageCommand::Retry),
     ];
     assert_eq!(
-        world.store().decide(batch, world.now).await.unwrap(),
+        world.store().command(batch, world.now).await.unwrap(),
         [
-            WishResult::Done(State::Canceled),
-            WishResult::NotFound,
-            WishResult::Already(State::Canceled),
-            WishResult::Already(State::Accepted),
-            WishResult::TooLate(State::Canceled),
+            CommandResult::Done(State::Canceled),
+            CommandResult::NotFound,
+            CommandResult::Already(State::Canceled),
+            CommandResult::Already(State::Accepted),
+            CommandResult::TooLate(State::Canceled),
         ]
     );
     let twice = world.new_message(notice(3, "a"));

@@ -16,10 +16,10 @@ use delivery::state::State;
 use delivery::time::Timestamp;
 use recado::store::count::What;
 use recado::store::{
-    AcceptRefusal, AcceptResult, AttemptId, CloseRequest, CloseResult, CounterGroup, CounterQuery,
-    CounterRow, DuePage, DueQuery, DueWatch, Finding, Idempotency, InboundResult, MessageId,
-    MessageView, NewInbound, NewMessage, NextWatch, OpenAttempt, OpenRequest, OpenResult, Report,
-    ReportResult, Settlement, Store, WatchQuery, Wish, WishResult, new_message_id,
+    AcceptRefusal, AcceptResult, AttemptId, CloseRequest, CloseResult, CommandResult, CounterGroup,
+    CounterQuery, CounterRow, DuePage, DueQuery, DueWatch, Finding, Idempotency, InboundResult,
+    MessageCommand, MessageId, MessageView, NewInbound, NewMessage, NextWatch, OpenAttempt,
+    OpenRequest, OpenResult, Report, ReportResult, Settlement, Store, WatchQuery, new_message_id,
 };
 
 use super::engine::{Engine, Seeded, Setup, master_key};
@@ -405,8 +405,8 @@ impl World {
         view.history.iter().map(|entry| entry.kind.word()).collect()
     }
 
-    pub(crate) async fn wish(&self, id: MessageId, wish: Wish) -> WishResult {
-        let results = self.store().decide(vec![(id, wish)], self.now).await;
+    pub(crate) async fn command(&self, id: MessageId, command: MessageCommand) -> CommandResult {
+        let results = self.store().command(vec![(id, command)], self.now).await;
         results.unwrap().remove(0)
     }
 
