@@ -10,12 +10,12 @@ use crate::message::Policy;
 use crate::outcome::RetryAfter;
 use crate::time::Timestamp;
 
-/// How patient we are. Both ladders are exponential with full jitter: each wait is drawn evenly
+/// How often and how late attempts are repeated. Both ladders are exponential with full jitter: each wait is drawn evenly
 /// between nothing and the step, so that many messages that failed together do not return
 /// together.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// First step for troubles that pass within seconds.
+pub struct RetryPolicy {
+    /// First step for failures that pass within seconds.
     pub backoff_first: Duration,
     /// Longest step for them.
     pub backoff_cap: Duration,
@@ -31,7 +31,7 @@ pub struct Patience {
     pub retry_after_max: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             backoff_first: Duration::from_secs(1),
@@ -47,7 +47,7 @@ impl Default for Patience {
 
 /// Why an attempt did not end well.
 #[derive(Clone, Debug)]
-pub enum Trouble {
+pub enum AttemptFailure {
     /// Nothing was sent and no code says why: network trouble, or 429.
     NotSent {
         /// How long the provider asked us to wait.
@@ -61,7 +61,7 @@ pub enum Trouble {
 
 /// What is known about the message when the question is asked.
 #[derive(Clone, Copy, Debug)]
-pub struct Case {
+pub struct RetryInput {
     /// Attempts made so far, at least one.
     pub attempts: u32,
     /// When the message was accepted, or its sending was meant to begin.
@@ -116,37 +116,37 @@ pub enum GiveUp {
     Policy,
 }
 
-/// Decides what to do about a trouble.
-pub fn decide(case: &Case, trouble: &Trouble, patience: &Patience) -> Decision {
-    match trouble {
-        Trouble::NotSent { retry_after } => {
-            let step = step(patience.backoff_first, patience.backoff_cap, case);
-            let floor = retry_after.map_or(Duration::ZERO, |wait| asked_wait(wait, case, patience));
+/// Decides what to do about a failure.
+pub fn decide(input: &RetryInput, failure: &AttemptFailure, policy: &RetryPolicy) -> Decision {
+    match failure {
+        AttemptFailure::NotSent { retry_after } => {
+            let step = step(policy.backoff_first, policy.backoff_cap, input);
+            let floor = retry_after.map_or(Duration::ZERO, |wait| asked_wait(wait, input, policy));
             try_again(
-                case,
-                patience,
+                input,
+                policy,
                 floor.saturating_add(step),
-                patience.attempts_max,
+                policy.attempts_max,
             )
         }
-        Trouble::Unsettled => after_doubt(case, patience),
-        Trouble::Coded(rule) => by_rule(case, rule, patience),
+        AttemptFailure::Unsettled => after_doubt(input, policy),
+        AttemptFailure::Coded(rule) => by_rule(input, rule, policy),
     }
 }
 
-fn by_rule(case: &Case, rule: &Rule, patience: &Patience) -> Decision {
-    let attempts_max = rule.attempts_max.unwrap_or(patience.attempts_max);
+fn by_rule(input: &RetryInput, rule: &Rule, policy: &RetryPolicy) -> Decision {
+    let attempts_max = rule.attempts_max.unwrap_or(policy.attempts_max);
     let floor = rule.wait.unwrap_or(Duration::ZERO);
     match rule.action {
         Action::RetryBackoff => {
-            let step = step(patience.backoff_first, patience.backoff_cap, case);
-            try_again(case, patience, floor.saturating_add(step), attempts_max)
+            let step = step(policy.backoff_first, policy.backoff_cap, input);
+            try_again(input, policy, floor.saturating_add(step), attempts_max)
         }
         Action::RetryLater => {
-            let step = step(patience.later_first, patience.later_cap, case);
-            try_again(case, patience, floor.saturating_add(step), attempts_max)
+            let step = step(policy.later_first, policy.later_cap, input);
+            try_again(input, policy, floor.saturating_add(step), attempts_max)
         }
-        Action::ReconcileThenRetry => after_doubt(case, patience),
+        Action::ReconcileThenRetry => after_doubt(input, policy),
         Action::ConfigAlert => match rule.scope {
             Scope::Sender | Scope::Account => Decision::RetryWhenResumed { scope: rule.scope },
             Scope::Message
@@ -167,13 +167,13 @@ fn by_rule(case: &Case, rule: &Rule, patience: &Patience) -> Decision {
 
 /// The message may have reached the person: its own policy decides, and one resend is all there
 /// is.
-fn after_doubt(case: &Case, patience: &Patience) -> Decision {
-    match case.policy {
+fn after_doubt(input: &RetryInput, policy: &RetryPolicy) -> Decision {
+    match input.policy {
         Policy::AtMostOnce => Decision::GiveUp(GiveUp::Policy),
         Policy::Ask => Decision::Hold,
-        Policy::AtLeastOnce if case.resent_after_doubt => Decision::GiveUp(GiveUp::Policy),
+        Policy::AtLeastOnce if input.resent_after_doubt => Decision::GiveUp(GiveUp::Policy),
         Policy::AtLeastOnce => {
-            match try_again(case, patience, Duration::ZERO, patience.attempts_max) {
+            match try_again(input, policy, Duration::ZERO, policy.attempts_max) {
                 Decision::Retry { at, .. } => Decision::Retry {
                     at,
                     possible_duplicate: true,
@@ -184,36 +184,41 @@ fn after_doubt(case: &Case, patience: &Patience) -> Decision {
     }
 }
 
-fn try_again(case: &Case, patience: &Patience, wait: Duration, attempts_max: u32) -> Decision {
-    let at = case.now.plus(wait);
-    if case.attempts >= attempts_max {
+fn try_again(
+    input: &RetryInput,
+    policy: &RetryPolicy,
+    wait: Duration,
+    attempts_max: u32,
+) -> Decision {
+    let at = input.now.plus(wait);
+    if input.attempts >= attempts_max {
         return Decision::GiveUp(GiveUp::AttemptsMax);
     }
-    if case.expires_at.is_some_and(|expires| at >= expires) {
+    if input.expires_at.is_some_and(|expires| at >= expires) {
         return Decision::GiveUp(GiveUp::Expires);
     }
-    if at.since(case.accepted_at) > patience.age_max.max(wait.saturating_mul(2)) {
+    if at.since(input.accepted_at) > policy.age_max.max(wait.saturating_mul(2)) {
         return Decision::GiveUp(GiveUp::AgeMax);
     }
     Decision::Retry {
         at,
-        possible_duplicate: case.resent_after_doubt,
+        possible_duplicate: input.resent_after_doubt,
     }
 }
 
 /// An even draw between zero and the exponential step of this attempt.
-fn step(first: Duration, cap: Duration, case: &Case) -> Duration {
-    let doublings = case.attempts.saturating_sub(1).min(31);
+fn step(first: Duration, cap: Duration, input: &RetryInput) -> Duration {
+    let doublings = input.attempts.saturating_sub(1).min(31);
     let full = first.saturating_mul(1 << doublings).min(cap);
     let micros = u64::try_from(full.as_micros()).unwrap_or(u64::MAX);
-    Duration::from_micros(((u128::from(case.random) * u128::from(micros)) >> 64) as u64)
+    Duration::from_micros(((u128::from(input.random) * u128::from(micros)) >> 64) as u64)
 }
 
 /// What the provider asked for, within what is believed.
-fn asked_wait(wait: RetryAfter, case: &Case, patience: &Patience) -> Duration {
+fn asked_wait(wait: RetryAfter, input: &RetryInput, policy: &RetryPolicy) -> Duration {
     let asked = match wait {
         RetryAfter::Delay(delay) => delay,
-        RetryAfter::Until(instant) => instant.since(case.now),
+        RetryAfter::Until(instant) => instant.since(input.now),
     };
-    asked.min(patience.retry_after_max)
+    asked.min(policy.retry_after_max)
 }

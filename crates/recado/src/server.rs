@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use delivery::address::{Address, Context};
 use delivery::message::SenderName;
-use delivery::retry::Patience;
+use delivery::retry::RetryPolicy;
 use delivery::time::Timestamp;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -320,7 +320,7 @@ fn open_store(config: &Config, effects: &Effects) -> Result<SqliteStore, StartEr
         random: Arc::clone(&effects.random),
         rules: Rules {
             codes: config.codes.clone(),
-            patience: Patience::default(),
+            retry_policy: RetryPolicy::default(),
             clock_scale: config.clock_scale,
         },
         senders: config.senders.clone(),

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::codes::{Codes, Met};
 
-fn case() -> Case {
-    Case {
+fn input() -> RetryInput {
+    RetryInput {
         attempts: 1,
         accepted_at: Timestamp::from_seconds(1_000_000),
         expires_at: None,
@@ -17,14 +17,18 @@ fn case() -> Case {
     }
 }
 
-fn coded(code: u32) -> Trouble {
-    Trouble::Coded(Codes::builtin().rule(Some(code), Met::OnMessage))
+fn coded(code: u32) -> AttemptFailure {
+    AttemptFailure::Coded(Codes::builtin().rule(Some(code), Met::OnMessage))
 }
 
 #[test]
 fn every_listed_code_leads_to_the_decision_of_its_class() {
     for (code, rule) in Codes::builtin().listed() {
-        let decision = decide(&case(), &Trouble::Coded(rule.clone()), &Patience::default());
+        let decision = decide(
+            &input(),
+            &AttemptFailure::Coded(rule.clone()),
+            &RetryPolicy::default(),
+        );
         let fits = match rule.action {
             Action::RetryBackoff | Action::RetryLater => match decision {
                 Decision::Retry { .. } => true,
@@ -47,38 +51,39 @@ fn every_listed_code_leads_to_the_decision_of_its_class() {
 
 #[test]
 fn doubt_follows_the_policy_and_resends_once() {
-    let patience = Patience::default();
-    let at_least = Case {
+    let policy = RetryPolicy::default();
+    let at_least = RetryInput {
         policy: Policy::AtLeastOnce,
-        ..case()
+        ..input()
     };
     assert_eq!(
-        decide(&at_least, &Trouble::Unsettled, &patience),
+        decide(&at_least, &AttemptFailure::Unsettled, &policy),
         Decision::Retry {
-            at: case().now,
+            at: input().now,
             possible_duplicate: true
         }
     );
-    let again = Case {
+    let again = RetryInput {
         resent_after_doubt: true,
         ..at_least
     };
     assert_eq!(
-        decide(&again, &Trouble::Unsettled, &patience),
+        decide(&again, &AttemptFailure::Unsettled, &policy),
         Decision::GiveUp(GiveUp::Policy)
     );
-    let ask = Case {
+    let ask = RetryInput {
         policy: Policy::Ask,
-        ..case()
+        ..input()
     };
-    assert_eq!(decide(&ask, &coded(30_008), &patience), Decision::Hold);
+    assert_eq!(decide(&ask, &coded(30_008), &policy), Decision::Hold);
 }
 
 #[test]
 fn retry_after_is_honoured_within_what_is_believed() {
-    let patience = Patience::default();
-    let at = |retry_after| match decide(&case(), &Trouble::NotSent { retry_after }, &patience) {
-        Decision::Retry { at, .. } => at.since(case().now).as_secs(),
+    let policy = RetryPolicy::default();
+    let at = |retry_after| match decide(&input(), &AttemptFailure::NotSent { retry_after }, &policy)
+    {
+        Decision::Retry { at, .. } => at.since(input().now).as_secs(),
         other => panic!("{other:?}"),
     };
     assert!(at(None) <= 1);
@@ -94,38 +99,38 @@ fn retry_after_is_honoured_within_what_is_believed() {
 
 #[test]
 fn attempts_age_and_deadline_end_it() {
-    let patience = Patience::default();
-    let trouble = Trouble::NotSent { retry_after: None };
-    let used_up = Case {
-        attempts: patience.attempts_max,
-        ..case()
+    let policy = RetryPolicy::default();
+    let failure = AttemptFailure::NotSent { retry_after: None };
+    let used_up = RetryInput {
+        attempts: policy.attempts_max,
+        ..input()
     };
     assert_eq!(
-        decide(&used_up, &trouble, &patience),
+        decide(&used_up, &failure, &policy),
         Decision::GiveUp(GiveUp::AttemptsMax)
     );
-    let old = Case {
-        now: case().accepted_at.plus(Duration::from_secs(90_000)),
-        ..case()
+    let old = RetryInput {
+        now: input().accepted_at.plus(Duration::from_secs(90_000)),
+        ..input()
     };
     assert_eq!(
-        decide(&old, &trouble, &patience),
+        decide(&old, &failure, &policy),
         Decision::GiveUp(GiveUp::AgeMax)
     );
-    let late = Case {
-        expires_at: Some(case().now),
-        ..case()
+    let late = RetryInput {
+        expires_at: Some(input().now),
+        ..input()
     };
     assert_eq!(
-        decide(&late, &trouble, &patience),
+        decide(&late, &failure, &policy),
         Decision::GiveUp(GiveUp::Expires)
     );
-    let once_more = Case {
+    let once_more = RetryInput {
         attempts: 2,
-        ..case()
+        ..input()
     };
     assert_eq!(
-        decide(&once_more, &coded(63_023), &patience),
+        decide(&once_more, &coded(63_023), &policy),
         Decision::GiveUp(GiveUp::AttemptsMax)
     );
 }
@@ -134,13 +139,13 @@ proptest! {
     /// A wait never exceeds its step, and the steps double up to the cap.
     #[test]
     fn waits_stay_below_their_step(attempts in 1u32..8, random in any::<u64>()) {
-        let patience = Patience::default();
-        let case = Case { attempts, random, ..case() };
-        let full = patience.backoff_first.saturating_mul(1 << (attempts - 1)).min(patience.backoff_cap);
-        if let Decision::Retry { at, .. } = decide(&case, &Trouble::NotSent { retry_after: None }, &patience) {
-            prop_assert!(at.since(case.now) <= full);
+        let policy = RetryPolicy::default();
+        let input = RetryInput { attempts, random, ..input() };
+        let full = policy.backoff_first.saturating_mul(1 << (attempts - 1)).min(policy.backoff_cap);
+        if let Decision::Retry { at, .. } = decide(&input, &AttemptFailure::NotSent { retry_after: None }, &policy) {
+            prop_assert!(at.since(input.now) <= full);
         } else {
-            prop_assert!(attempts >= patience.attempts_max);
+            prop_assert!(attempts >= policy.attempts_max);
         }
     }
 }

@@ -11,7 +11,7 @@ use delivery::message::{
     Content, DedupeChoice, Kind, Message, Policy, Priority, SenderName, WindowChoice,
 };
 use delivery::outcome::{Outcome, ProviderStatus};
-use delivery::retry::Patience;
+use delivery::retry::RetryPolicy;
 use delivery::sid::Sid;
 use recado::api::auth::create_key;
 use recado::config::{Config, Environment};
@@ -144,7 +144,7 @@ pub(crate) fn open_store(folder: &Folder) -> SqliteStore {
         random: Arc::clone(&effects.random),
         rules: Rules {
             codes: delivery::codes::Codes::builtin(),
-            patience: Patience::default(),
+            retry_policy: RetryPolicy::default(),
             clock_scale: 1,
         },
         senders: vec![SenderName::new(SENDER)],

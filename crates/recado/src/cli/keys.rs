@@ -146,7 +146,7 @@ pub(super) fn open_database_of(
         random: Arc::clone(&effects.random),
         rules: Rules {
             codes: delivery::codes::Codes::builtin(),
-            patience: delivery::retry::Patience::default(),
+            retry_policy: delivery::retry::RetryPolicy::default(),
             clock_scale: 1,
         },
         senders: Vec::new(),

@@ -13,7 +13,7 @@ use delivery::codes::{Codes, Met};
 use delivery::event::{EventKind, Source};
 use delivery::limits::{SETTLE_POLLS, SILENT_POLLS};
 use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, UnknownCause};
-use delivery::retry::{Patience, Trouble};
+use delivery::retry::{AttemptFailure, RetryPolicy};
 use delivery::state::{Fact, State, Step, advance, state_of};
 use delivery::time::Timestamp;
 
@@ -28,8 +28,8 @@ pub use record::{
 pub struct Rules {
     /// Error codes and what to do about them.
     pub codes: Codes,
-    /// How patient retries are.
-    pub patience: Patience,
+    /// How often and how late attempts are repeated.
+    pub retry_policy: RetryPolicy,
     /// Waits of retry and reconcile are divided by this; 1 except in tests and demonstrations.
     pub clock_scale: u32,
 }
@@ -115,7 +115,7 @@ impl Transition<'_> {
                 self.not_sent(
                     attempt,
                     *cause,
-                    Trouble::NotSent {
+                    AttemptFailure::NotSent {
                         retry_after: *retry_after,
                     },
                 );
@@ -194,7 +194,7 @@ impl Transition<'_> {
         }
     }
 
-    fn not_sent(&mut self, attempt: i64, cause: NotSentCause, trouble: Trouble) {
+    fn not_sent(&mut self, attempt: i64, cause: NotSentCause, failure: AttemptFailure) {
         let reason = match cause {
             NotSentCause::RateLimited => Reason::RateLimited,
             NotSentCause::Dns
@@ -215,7 +215,7 @@ impl Transition<'_> {
             detail: Some(cause.word().to_owned()),
         });
         if self.progress.state == State::Sending {
-            self.decide(&trouble, Source::Dispatch);
+            self.decide(&failure, Source::Dispatch);
         }
     }
 

@@ -3,7 +3,7 @@
 use delivery::codes::Met;
 use delivery::event::{EventKind, Source};
 use delivery::limits::ATTEMPTS_MAX;
-use delivery::retry::{self, Case, Decision, GiveUp, Trouble};
+use delivery::retry::{self, AttemptFailure, Decision, GiveUp, RetryInput};
 use delivery::state::{Fact, State, Step};
 use delivery::time::Timestamp;
 
@@ -21,7 +21,7 @@ impl Transition<'_> {
             code: None,
         });
         self.event_about(EventKind::HorizonPassed, Source::Poll, Some(attempt));
-        self.decide(&Trouble::Unsettled, Source::Poll);
+        self.decide(&AttemptFailure::Unsettled, Source::Poll);
     }
 
     /// The caller cancels. `false` when it is too late.
@@ -142,17 +142,17 @@ impl Transition<'_> {
             return;
         }
         let rule = self.rules.codes.rule(code, met);
-        self.decide(&Trouble::Coded(rule), source);
+        self.decide(&AttemptFailure::Coded(rule), source);
     }
 
-    pub(super) fn decide(&mut self, trouble: &Trouble, source: Source) {
+    pub(super) fn decide(&mut self, failure: &AttemptFailure, source: Source) {
         // A message that waited for its time, or behind a paused sender, is not old by that.
         let since = match (self.progress.attempts, self.send_at) {
             (0 | 1, _) => self.now,
             (_, Some(send_at)) => send_at.max(self.progress.accepted_at),
             (_, None) => self.progress.accepted_at,
         };
-        let case = Case {
+        let input = RetryInput {
             attempts: self.progress.attempts,
             accepted_at: since,
             expires_at: self.progress.expires_at,
@@ -161,17 +161,17 @@ impl Transition<'_> {
             now: self.now,
             random: self.random,
         };
-        // Trouble with the network says nothing about the message: only its age ends it.
-        let mut patience = self.rules.patience;
-        if matches!(trouble, Trouble::NotSent { .. }) {
-            patience.attempts_max = ATTEMPTS_MAX;
+        // AttemptFailure with the network says nothing about the message: only its age ends it.
+        let mut retry_policy = self.rules.retry_policy;
+        if matches!(failure, AttemptFailure::NotSent { .. }) {
+            retry_policy.attempts_max = ATTEMPTS_MAX;
         }
-        match retry::decide(&case, trouble, &patience) {
+        match retry::decide(&input, failure, &retry_policy) {
             Decision::Retry {
                 at,
                 possible_duplicate,
             } => {
-                let in_doubt = possible_duplicate && !case.resent_after_doubt;
+                let in_doubt = possible_duplicate && !input.resent_after_doubt;
                 let at = self.now.plus(self.rules.wait(at.since(self.now)));
                 self.retry_at(at, in_doubt, source);
             }
@@ -180,7 +180,7 @@ impl Transition<'_> {
                 self.change.pause = Some((scope, code));
                 self.retry_at(self.now, false, source);
             }
-            Decision::GiveUp(reason) => self.stays(reason, trouble),
+            Decision::GiveUp(reason) => self.stays(reason, failure),
             Decision::Suppress => self.change.suppress_person = true,
             Decision::Hold => {
                 self.hold(source);
@@ -188,8 +188,8 @@ impl Transition<'_> {
         }
     }
 
-    fn stays(&mut self, give_up: GiveUp, trouble: &Trouble) {
-        if !matches!(trouble, Trouble::NotSent { .. }) {
+    fn stays(&mut self, give_up: GiveUp, failure: &AttemptFailure) {
+        if !matches!(failure, AttemptFailure::NotSent { .. }) {
             return;
         }
         if give_up == GiveUp::Expires {

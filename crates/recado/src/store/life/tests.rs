@@ -7,7 +7,7 @@ use delivery::codes::Codes;
 use delivery::event::{EventKind, Source};
 use delivery::message::Policy;
 use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, UnknownCause};
-use delivery::retry::Patience;
+use delivery::retry::RetryPolicy;
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
@@ -21,7 +21,7 @@ const START: Timestamp = Timestamp::from_seconds(1_000_000);
 fn rules() -> Rules {
     Rules {
         codes: Codes::builtin(),
-        patience: Patience::default(),
+        retry_policy: RetryPolicy::default(),
         clock_scale: 1,
     }
 }

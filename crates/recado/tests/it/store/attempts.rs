@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use delivery::message::{Message, Policy};
 use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, RetryAfter, UnknownCause};
-use delivery::retry::Patience;
+use delivery::retry::RetryPolicy;
 use delivery::state::State;
 use recado::store::count::What;
 use recado::store::life::{Reason, WatchKind};
@@ -66,16 +66,16 @@ pub(crate) async fn sent_attaches_the_sid_and_watches_for_silence(world: &mut Wo
 
 pub(crate) async fn what_was_not_sent_is_tried_again_after_a_wait(world: &mut World) {
     let id = world.accept(notice(1, "a")).await;
-    let patience = Patience::default();
+    let retry_policy = RetryPolicy::default();
     for n in 1..=12_u32 {
         let attempt = world.open(id).await.attempt;
         assert_eq!(world.state(id).await, State::Sending);
         let closed = world.close(attempt, no_connection()).await;
-        let step = patience.backoff_first * 2_u32.pow(n - 1);
+        let step = retry_policy.backoff_first * 2_u32.pow(n - 1);
         let at = closed.retry_at.expect("it is tried again");
         let wait = at.since(world.now);
         assert!(
-            wait <= step.min(patience.backoff_cap),
+            wait <= step.min(retry_policy.backoff_cap),
             "attempt {n}: {wait:?}"
         );
         assert!(!wait.is_zero(), "the case draws the longest wait");
@@ -136,7 +136,7 @@ pub(crate) async fn the_providers_wish_to_wait_is_heard_within_reason(world: &mu
 pub(crate) async fn what_could_not_be_sent_for_too_long_fails(world: &mut World) {
     let id = world.accept(notice(1, "a")).await;
     world.attempt(id, no_connection()).await;
-    world.pass(Patience::default().age_max + HOUR);
+    world.pass(RetryPolicy::default().age_max + HOUR);
     world.attempt(id, no_connection()).await;
     let summary = world.view(id).await.summary;
     assert_eq!(summary.state, State::Failed);

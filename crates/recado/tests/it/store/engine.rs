@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use delivery::codes::Codes;
 use delivery::message::SenderName;
-use delivery::retry::Patience;
+use delivery::retry::RetryPolicy;
 use delivery::time::Timestamp;
 use recado::effects::Random;
 use recado::secrets::MasterKey;
@@ -82,7 +82,7 @@ impl Engine for Sqlite {
 pub(crate) fn rules() -> Rules {
     Rules {
         codes: Codes::builtin(),
-        patience: Patience::default(),
+        retry_policy: RetryPolicy::default(),
         clock_scale: 1,
     }
 }
