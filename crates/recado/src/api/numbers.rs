@@ -14,7 +14,7 @@ use super::messages::bad_query;
 use super::problem::Problem;
 use super::request::parse_query_time;
 use super::show::time_text;
-use crate::store::count::{What, bucket_edge, state_from_number};
+use crate::store::count::{Metric, bucket_edge, state_from_number};
 use crate::store::{CounterGroup, CounterQuery, CounterRow};
 
 /// Hours between the first and the last of a question.
@@ -213,21 +213,21 @@ fn group_name(group: CounterGroup, value: &str) -> String {
 }
 
 fn group_json(api: &Api, name: &str, rows: &[CounterRow]) -> DeliveryGroupJson {
-    let sum = |what: What| {
+    let sum = |metric: Metric| {
         rows.iter()
-            .filter(|row| row.what == what)
+            .filter(|row| row.metric == metric)
             .map(|row| row.n)
             .sum()
     };
     let states: BTreeMap<String, i64> = rows
         .iter()
-        .filter(|row| row.what == What::State && row.n != 0)
+        .filter(|row| row.metric == Metric::State && row.n != 0)
         .filter_map(|row| Some((state_from_number(row.code)?.word().to_owned(), row.n)))
         .collect();
     let in_state = |state: MessageState| states.get(state.word()).copied().unwrap_or(0);
     let failed = in_state(MessageState::Failed) + in_state(MessageState::Undelivered);
-    let (accepted, sent) = (sum(What::Accepted), sum(What::Sent));
-    let (delivered, read) = (sum(What::Delivered), sum(What::Read));
+    let (accepted, sent) = (sum(Metric::Accepted), sum(Metric::Sent));
+    let (delivered, read) = (sum(Metric::Delivered), sum(Metric::Read));
     DeliveryGroupJson {
         group: name.to_owned(),
         accepted,
@@ -235,15 +235,15 @@ fn group_json(api: &Api, name: &str, rows: &[CounterRow]) -> DeliveryGroupJson {
         delivered,
         read,
         failed,
-        attempts: sum(What::Attempts),
-        retries: sum(What::Retries),
+        attempts: sum(Metric::Attempts),
+        retries: sum(Metric::Retries),
         delivery_rate: rate(delivered, sent),
         read_rate: rate(read, delivered),
         failure_rate: rate(failed, accepted),
         states,
         errors: rows
             .iter()
-            .filter(|row| row.what == What::Errors && row.n != 0)
+            .filter(|row| row.metric == Metric::Errors && row.n != 0)
             .map(|row| {
                 let code = u32::try_from(row.code).ok().filter(|code| *code > 0);
                 let meaning = api.codes.rule(code, Met::OnMessage).meaning;
@@ -254,9 +254,9 @@ fn group_json(api: &Api, name: &str, rows: &[CounterRow]) -> DeliveryGroupJson {
                 }
             })
             .collect(),
-        accepted_to_sent: times(rows, What::AcceptedToSent),
-        sent_to_delivered: times(rows, What::SentToDelivered),
-        delivered_to_read: times(rows, What::DeliveredToRead),
+        accepted_to_sent: times(rows, Metric::AcceptedToSent),
+        sent_to_delivered: times(rows, Metric::SentToDelivered),
+        delivered_to_read: times(rows, Metric::DeliveredToRead),
     }
 }
 
@@ -270,10 +270,10 @@ fn rate(part: i64, whole: i64) -> f64 {
     rate
 }
 
-fn times(rows: &[CounterRow], what: What) -> TimesJson {
+fn times(rows: &[CounterRow], metric: Metric) -> TimesJson {
     let mut buckets: Vec<(i64, i64)> = rows
         .iter()
-        .filter(|row| row.what == what)
+        .filter(|row| row.metric == metric)
         .map(|row| (row.code, row.n))
         .collect();
     buckets.sort_unstable();
@@ -299,10 +299,10 @@ fn times(rows: &[CounterRow], what: What) -> TimesJson {
 mod tests {
     use super::*;
 
-    fn row(what: What, code: i64, n: i64) -> CounterRow {
+    fn row(metric: Metric, code: i64, n: i64) -> CounterRow {
         CounterRow {
             group: String::new(),
-            what,
+            metric,
             code,
             n,
         }
@@ -312,22 +312,22 @@ mod tests {
     fn percentiles_come_from_the_ranks_and_rates_of_nothing_are_zero() {
         let rows = [
             row(
-                What::AcceptedToSent,
+                Metric::AcceptedToSent,
                 crate::store::count::bucket(std::time::Duration::from_millis(10)),
                 98,
             ),
             row(
-                What::AcceptedToSent,
+                Metric::AcceptedToSent,
                 crate::store::count::bucket(std::time::Duration::from_millis(1_000)),
                 2,
             ),
         ];
-        let times_of = times(&rows, What::AcceptedToSent);
+        let times_of = times(&rows, Metric::AcceptedToSent);
         assert_eq!(times_of.count, 100);
         assert!((10..=12).contains(&times_of.p50_ms.unwrap()));
         assert!((10..=12).contains(&times_of.p95_ms.unwrap()));
         assert!((1_000..=1_200).contains(&times_of.p99_ms.unwrap()));
-        assert_eq!(times(&[], What::AcceptedToSent).p50_ms, None);
+        assert_eq!(times(&[], Metric::AcceptedToSent).p50_ms, None);
         assert_eq!(rate(0, 0), 0.0);
         assert_eq!(rate(1, 2), 0.5);
     }

@@ -10,7 +10,7 @@ pub struct Count {
     /// Whose messages: hour of acceptance, sender, kind, template, area code.
     pub cohort: i64,
     /// What is counted.
-    pub what: What,
+    pub metric: Metric,
     /// The state's number, the error code, the outcome's number or the bucket; else 0.
     pub code: i64,
     /// By how much.
@@ -20,7 +20,7 @@ pub struct Count {
 /// What is counted. The numbers are the store's and never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum What {
+pub enum Metric {
     /// Messages accepted.
     Accepted = 0,
     /// Messages that were seen at WhatsApp.
@@ -49,7 +49,7 @@ pub enum What {
     DeliveredToRead = 22,
 }
 
-impl What {
+impl Metric {
     /// Every counter.
     pub const ALL: [Self; 13] = [
         Self::Accepted,
@@ -74,13 +74,15 @@ impl What {
 
     /// Reads the store's number.
     pub fn from_number(number: i64) -> Option<Self> {
-        Self::ALL.into_iter().find(|what| what.number() == number)
+        Self::ALL
+            .into_iter()
+            .find(|metric| metric.number() == number)
     }
 }
 
 /// The three parts of a message's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leg {
+pub enum Stage {
     /// From our door to WhatsApp.
     AcceptedToSent,
     /// From WhatsApp to the device.
@@ -89,13 +91,13 @@ pub enum Leg {
     DeliveredToRead,
 }
 
-impl Leg {
+impl Stage {
     /// Its counter.
-    pub fn what(self) -> What {
+    pub fn metric(self) -> Metric {
         match self {
-            Self::AcceptedToSent => What::AcceptedToSent,
-            Self::SentToDelivered => What::SentToDelivered,
-            Self::DeliveredToRead => What::DeliveredToRead,
+            Self::AcceptedToSent => Metric::AcceptedToSent,
+            Self::SentToDelivered => Metric::SentToDelivered,
+            Self::DeliveredToRead => Metric::DeliveredToRead,
         }
     }
 }
@@ -169,8 +171,8 @@ mod tests {
 
     #[test]
     fn numbers_read_back() {
-        for what in What::ALL {
-            assert_eq!(What::from_number(what.number()), Some(what));
+        for metric in Metric::ALL {
+            assert_eq!(Metric::from_number(metric.number()), Some(metric));
         }
         for state in State::ALL {
             assert_eq!(state_from_number(state_number(state)), Some(state));

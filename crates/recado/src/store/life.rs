@@ -17,7 +17,7 @@ use delivery::retry::{AttemptFailure, RetryPolicy};
 use delivery::state::{Fact, State, Step, advance, state_of};
 use delivery::time::Timestamp;
 
-use super::count::{Count, Leg, What};
+use super::count::{Count, Metric, Stage};
 pub use record::{
     CONTRADICTS, Event, Flags, LastError, Progress, ProgressChange, QueueChange, Reason, Watch,
     WatchKind,
@@ -77,7 +77,7 @@ pub struct ReportFact<'a> {
 impl Transition<'_> {
     /// The message was stored just now.
     pub fn accepted(&mut self, due_at: Timestamp, source: Source) {
-        self.count(What::Accepted, 0, 1);
+        self.count(Metric::Accepted, 0, 1);
         self.count_state(self.progress.state, 1);
         self.put(due_at);
         self.event(EventKind::Accepted, source);
@@ -99,7 +99,7 @@ impl Transition<'_> {
         progress.attempt = Some(attempt);
         progress.seen = 0;
         self.take();
-        self.count(What::Attempts, 0, 1);
+        self.count(Metric::Attempts, 0, 1);
         self.event_about(EventKind::AttemptOpened, Source::Dispatch, Some(attempt));
     }
 
@@ -141,7 +141,7 @@ impl Transition<'_> {
             Outcome::Unknown(_) => (EventKind::AttemptUnknown, 2, None, None),
             Outcome::Refused { code, .. } => (EventKind::AttemptRefused, 3, None, *code),
         };
-        self.count(What::Outcomes, number, 1);
+        self.count(Metric::Outcomes, number, 1);
         if matches!(outcome, Outcome::Refused { .. }) {
             self.count_error(code);
         }
@@ -170,7 +170,7 @@ impl Transition<'_> {
         };
         self.step(Fact::OutcomeSent(proven));
         self.reached(status);
-        self.count(What::Outcomes, 1, 1);
+        self.count(Metric::Outcomes, 1, 1);
         self.push(Event {
             kind: sent_kind(source),
             source,
@@ -203,7 +203,7 @@ impl Transition<'_> {
             | NotSentCause::ConnectionLost => Reason::Network,
         };
         self.step(Fact::OutcomeNotSent);
-        self.count(What::Outcomes, 0, 1);
+        self.count(Metric::Outcomes, 0, 1);
         self.progress.error = Some(LastError { reason, code: None });
         self.push(Event {
             kind: EventKind::AttemptNotSent,
@@ -221,7 +221,7 @@ impl Transition<'_> {
 
     fn unknown(&mut self, attempt: i64, cause: UnknownCause) {
         self.step(Fact::OutcomeUnknown);
-        self.count(What::Outcomes, 2, 1);
+        self.count(Metric::Outcomes, 2, 1);
         self.push(Event {
             kind: EventKind::AttemptUnknown,
             source: Source::Dispatch,
@@ -245,7 +245,7 @@ impl Transition<'_> {
 
     fn refused(&mut self, attempt: i64, code: Option<u32>) {
         self.take_if_in_doubt();
-        self.count(What::Outcomes, 3, 1);
+        self.count(Metric::Outcomes, 3, 1);
         let step = self.step(Fact::Refused);
         self.count_error(code);
         self.push(Event {
@@ -362,22 +362,22 @@ impl Transition<'_> {
         };
         if self.progress.sent_at.is_none() {
             self.progress.sent_at = Some(self.now);
-            self.count(What::Sent, 0, 1);
-            self.count_leg(Leg::AcceptedToSent, self.progress.accepted_at);
+            self.count(Metric::Sent, 0, 1);
+            self.count_stage(Stage::AcceptedToSent, self.progress.accepted_at);
         }
         if state >= State::Delivered && self.progress.delivered_at.is_none() {
             self.progress.delivered_at = Some(self.now);
-            self.count(What::Delivered, 0, 1);
-            self.count_leg(
-                Leg::SentToDelivered,
+            self.count(Metric::Delivered, 0, 1);
+            self.count_stage(
+                Stage::SentToDelivered,
                 self.progress.sent_at.unwrap_or(self.now),
             );
         }
         if state == State::Read && self.progress.read_at.is_none() {
             self.progress.read_at = Some(self.now);
-            self.count(What::Read, 0, 1);
-            self.count_leg(
-                Leg::DeliveredToRead,
+            self.count(Metric::Read, 0, 1);
+            self.count_stage(
+                Stage::DeliveredToRead,
                 self.progress.delivered_at.unwrap_or(self.now),
             );
         }
@@ -393,7 +393,7 @@ impl Transition<'_> {
         let after = step.state(before);
         if matches!(step, Step::Anomaly(_)) {
             self.change.anomaly = true;
-            self.count(What::Anomalies, 0, 1);
+            self.count(Metric::Anomalies, 0, 1);
         }
         if after != before {
             self.count_state(before, -1);
@@ -447,26 +447,26 @@ impl Transition<'_> {
         self.change.events.push(event);
     }
 
-    fn count(&mut self, what: What, code: i64, by: i64) {
+    fn count(&mut self, metric: Metric, code: i64, by: i64) {
         self.change.counts.push(Count {
             cohort: self.progress.cohort,
-            what,
+            metric,
             code,
             by,
         });
     }
 
     fn count_state(&mut self, state: State, by: i64) {
-        self.count(What::State, super::count::state_number(state), by);
+        self.count(Metric::State, super::count::state_number(state), by);
     }
 
     fn count_error(&mut self, code: Option<u32>) {
-        self.count(What::Errors, i64::from(code.unwrap_or(0)), 1);
+        self.count(Metric::Errors, i64::from(code.unwrap_or(0)), 1);
     }
 
-    fn count_leg(&mut self, leg: Leg, from: Timestamp) {
+    fn count_stage(&mut self, stage: Stage, from: Timestamp) {
         let bucket = super::count::bucket(self.now.since(from));
-        self.count(leg.what(), bucket, 1);
+        self.count(stage.metric(), bucket, 1);
     }
 }
 

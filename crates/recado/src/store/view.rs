@@ -8,7 +8,7 @@ use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
 
-use super::count::What;
+use super::count::Metric;
 use super::life::LastError;
 use super::{KeyScope, MessageId};
 
@@ -274,7 +274,7 @@ pub struct CounterRow {
     /// The group's value as text.
     pub group: String,
     /// What is counted.
-    pub what: What,
+    pub metric: Metric,
     /// State number, error code, outcome number or bucket.
     pub code: i64,
     /// How many.

@@ -8,7 +8,7 @@ use delivery::state::{Fact, State, Step};
 use delivery::time::Timestamp;
 
 use super::{Flags, LastError, Reason, Transition};
-use crate::store::count::What;
+use crate::store::count::Metric;
 
 impl Transition<'_> {
     /// The time for evidence about an unknown attempt is over.
@@ -224,7 +224,7 @@ impl Transition<'_> {
         }
         self.progress.failed_at = None;
         self.put(at);
-        self.count(What::Retries, 0, 1);
+        self.count(Metric::Retries, 0, 1);
         self.event(EventKind::RetryDecided, source);
         true
     }

@@ -51,7 +51,7 @@ enum Happening {
 /// A message that is worked on as an engine would, with sums of everything that was counted.
 struct Course {
     progress: Progress,
-    counts: HashMap<(What, i64), i64>,
+    counts: HashMap<(Metric, i64), i64>,
     events: Vec<Event>,
     open: Option<i64>,
     queued: Option<Timestamp>,
@@ -88,7 +88,7 @@ impl Course {
             send_at: None,
         });
         for count in change.counts {
-            *self.counts.entry((count.what, count.code)).or_default() += count.by;
+            *self.counts.entry((count.metric, count.code)).or_default() += count.by;
         }
         match change.queue {
             QueueChange::Keep => {}
@@ -163,8 +163,8 @@ impl Course {
         }
     }
 
-    fn count(&self, what: What, code: i64) -> i64 {
-        self.counts.get(&(what, code)).copied().unwrap_or(0)
+    fn count(&self, metric: Metric, code: i64) -> i64 {
+        self.counts.get(&(metric, code)).copied().unwrap_or(0)
     }
 
     fn told(&self, kinds: &[EventKind]) -> i64 {
@@ -186,22 +186,22 @@ impl Course {
         assert_eq!(self.queued, progress.due_at);
         for state in State::ALL {
             let expected = i64::from(state == progress.state);
-            assert_eq!(self.count(What::State, state_number(state)), expected);
+            assert_eq!(self.count(Metric::State, state_number(state)), expected);
         }
-        for (what, at) in [
-            (What::Sent, progress.sent_at),
-            (What::Delivered, progress.delivered_at),
-            (What::Read, progress.read_at),
+        for (metric, at) in [
+            (Metric::Sent, progress.sent_at),
+            (Metric::Delivered, progress.delivered_at),
+            (Metric::Read, progress.read_at),
         ] {
-            assert_eq!(self.count(what, 0), i64::from(at.is_some()), "{what:?}");
+            assert_eq!(self.count(metric, 0), i64::from(at.is_some()), "{metric:?}");
         }
         let opened = self.told(&[EventKind::AttemptOpened]);
         assert_eq!(opened, i64::from(progress.attempts));
-        assert_eq!(self.count(What::Attempts, 0), opened);
-        assert_eq!(self.count(What::Accepted, 0), 1);
+        assert_eq!(self.count(Metric::Attempts, 0), opened);
+        assert_eq!(self.count(Metric::Accepted, 0), 1);
         let retries = self.told(&[EventKind::RetryDecided]);
-        assert_eq!(self.count(What::Retries, 0), retries);
-        let outcomes: i64 = (0..4).map(|n| self.count(What::Outcomes, n)).sum();
+        assert_eq!(self.count(Metric::Retries, 0), retries);
+        let outcomes: i64 = (0..4).map(|n| self.count(Metric::Outcomes, n)).sum();
         let told = self.told(&[
             EventKind::AttemptNotSent,
             EventKind::AttemptSent,
@@ -214,7 +214,7 @@ impl Course {
             .iter()
             .filter(|event| event.detail.as_deref() == Some(CONTRADICTS));
         let contradictions = i64::try_from(contradictions.count()).unwrap();
-        assert_eq!(self.count(What::Anomalies, 0), contradictions);
+        assert_eq!(self.count(Metric::Anomalies, 0), contradictions);
     }
 }
 

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Shared;
 use super::writer::PendingNotifications;
-use crate::store::count::{What, state_from_number, state_number};
+use crate::store::count::{Metric, state_from_number, state_number};
 use crate::store::life::{
     Event, Flags, LastError, Progress, ProgressChange, QueueChange, Reason, Transition, Watch,
     WatchKind,
@@ -21,7 +21,7 @@ use crate::store::life::{
 pub(super) struct Context<'a> {
     pub(super) db: &'a Connection,
     pub(super) shared: &'a Shared,
-    pub(super) counts: HashMap<(i64, What, i64), i64>,
+    pub(super) counts: HashMap<(i64, Metric, i64), i64>,
     pub(super) change: ProgressChange,
     pub(super) pending: PendingNotifications,
 }
@@ -108,7 +108,7 @@ impl Context<'_> {
         for count in &change.counts {
             *self
                 .counts
-                .entry((count.cohort, count.what, count.code))
+                .entry((count.cohort, count.metric, count.code))
                 .or_default() += count.by;
         }
         self.write_queue(progress, change.queue, due_before)?;
@@ -263,13 +263,14 @@ impl Context<'_> {
     /// Adds what the batch counted, once for each counter.
     pub(super) fn flush_counts(&mut self) -> rusqlite::Result<()> {
         let mut counts: Vec<_> = self.counts.drain().filter(|(_, by)| *by != 0).collect();
-        counts.sort_unstable_by_key(|((cohort, what, code), _)| (*cohort, what.number(), *code));
+        counts
+            .sort_unstable_by_key(|((cohort, metric, code), _)| (*cohort, metric.number(), *code));
         let mut statement = self.db.prepare_cached(
-            "INSERT INTO counter (cohort_id, what, code, n) VALUES (?1, ?2, ?3, ?4) \
-             ON CONFLICT (cohort_id, what, code) DO UPDATE SET n = n + excluded.n",
+            "INSERT INTO counter (cohort_id, metric, code, n) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (cohort_id, metric, code) DO UPDATE SET n = n + excluded.n",
         )?;
-        for ((cohort, what, code), by) in counts {
-            statement.execute(params![cohort, what.number(), code, by])?;
+        for ((cohort, metric, code), by) in counts {
+            statement.execute(params![cohort, metric.number(), code, by])?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::SqliteStore;
 use super::accept::message_id;
 use super::context::of_number;
 use super::messages::read_entry;
-use crate::store::count::{What, state_from_number};
+use crate::store::count::{Metric, state_from_number};
 use crate::store::{
     AcceptResult, CloseRequest, CloseResult, CommandResult, ConsentView, CounterGroup,
     CounterQuery, CounterRow, DuePage, DueQuery, DueWatch, EventView, Gauges, Idempotency,
@@ -58,7 +58,7 @@ impl SqliteStore {
                 CounterGroup::Area => "cohort.area",
             };
             let sql = format!(
-                "SELECT {group}, counter.what, counter.code, sum(counter.n) \
+                "SELECT {group}, counter.metric, counter.code, sum(counter.n) \
                  FROM cohort JOIN counter ON counter.cohort_id = cohort.id \
                  JOIN sender ON sender.id = cohort.sender_id \
                  LEFT JOIN template ON template.id = cohort.template_id \
@@ -69,13 +69,13 @@ impl SqliteStore {
             let mut rows = statement.query(params![query.from_hour, query.to_hour])?;
             let mut counters = Vec::new();
             while let Some(row) = rows.next()? {
-                let what = row.get(1)?;
-                let what = What::from_number(what)
-                    .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, what))?;
+                let metric = row.get(1)?;
+                let metric = Metric::from_number(metric)
+                    .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, metric))?;
                 let group = group_text(query.group, row.get(0)?);
                 counters.push(CounterRow {
                     group,
-                    what,
+                    metric,
                     code: row.get(2)?,
                     n: row.get(3)?,
                 });
@@ -127,17 +127,17 @@ fn count_gauges(db: &Connection) -> rusqlite::Result<Gauges> {
         .query_row([], |row| row.get(0))?;
     gauges.oldest_due_at = oldest.map(Timestamp::from_micros);
     let mut statement = db.prepare_cached(
-        "SELECT what, code, sum(n) FROM counter WHERE what IN (10, 11, 15) GROUP BY what, code",
+        "SELECT metric, code, sum(n) FROM counter WHERE metric IN (10, 11, 15) GROUP BY metric, code",
     )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (code, n): (i64, i64) = (row.get(1)?, row.get(2)?);
         let n = u64::try_from(n).unwrap_or_default();
-        match What::from_number(row.get(0)?) {
-            Some(What::State) => gauges
+        match Metric::from_number(row.get(0)?) {
+            Some(Metric::State) => gauges
                 .states
                 .extend(state_from_number(code).map(|s| (s, n))),
-            Some(What::Errors) => gauges.errors.push((code, n)),
+            Some(Metric::Errors) => gauges.errors.push((code, n)),
             _ => gauges.anomalies += n,
         }
     }

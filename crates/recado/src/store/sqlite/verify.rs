@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row};
 
 use super::SqliteStore;
 use super::context::{of_number, state_at, word_at};
-use crate::store::count::{Leg, What, bucket, state_number};
+use crate::store::count::{Metric, Stage, bucket, state_number};
 use crate::store::life::CONTRADICTS;
 use crate::store::{StoreError, VerifyReport};
 
@@ -100,34 +100,34 @@ fn retell(
     let status: Option<i64> = row.get(6)?;
     let status = status.and_then(|status| of_number(&ProviderStatus::ALL, status));
     let code: Option<i64> = row.get(7)?;
-    let mut add = |what: What, code: i64| {
-        *totals.entry((cohort, what.number(), code)).or_default() += 1;
+    let mut add = |metric: Metric, code: i64| {
+        *totals.entry((cohort, metric.number(), code)).or_default() += 1;
     };
     if row.get_ref(8)?.as_str_or_null()? == Some(CONTRADICTS) {
-        add(What::Anomalies, 0);
+        add(Metric::Anomalies, 0);
     }
     match kind {
         EventKind::Accepted => {
             told.accepted_at = at;
-            add(What::Accepted, 0);
+            add(Metric::Accepted, 0);
         }
         EventKind::AttemptOpened => {
             told.attempts += 1;
-            add(What::Attempts, 0);
+            add(Metric::Attempts, 0);
         }
-        EventKind::AttemptNotSent => add(What::Outcomes, 0),
-        EventKind::AttemptSent | EventKind::Settled => add(What::Outcomes, 1),
-        EventKind::AttemptUnknown => add(What::Outcomes, 2),
+        EventKind::AttemptNotSent => add(Metric::Outcomes, 0),
+        EventKind::AttemptSent | EventKind::Settled => add(Metric::Outcomes, 1),
+        EventKind::AttemptUnknown => add(Metric::Outcomes, 2),
         EventKind::AttemptRefused => {
-            add(What::Outcomes, 3);
-            add(What::Errors, code.unwrap_or(0));
+            add(Metric::Outcomes, 3);
+            add(Metric::Errors, code.unwrap_or(0));
         }
         EventKind::Reported => {
             if let Some(code) = code {
-                add(What::Errors, code);
+                add(Metric::Errors, code);
             }
         }
-        EventKind::RetryDecided => add(What::Retries, 0),
+        EventKind::RetryDecided => add(Metric::Retries, 0),
         EventKind::HorizonPassed
         | EventKind::GivenUp
         | EventKind::Canceled
@@ -148,13 +148,13 @@ fn retell(
 }
 
 fn reach(told: &mut Told, state: State, at: i64, cohort: i64, totals: &mut Totals) {
-    let mut first = |place: &mut Option<i64>, what: What, leg: Leg, from: i64| {
+    let mut first = |place: &mut Option<i64>, metric: Metric, stage: Stage, from: i64| {
         if place.is_none() {
             *place = Some(at);
-            *totals.entry((cohort, what.number(), 0)).or_default() += 1;
+            *totals.entry((cohort, metric.number(), 0)).or_default() += 1;
             let waited = Timestamp::from_micros(at).since(Timestamp::from_micros(from));
             *totals
-                .entry((cohort, leg.what().number(), bucket(waited)))
+                .entry((cohort, stage.metric().number(), bucket(waited)))
                 .or_default() += 1;
         }
     };
@@ -162,8 +162,8 @@ fn reach(told: &mut Told, state: State, at: i64, cohort: i64, totals: &mut Total
     if arrived || state == State::Sent {
         first(
             &mut told.sent_at,
-            What::Sent,
-            Leg::AcceptedToSent,
+            Metric::Sent,
+            Stage::AcceptedToSent,
             told.accepted_at,
         );
     }
@@ -171,14 +171,19 @@ fn reach(told: &mut Told, state: State, at: i64, cohort: i64, totals: &mut Total
         let from = told.sent_at.unwrap_or(at);
         first(
             &mut told.delivered_at,
-            What::Delivered,
-            Leg::SentToDelivered,
+            Metric::Delivered,
+            Stage::SentToDelivered,
             from,
         );
     }
     if state == State::Read {
         let from = told.delivered_at.unwrap_or(at);
-        first(&mut told.read_at, What::Read, Leg::DeliveredToRead, from);
+        first(
+            &mut told.read_at,
+            Metric::Read,
+            Stage::DeliveredToRead,
+            from,
+        );
     }
 }
 
@@ -225,7 +230,7 @@ fn compare_progress(
             );
         }
         if let (Some(cohort), Some(state)) = (cohorts.get(&message), told.state) {
-            let key = (*cohort, What::State.number(), state_number(state));
+            let key = (*cohort, Metric::State.number(), state_number(state));
             *totals.entry(key).or_default() += 1;
         }
     }
@@ -238,7 +243,7 @@ fn compare_counters(
     report: &mut VerifyReport,
 ) -> rusqlite::Result<()> {
     let shown: Totals = db
-        .prepare("SELECT cohort_id, what, code, n FROM counter WHERE n <> 0")?
+        .prepare("SELECT cohort_id, metric, code, n FROM counter WHERE n <> 0")?
         .query_map([], |row| {
             Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get(3)?))
         })?
@@ -251,8 +256,8 @@ fn compare_counters(
             totals.get(key).copied().unwrap_or(0),
         );
         if counted != recounted {
-            let (cohort, what, code) = key;
-            let name = What::from_number(*what).map_or_else(String::new, |w| format!("{w:?}"));
+            let (cohort, metric, code) = key;
+            let name = Metric::from_number(*metric).map_or_else(String::new, |w| format!("{w:?}"));
             difference(
                 report,
                 format!(

@@ -122,13 +122,13 @@ async fn the_numbers_are_what_was_done_in_every_grouping() {
         (&json!(63_013), &json!(1))
     );
     assert!(errors[0]["meaning"].as_str().unwrap().len() > 10);
-    for (leg, count) in [
+    for (stage, count) in [
         ("accepted_to_sent", 7),
         ("sent_to_delivered", 7),
         ("delivered_to_read", 5),
     ] {
-        assert_eq!(total[leg]["count"], count, "{leg}");
-        let at = |name: &str| total[leg][name].as_u64().unwrap();
+        assert_eq!(total[stage]["count"], count, "{stage}");
+        let at = |name: &str| total[stage][name].as_u64().unwrap();
         assert!(
             at("p50_ms") <= at("p95_ms") && at("p95_ms") <= at("p99_ms"),
             "{total:#}"

@@ -25,8 +25,8 @@ async fn a_counter_that_was_touched_is_found() {
     house.gateway.kill();
     for (change, undo) in [
         (
-            "UPDATE counter SET n = n + 1 WHERE what = 0",
-            "UPDATE counter SET n = n - 1 WHERE what = 0",
+            "UPDATE counter SET n = n + 1 WHERE metric = 0",
+            "UPDATE counter SET n = n - 1 WHERE metric = 0",
         ),
         (
             "UPDATE progress SET state = 2",

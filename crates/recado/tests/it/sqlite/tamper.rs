@@ -146,8 +146,8 @@ impl Engine for Watched {
 
 /// Changes made behind the store's back, each of which the recount must name.
 const MEDDLING: &[(&str, &str)] = &[
-    ("UPDATE counter SET n = n + 1 WHERE what = 0", "counter"),
-    ("DELETE FROM counter WHERE what = 12", "counter"),
+    ("UPDATE counter SET n = n + 1 WHERE metric = 0", "counter"),
+    ("DELETE FROM counter WHERE metric = 12", "counter"),
     ("INSERT INTO counter VALUES (1, 11, 63016, 5)", "counter"),
     (
         "UPDATE progress SET state = 13 WHERE message_id = 1",

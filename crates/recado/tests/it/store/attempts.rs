@@ -6,7 +6,7 @@ use delivery::message::{Message, Policy};
 use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, RetryAfter, UnknownCause};
 use delivery::retry::RetryPolicy;
 use delivery::state::State;
-use recado::store::count::What;
+use recado::store::count::Metric;
 use recado::store::life::{Reason, WatchKind};
 use recado::store::{AttemptId, CloseResult, CommandResult, Finding, MessageCommand, OpenResult};
 
@@ -188,7 +188,7 @@ pub(crate) async fn a_permanent_refusal_fails_for_good(world: &mut World) {
         assert_eq!(view.summary.failed_at, Some(world.now));
         assert_eq!(view.attempts[0].outcome, "refused");
         assert_eq!(view.attempts[0].code, Some(code));
-        assert_eq!(world.counter(What::Errors, i64::from(code)).await, 1);
+        assert_eq!(world.counter(Metric::Errors, i64::from(code)).await, 1);
     }
     let id = world.accept(notice(9, "a")).await;
     let without_code = Outcome::Refused {
@@ -197,7 +197,7 @@ pub(crate) async fn a_permanent_refusal_fails_for_good(world: &mut World) {
     };
     world.attempt(id, without_code).await;
     assert_eq!(world.state(id).await, State::Failed);
-    assert_eq!(world.counter(What::Errors, 0).await, 1);
+    assert_eq!(world.counter(Metric::Errors, 0).await, 1);
     assert_eq!(world.waiting().await, Vec::<i64>::new());
 }
 

@@ -6,7 +6,7 @@ use delivery::message::{Kind, Message, SenderName};
 use delivery::outcome::ProviderStatus;
 use delivery::state::State;
 use delivery::time::Timestamp;
-use recado::store::count::{What, bucket, state_number};
+use recado::store::count::{Metric, bucket, state_number};
 use recado::store::{
     CounterGroup, CounterQuery, CounterRow, EventView, KeyScope, MessageFilter, MessageId,
     MessageSummary, NewKey,
@@ -74,10 +74,10 @@ pub(crate) async fn events_have_keys_without_gaps_and_can_be_resumed(world: &mut
     assert!(events(world, i64::MAX, 10).await.is_empty());
 }
 
-fn row(group: &str, what: What, code: i64, n: i64) -> CounterRow {
+fn row(group: &str, metric: Metric, code: i64, n: i64) -> CounterRow {
     CounterRow {
         group: group.into(),
-        what,
+        metric,
         code,
         n,
     }
@@ -104,25 +104,25 @@ pub(crate) async fn counters_count_what_happened_by_every_group(world: &mut Worl
 
     let expected = |group: &str| {
         [
-            row(group, What::Accepted, 0, 1),
-            row(group, What::Sent, 0, 1),
-            row(group, What::Delivered, 0, 1),
-            row(group, What::Read, 0, 1),
-            row(group, What::State, state_number(State::Read), 1),
-            row(group, What::Attempts, 0, 1),
-            row(group, What::Outcomes, 1, 1),
-            row(group, What::AcceptedToSent, bucket(2 * SECOND_LONG), 1),
-            row(group, What::SentToDelivered, bucket(3 * SECOND_LONG), 1),
-            row(group, What::DeliveredToRead, bucket(HOUR), 1),
+            row(group, Metric::Accepted, 0, 1),
+            row(group, Metric::Sent, 0, 1),
+            row(group, Metric::Delivered, 0, 1),
+            row(group, Metric::Read, 0, 1),
+            row(group, Metric::State, state_number(State::Read), 1),
+            row(group, Metric::Attempts, 0, 1),
+            row(group, Metric::Outcomes, 1, 1),
+            row(group, Metric::AcceptedToSent, bucket(2 * SECOND_LONG), 1),
+            row(group, Metric::SentToDelivered, bucket(3 * SECOND_LONG), 1),
+            row(group, Metric::DeliveredToRead, bucket(HOUR), 1),
         ]
     };
     let failed = |group: &str| {
         [
-            row(group, What::Accepted, 0, 1),
-            row(group, What::State, state_number(State::Failed), 1),
-            row(group, What::Errors, 21_617, 1),
-            row(group, What::Attempts, 0, 1),
-            row(group, What::Outcomes, 3, 1),
+            row(group, Metric::Accepted, 0, 1),
+            row(group, Metric::State, state_number(State::Failed), 1),
+            row(group, Metric::Errors, 21_617, 1),
+            row(group, Metric::Attempts, 0, 1),
+            row(group, Metric::Outcomes, 3, 1),
         ]
     };
     for (group, first, second) in [
@@ -149,8 +149,14 @@ pub(crate) async fn counters_count_what_happened_by_every_group(world: &mut Worl
         (CounterGroup::Template, &*template),
     ] {
         let rows = world.counters(group).await;
-        assert!(rows.contains(&row(name, What::Accepted, 0, 2)), "{group:?}");
-        assert!(rows.contains(&row(name, What::Attempts, 0, 2)), "{group:?}");
+        assert!(
+            rows.contains(&row(name, Metric::Accepted, 0, 2)),
+            "{group:?}"
+        );
+        assert!(
+            rows.contains(&row(name, Metric::Attempts, 0, 2)),
+            "{group:?}"
+        );
     }
     for (from, to, accepted) in [
         (hour, hour + 1, 1),
@@ -165,7 +171,7 @@ pub(crate) async fn counters_count_what_happened_by_every_group(world: &mut Worl
             group: CounterGroup::None,
         };
         let rows = world.store().counters(query).await.unwrap();
-        let found = rows.iter().find(|row| row.what == What::Accepted);
+        let found = rows.iter().find(|row| row.metric == Metric::Accepted);
         assert_eq!(found.map_or(0, |row| row.n), accepted, "{from} to {to}");
     }
 }

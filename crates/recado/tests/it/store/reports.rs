@@ -7,7 +7,7 @@ use delivery::message::{Content, Message, Policy};
 use delivery::outcome::{Outcome, ProviderStatus, UnknownCause};
 use delivery::sid::Sid;
 use delivery::state::State;
-use recado::store::count::What;
+use recado::store::count::Metric;
 use recado::store::{
     AttemptId, CloseRequest, CommandResult, CounterGroup, CounterRow, MessageCommand, MessageId,
     NewMessage, OpenRequest, OpenResult, Report, ReportResult,
@@ -117,7 +117,7 @@ pub(crate) async fn any_order_and_repetition_ends_in_the_same_record(world: &mut
         world.store().close_attempts(closes).await.unwrap();
     }
     compare_records(world, &courses, &ids).await;
-    assert_eq!(world.counter(What::Anomalies, 0).await, 0);
+    assert_eq!(world.counter(Metric::Anomalies, 0).await, 0);
     assert_eq!(world.store().gauges().await.unwrap().parked, 0);
 }
 
@@ -268,7 +268,7 @@ pub(crate) async fn a_permanent_failure_ends_the_message(world: &mut World) {
         assert_eq!((last.status, last.code), (Some(status), Some(63_016)));
     }
     assert_eq!(world.waiting().await, Vec::<i64>::new());
-    assert_eq!(world.counter(What::Errors, 63_016).await, 2);
+    assert_eq!(world.counter(Metric::Errors, 63_016).await, 2);
 }
 
 pub(crate) async fn a_failure_that_passes_leads_to_another_attempt(world: &mut World) {
@@ -296,7 +296,7 @@ pub(crate) async fn a_failure_that_passes_leads_to_another_attempt(world: &mut W
     assert!(!view.summary.possible_duplicate);
     let sids: Vec<_> = view.attempts.iter().map(|attempt| attempt.sid).collect();
     assert_eq!(sids, [Some(first.sid), Some(second.sid)]);
-    assert_eq!(world.counter(What::Retries, 0).await, 1);
+    assert_eq!(world.counter(Metric::Retries, 0).await, 1);
 }
 
 pub(crate) async fn a_failure_that_passes_is_not_tried_for_ever(world: &mut World) {
@@ -354,7 +354,7 @@ pub(crate) async fn delivered_after_failed_is_counted_as_an_anomaly(world: &mut 
         view.history.last().unwrap().detail.as_deref(),
         Some("contradicts")
     );
-    assert_eq!(world.counter(What::Anomalies, 0).await, 1);
+    assert_eq!(world.counter(Metric::Anomalies, 0).await, 1);
     assert_eq!(world.store().gauges().await.unwrap().anomalies, 1);
 }
 

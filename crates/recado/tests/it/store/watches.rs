@@ -4,7 +4,7 @@ use delivery::message::{Content, Message, Policy, SenderName, WindowChoice};
 use delivery::outcome::ProviderStatus;
 use delivery::settle::TextEvidence;
 use delivery::state::State;
-use recado::store::count::What;
+use recado::store::count::Metric;
 use recado::store::life::WatchKind;
 use recado::store::{Finding, NextWatch, Report, ReportResult, WatchQuery};
 
@@ -144,7 +144,7 @@ pub(crate) async fn a_failure_that_is_found_counts_like_one_that_is_reported(wor
         assert_eq!(view.summary.error.unwrap().code, Some(code));
         assert_eq!(view.summary.failed_at.is_some(), state == State::Failed);
         assert_eq!(view.attempts[0].code, Some(code));
-        assert_eq!(world.counter(What::Errors, i64::from(code)).await, 1);
+        assert_eq!(world.counter(Metric::Errors, i64::from(code)).await, 1);
         // A retry that waits must not be doubled by its own watch.
         let due = world.waiting().await.len();
         assert_eq!(due, usize::from(state == State::Scheduled));
@@ -227,7 +227,7 @@ pub(crate) async fn evidence_that_comes_after_the_resend_is_a_possible_double(wo
     let view = world.view(id).await;
     assert_eq!(view.summary.state, State::Delivered);
     assert!(view.summary.possible_duplicate);
-    assert_eq!(world.counter(What::Delivered, 0).await, 1, "one message");
+    assert_eq!(world.counter(Metric::Delivered, 0).await, 1, "one message");
 }
 
 pub(crate) async fn a_found_message_brings_its_parked_reports(world: &mut World) {

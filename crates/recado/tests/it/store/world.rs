@@ -14,7 +14,7 @@ use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, UnknownCause};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
-use recado::store::count::What;
+use recado::store::count::Metric;
 use recado::store::{
     AcceptRefusal, AcceptResult, AttemptId, CloseRequest, CloseResult, CommandResult, CounterGroup,
     CounterQuery, CounterRow, DuePage, DueQuery, DueWatch, Finding, Idempotency, InboundResult,
@@ -422,9 +422,11 @@ impl World {
         rows
     }
 
-    pub(crate) async fn counter(&self, what: What, code: i64) -> i64 {
+    pub(crate) async fn counter(&self, metric: Metric, code: i64) -> i64 {
         let rows = self.counters(CounterGroup::None).await;
-        let found = rows.iter().find(|row| row.what == what && row.code == code);
+        let found = rows
+            .iter()
+            .find(|row| row.metric == metric && row.code == code);
         found.map_or(0, |row| row.n)
     }
 

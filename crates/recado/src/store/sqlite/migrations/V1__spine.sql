@@ -71,10 +71,10 @@ CREATE TABLE cohort (
 
 CREATE TABLE counter (
     cohort_id INTEGER NOT NULL,
-    what      INTEGER NOT NULL,
+    metric    INTEGER NOT NULL,
     code      INTEGER NOT NULL,
     n         INTEGER NOT NULL,
-    PRIMARY KEY (cohort_id, what, code)
+    PRIMARY KEY (cohort_id, metric, code)
 ) STRICT, WITHOUT ROWID;
 
 -- What a caller asked for. Written once.
