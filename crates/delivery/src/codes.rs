@@ -53,11 +53,11 @@ pub enum Scope {
 
 /// Where a code was met, which decides what an unknown one means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Met {
+pub enum ErrorSource {
     /// In the answer to a create request.
-    InAnswer,
+    Response,
     /// On a status callback or on the message itself.
-    OnMessage,
+    Status,
 }
 
 /// One row of the table.
@@ -130,16 +130,16 @@ impl Codes {
 
     /// The rule for a code, or the default for unlisted ones: what comes back on a message is
     /// taken as permanent, what comes back on a request as a defect of ours. Both are alerts.
-    pub fn rule(&self, code: Option<u32>, met: Met) -> Rule {
+    pub fn rule(&self, code: Option<u32>, error_source: ErrorSource) -> Rule {
         if let Some(rule) = code.and_then(|code| self.rules.get(&code)) {
             return rule.clone();
         }
-        let (action, meaning) = match met {
-            Met::InAnswer => (
+        let (action, meaning) = match error_source {
+            ErrorSource::Response => (
                 Action::ClientBug,
                 "Unlisted error in the answer to the request",
             ),
-            Met::OnMessage => (
+            ErrorSource::Status => (
                 Action::PermanentContent,
                 "Unlisted error reported on the message",
             ),
@@ -170,7 +170,7 @@ impl Codes {
         let code: u32 = code
             .parse()
             .map_err(|_| format!("`{code}` is not an error code"))?;
-        let mut rule = self.rule(Some(code), Met::OnMessage);
+        let mut rule = self.rule(Some(code), ErrorSource::Status);
         rule.listed = true;
         if !action.is_empty() {
             rule.action = Action::from_word(action).ok_or_else(|| unknown_action(action))?;
@@ -397,8 +397,8 @@ mod tests {
         for row in reader.records() {
             let row = row.unwrap();
             let code: u32 = row[0].parse().unwrap();
-            for met in [Met::InAnswer, Met::OnMessage] {
-                let rule = codes.rule(Some(code), met);
+            for error_source in [ErrorSource::Response, ErrorSource::Status] {
+                let rule = codes.rule(Some(code), error_source);
                 assert_eq!(rule.action.word(), &row[2], "{code}");
                 if code != 20_404 {
                     assert_eq!(rule.scope.word(), &row[3], "{code}");
@@ -422,11 +422,11 @@ mod tests {
             assert!(codes.rules.contains_key(&code), "{code}");
         }
         assert_eq!(
-            codes.rule(Some(63_049), Met::OnMessage).wait,
+            codes.rule(Some(63_049), ErrorSource::Status).wait,
             Some(Duration::from_secs(86_400))
         );
         assert_eq!(
-            codes.rule(Some(20_404), Met::InAnswer).scope,
+            codes.rule(Some(20_404), ErrorSource::Response).scope,
             Scope::Account
         );
     }
@@ -435,11 +435,14 @@ mod tests {
     fn unlisted_codes_have_a_default_by_where_they_were_met() {
         let codes = Codes::builtin();
         assert_eq!(
-            codes.rule(Some(99_999), Met::OnMessage).action,
+            codes.rule(Some(99_999), ErrorSource::Status).action,
             Action::PermanentContent
         );
-        assert_eq!(codes.rule(None, Met::InAnswer).action, Action::ClientBug);
-        assert!(!codes.rule(None, Met::InAnswer).listed);
+        assert_eq!(
+            codes.rule(None, ErrorSource::Response).action,
+            Action::ClientBug
+        );
+        assert!(!codes.rule(None, ErrorSource::Response).listed);
     }
 
     #[test]
@@ -449,11 +452,14 @@ mod tests {
                     70000,retry_later,,120,3\n";
         let over = codes.overridden(text).unwrap();
         assert_eq!(
-            over.rule(Some(63_013), Met::OnMessage).action,
+            over.rule(Some(63_013), ErrorSource::Status).action,
             Action::ConfigAlert
         );
-        assert_eq!(over.rule(Some(63_013), Met::OnMessage).scope, Scope::Sender);
-        let new = over.rule(Some(70_000), Met::OnMessage);
+        assert_eq!(
+            over.rule(Some(63_013), ErrorSource::Status).scope,
+            Scope::Sender
+        );
+        let new = over.rule(Some(70_000), ErrorSource::Status);
         assert_eq!(
             (new.wait, new.attempts_max),
             (Some(Duration::from_secs(120)), Some(3))

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::codes::{Codes, Met};
+use crate::codes::{Codes, ErrorSource};
 
 fn input() -> RetryInput {
     RetryInput {
@@ -18,7 +18,7 @@ fn input() -> RetryInput {
 }
 
 fn coded(code: u32) -> AttemptFailure {
-    AttemptFailure::Coded(Codes::builtin().rule(Some(code), Met::OnMessage))
+    AttemptFailure::Coded(Codes::builtin().rule(Some(code), ErrorSource::Status))
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Query, State};
-use delivery::codes::Met;
+use delivery::codes::ErrorSource;
 use delivery::state::State as MessageState;
 use delivery::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -246,7 +246,7 @@ fn group_json(api: &Api, name: &str, rows: &[CounterRow]) -> DeliveryGroupJson {
             .filter(|row| row.metric == Metric::Errors && row.n != 0)
             .map(|row| {
                 let code = u32::try_from(row.code).ok().filter(|code| *code > 0);
-                let meaning = api.codes.rule(code, Met::OnMessage).meaning;
+                let meaning = api.codes.rule(code, ErrorSource::Status).meaning;
                 ErrorCountJson {
                     code,
                     count: row.n,

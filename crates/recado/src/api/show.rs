@@ -1,6 +1,6 @@
 //! Messages as JSON.
 
-use delivery::codes::{Action, Codes, Met};
+use delivery::codes::{Action, Codes, ErrorSource};
 use delivery::event::EventKind;
 use delivery::state::State;
 use delivery::time::Timestamp;
@@ -242,14 +242,14 @@ fn summary_json(view: &MessageSummary, codes: &Codes) -> SummaryJson {
 fn attempt_json(view: &AttemptView, codes: &Codes) -> AttemptJson {
     let error = match (view.code, view.outcome.as_str(), view.cause.as_deref()) {
         (Some(code), outcome, _) => {
-            let met = if outcome == "refused" {
-                Met::InAnswer
+            let error_source = if outcome == "refused" {
+                ErrorSource::Response
             } else {
-                Met::OnMessage
+                ErrorSource::Status
             };
-            Some(code_json(Some(code), met, codes))
+            Some(code_json(Some(code), error_source, codes))
         }
-        (None, "refused", _) => Some(code_json(None, Met::InAnswer, codes)),
+        (None, "refused", _) => Some(code_json(None, ErrorSource::Response, codes)),
         (None, _, Some(cause)) => Some(cause_json(cause)),
         (None, _, None) => None,
     };
@@ -268,12 +268,12 @@ fn attempt_json(view: &AttemptView, codes: &Codes) -> AttemptJson {
 pub(super) fn history_json(view: &HistoryView, codes: &Codes) -> HistoryJson {
     let refused = view.kind == EventKind::AttemptRefused;
     let error = if view.code.is_some() || refused {
-        let met = if refused {
-            Met::InAnswer
+        let error_source = if refused {
+            ErrorSource::Response
         } else {
-            Met::OnMessage
+            ErrorSource::Status
         };
-        Some(code_json(view.code, met, codes))
+        Some(code_json(view.code, error_source, codes))
     } else {
         None
     };
@@ -297,14 +297,14 @@ const NO_MORE_ATTEMPTS: &str = "No more attempts are made by themselves. Find ou
 fn is_tried_again(error: LastError, codes: &Codes) -> bool {
     error.reason == Reason::Provider
         && matches!(
-            codes.rule(error.code, Met::OnMessage).action,
+            codes.rule(error.code, ErrorSource::Status).action,
             Action::RetryBackoff | Action::RetryLater | Action::ReconcileThenRetry
         )
 }
 
 fn failing_json(error: LastError, codes: &Codes) -> ErrorJson {
     if error.reason == Reason::Provider {
-        return code_json(error.code, Met::OnMessage, codes);
+        return code_json(error.code, ErrorSource::Status, codes);
     }
     let (meaning, advice) = match error.reason {
         Reason::Provider | Reason::Network => (
@@ -345,8 +345,8 @@ fn failing_json(error: LastError, codes: &Codes) -> ErrorJson {
     }
 }
 
-fn code_json(code: Option<u32>, met: Met, codes: &Codes) -> ErrorJson {
-    let rule = codes.rule(code, met);
+fn code_json(code: Option<u32>, error_source: ErrorSource, codes: &Codes) -> ErrorJson {
+    let rule = codes.rule(code, error_source);
     ErrorJson {
         code,
         reason: Reason::Provider.word().to_owned(),

@@ -107,7 +107,7 @@ fn files_give_values_and_codes_can_be_overridden() {
     );
     let rule = config
         .codes
-        .rule(Some(63_013), delivery::codes::Met::OnMessage);
+        .rule(Some(63_013), delivery::codes::ErrorSource::Status);
     assert_eq!(rule.action, delivery::codes::Action::ConfigAlert);
 }
 

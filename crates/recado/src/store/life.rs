@@ -9,7 +9,7 @@ mod tests;
 
 use std::time::Duration;
 
-use delivery::codes::{Codes, Met};
+use delivery::codes::{Codes, ErrorSource};
 use delivery::event::{EventKind, Source};
 use delivery::limits::{SETTLE_POLLS, SILENT_POLLS};
 use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, UnknownCause};
@@ -259,7 +259,7 @@ impl Transition<'_> {
         });
         if matches!(step, Step::To(_)) {
             self.failed(code);
-            self.after_failure(code, Met::InAnswer, Source::Dispatch);
+            self.after_failure(code, ErrorSource::Response, Source::Dispatch);
         }
     }
 
@@ -311,7 +311,7 @@ impl Transition<'_> {
             // What was stopped while nobody knew whether it had been sent stays stopped: a
             // failure that contradicts the state is on record, and never leads to an attempt.
             if matches!(step, Step::To(_)) {
-                self.after_failure(report.code, Met::OnMessage, report.source);
+                self.after_failure(report.code, ErrorSource::Status, report.source);
             }
         }
         self.suppress_if_refused_by_person(report.code);
@@ -339,7 +339,8 @@ impl Transition<'_> {
     /// A refusal whose class is `opt_out` suppresses the person whatever else it does.
     fn suppress_if_refused_by_person(&mut self, code: Option<u32>) {
         if code.is_some()
-            && self.rules.codes.rule(code, Met::OnMessage).action == delivery::codes::Action::OptOut
+            && self.rules.codes.rule(code, ErrorSource::Status).action
+                == delivery::codes::Action::OptOut
         {
             self.change.suppress_person = true;
         }

@@ -1,6 +1,6 @@
 //! What we decide ourselves: stop, hold, release, retry, give up.
 
-use delivery::codes::Met;
+use delivery::codes::ErrorSource;
 use delivery::event::{EventKind, Source};
 use delivery::limits::ATTEMPTS_MAX;
 use delivery::retry::{self, AttemptFailure, Decision, GiveUp, RetryInput};
@@ -131,7 +131,12 @@ impl Transition<'_> {
         });
     }
 
-    pub(super) fn after_failure(&mut self, code: Option<u32>, met: Met, source: Source) {
+    pub(super) fn after_failure(
+        &mut self,
+        code: Option<u32>,
+        error_source: ErrorSource,
+        source: Source,
+    ) {
         let tried = self.progress.flags.has(Flags::OTHER_FORM_TRIED);
         let unknown_number = matches!(code, Some(63_024 | 63_003));
         if unknown_number && self.other_form_open && !tried {
@@ -141,7 +146,7 @@ impl Transition<'_> {
             self.retry_at(self.now, false, source);
             return;
         }
-        let rule = self.rules.codes.rule(code, met);
+        let rule = self.rules.codes.rule(code, error_source);
         self.decide(&AttemptFailure::Coded(rule), source);
     }
 
