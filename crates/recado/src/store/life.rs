@@ -1,5 +1,5 @@
 //! What a fact does to a message, as a value: the events to append, the counters to move, the
-//! queue row to put or take, the watch to set. Engines load a [`Progress`], call one of the functions
+//! change of the queue, the watch to set. Engines load a [`Progress`], call one of the functions
 //! here, and write the [`ProgressChange`]; so the logic stands once, and engines hold SQL only.
 
 mod decide;
@@ -79,7 +79,7 @@ impl Transition<'_> {
     pub fn accepted(&mut self, due_at: Timestamp, source: Source) {
         self.count(Metric::Accepted, 0, 1);
         self.count_state(self.progress.state, 1);
-        self.put(due_at);
+        self.enqueue(due_at);
         self.event(EventKind::Accepted, source);
     }
 
@@ -98,7 +98,7 @@ impl Transition<'_> {
         progress.attempts += 1;
         progress.attempt = Some(attempt);
         progress.seen = 0;
-        self.take();
+        self.dequeue();
         self.count(Metric::Attempts, 0, 1);
         self.event_about(EventKind::AttemptOpened, Source::Dispatch, Some(attempt));
     }
@@ -161,7 +161,7 @@ impl Transition<'_> {
     }
 
     fn sent(&mut self, attempt: i64, status: ProviderStatus, source: Source) {
-        self.take_if_in_doubt();
+        self.dequeue_if_in_doubt();
         // A failure that stands in the answer only proves that the provider has the message; what
         // it leads to is decided when it is worked in as the report that it is.
         let proven = match state_of(status) {
@@ -244,7 +244,7 @@ impl Transition<'_> {
     }
 
     fn refused(&mut self, attempt: i64, code: Option<u32>) {
-        self.take_if_in_doubt();
+        self.dequeue_if_in_doubt();
         self.count(Metric::Outcomes, 3, 1);
         let step = self.step(Fact::Refused);
         self.count_error(code);
@@ -280,7 +280,7 @@ impl Transition<'_> {
         let moved = !matches!(step, Step::Same);
         if moved && self.progress.due_at.is_some() {
             // Evidence for the earlier attempt: the retry that waits must not leave.
-            self.take();
+            self.dequeue();
             self.progress
                 .flags
                 .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT);
@@ -346,9 +346,9 @@ impl Transition<'_> {
         }
     }
 
-    fn take_if_in_doubt(&mut self) {
+    fn dequeue_if_in_doubt(&mut self) {
         if self.progress.flags.has(Flags::RETRY_IN_DOUBT) && self.progress.due_at.is_some() {
-            self.take();
+            self.dequeue();
             self.progress
                 .flags
                 .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT);
@@ -408,15 +408,16 @@ impl Transition<'_> {
         step
     }
 
-    fn put(&mut self, at: Timestamp) {
+    fn enqueue(&mut self, at: Timestamp) {
         self.progress.due_at = Some(at);
-        self.change.queue = QueueChange::Put(at);
+        self.change.queue = QueueChange::Enqueue(at);
     }
 
-    fn take(&mut self) {
-        if self.progress.due_at.take().is_some() || matches!(self.change.queue, QueueChange::Put(_))
+    fn dequeue(&mut self) {
+        if self.progress.due_at.take().is_some()
+            || matches!(self.change.queue, QueueChange::Enqueue(_))
         {
-            self.change.queue = QueueChange::Take;
+            self.change.queue = QueueChange::Dequeue;
         }
     }
 

@@ -72,7 +72,7 @@ impl Transition<'_> {
             return false;
         }
         self.progress.flags.clear(Flags::HELD_FOR_ANSWER);
-        self.put(send_at.map_or(self.now, |at| at.max(self.now)));
+        self.enqueue(send_at.map_or(self.now, |at| at.max(self.now)));
         self.event(EventKind::Released, source);
         true
     }
@@ -99,7 +99,7 @@ impl Transition<'_> {
     /// logged.
     pub fn defer(&mut self, at: Timestamp) {
         if self.progress.due_at.is_some() {
-            self.put(at);
+            self.enqueue(at);
         }
     }
 
@@ -108,7 +108,7 @@ impl Transition<'_> {
         if !matches!(self.step(Fact::Refused), Step::To(_)) {
             return;
         }
-        self.take();
+        self.dequeue();
         self.progress.failed_at = Some(self.now);
         self.progress.error = Some(LastError { reason, code: None });
         self.push_detail(EventKind::GivenUp, Source::Dispatch, reason.word());
@@ -118,7 +118,7 @@ impl Transition<'_> {
         if !matches!(self.step(fact), Step::To(_)) {
             return false;
         }
-        self.take();
+        self.dequeue();
         self.event(kind, source);
         true
     }
@@ -228,7 +228,7 @@ impl Transition<'_> {
             self.progress.flags.set(Flags::RETRY_IN_DOUBT);
         }
         self.progress.failed_at = None;
-        self.put(at);
+        self.enqueue(at);
         self.count(Metric::Retries, 0, 1);
         self.event(EventKind::RetryDecided, source);
         true

@@ -211,11 +211,11 @@ pub struct Event {
 pub enum QueueChange {
     /// It stays as it is.
     #[default]
-    Keep,
-    /// It is put, or moved, to this time.
-    Put(Timestamp),
-    /// It is taken away.
-    Take,
+    Unchanged,
+    /// It is enqueued at this time, or moved to it.
+    Enqueue(Timestamp),
+    /// It is removed.
+    Dequeue,
 }
 
 /// A watch to set on an attempt.
@@ -264,7 +264,7 @@ impl ProgressChange {
     pub fn clear(&mut self) {
         self.events.clear();
         self.counts.clear();
-        self.queue = QueueChange::Keep;
+        self.queue = QueueChange::Unchanged;
         self.watch = None;
         self.suppress_person = false;
         self.pause = None;

@@ -91,9 +91,9 @@ impl Course {
             *self.counts.entry((count.metric, count.code)).or_default() += count.by;
         }
         match change.queue {
-            QueueChange::Keep => {}
-            QueueChange::Put(at) => self.queued = Some(at),
-            QueueChange::Take => self.queued = None,
+            QueueChange::Unchanged => {}
+            QueueChange::Enqueue(at) => self.queued = Some(at),
+            QueueChange::Dequeue => self.queued = None,
         }
         self.events.extend(change.events);
     }

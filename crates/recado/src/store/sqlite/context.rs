@@ -158,7 +158,7 @@ impl Context<'_> {
         change: QueueChange,
         due_before: Option<Timestamp>,
     ) -> rusqlite::Result<()> {
-        if change == QueueChange::Keep {
+        if change == QueueChange::Unchanged {
             return Ok(());
         }
         if let Some(due) = due_before {
@@ -174,7 +174,7 @@ impl Context<'_> {
                     progress.message
                 ])?;
         }
-        if let QueueChange::Put(due) = change {
+        if let QueueChange::Enqueue(due) = change {
             self.db
                 .prepare_cached(
                     "INSERT INTO queue (sender_id, priority, due_at, message_id, person_id) \
