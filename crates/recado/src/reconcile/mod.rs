@@ -218,8 +218,8 @@ impl Reconcile {
     }
 
     fn not_found(&self, watch: &DueWatch) -> Settlement {
-        let looks = watch.looks + 1;
-        let place = usize::try_from(looks).unwrap_or(usize::MAX);
+        let polls = watch.polls + 1;
+        let place = usize::try_from(polls).unwrap_or(usize::MAX);
         match (
             SETTLE_POLLS.get(place),
             SETTLE_POLLS.get(place.saturating_sub(1)),
@@ -229,7 +229,7 @@ impl Reconcile {
                 let next = NextWatch {
                     at,
                     kind: WatchKind::Unknown,
-                    looks,
+                    polls,
                 };
                 self.settlement(watch, Finding::Nothing, Some(next))
             }
@@ -243,14 +243,14 @@ impl Reconcile {
         let next = NextWatch {
             at,
             kind: watch.kind,
-            looks: watch.looks,
+            polls: watch.polls,
         };
         self.settlement(watch, Finding::Nothing, Some(next))
     }
 
     fn next_silent(&self, watch: &DueWatch) -> Option<NextWatch> {
-        let looks = watch.looks + 1;
-        let place = usize::try_from(looks)
+        let polls = watch.polls + 1;
+        let place = usize::try_from(polls)
             .unwrap_or(usize::MAX)
             .min(SILENT_POLLS.len() - 1);
         let wait = SILENT_POLLS.get(place).copied()?;
@@ -259,7 +259,7 @@ impl Reconcile {
         (age <= SILENT_AGE_MAX).then_some(NextWatch {
             at,
             kind: WatchKind::Silent,
-            looks,
+            polls,
         })
     }
 

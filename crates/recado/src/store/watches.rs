@@ -25,8 +25,8 @@ pub struct DueWatch {
     pub attempt: i64,
     /// What it looks for.
     pub kind: WatchKind,
-    /// How often it was looked already.
-    pub looks: u32,
+    /// Polls made so far.
+    pub polls: u32,
     /// The provider's id, when it is known.
     pub sid: Option<Sid>,
     /// Where the message is.
@@ -73,8 +73,8 @@ pub struct NextWatch {
     pub at: Timestamp,
     /// What to look for.
     pub kind: WatchKind,
-    /// How often it was looked by then.
-    pub looks: u32,
+    /// Polls made by then.
+    pub polls: u32,
 }
 
 /// What was found.

@@ -193,12 +193,12 @@ impl Context<'_> {
     }
 
     /// Puts a watch; the same attempt may be watched at several times.
-    pub(super) fn insert_watch(&mut self, watch: Watch, looks: u32) -> rusqlite::Result<()> {
+    pub(super) fn insert_watch(&mut self, watch: Watch, polls: u32) -> rusqlite::Result<()> {
         self.db
             .prepare_cached(
-                "INSERT OR REPLACE INTO watch (at, attempt_id, kind, looks) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR REPLACE INTO watch (at, attempt_id, kind, polls) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute(params![watch.at.micros(), watch.attempt, watch_number(watch.kind), looks])?;
+            .execute(params![watch.at.micros(), watch.attempt, watch_number(watch.kind), polls])?;
         self.pending.watches = true;
         Ok(())
     }

@@ -56,7 +56,7 @@ fn read_due_watches(
 ) -> rusqlite::Result<Vec<DueWatch>> {
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
     let mut statement = db.prepare_cached(
-        "SELECT watch.at, watch.attempt_id, watch.kind, watch.looks, attempt.sid, \
+        "SELECT watch.at, watch.attempt_id, watch.kind, watch.polls, attempt.sid, \
          progress.state, attempt.started_at, attempt.message_id, attempt.form, attempt.outcome \
          FROM watch JOIN attempt ON attempt.id = watch.attempt_id \
          JOIN progress ON progress.message_id = attempt.message_id \
@@ -81,7 +81,7 @@ fn read_due_watches(
             } else {
                 WatchKind::Silent
             },
-            looks: row.get(3)?,
+            polls: row.get(3)?,
             sid,
             state: state_at(row, 5)?,
             started_at: Timestamp::from_micros(row.get(6)?),
@@ -191,7 +191,7 @@ impl Context<'_> {
                 at: next.at,
                 kind: next.kind,
             };
-            self.insert_watch(watch, next.looks)?;
+            self.insert_watch(watch, next.polls)?;
         }
         Ok(())
     }

@@ -371,7 +371,7 @@ impl Storm {
             let next = self.chance(2).then(|| NextWatch {
                 at: now.plus(self.some_time()),
                 kind: self.pick(&[WatchKind::Unknown, WatchKind::Silent]),
-                looks: watch.looks + 1,
+                polls: watch.polls + 1,
             });
             batch.push(Settlement {
                 watch: (watch.at, watch.attempt),

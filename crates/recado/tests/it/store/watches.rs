@@ -47,7 +47,7 @@ pub(crate) async fn an_unknown_attempt_says_what_to_look_for(world: &mut World) 
         world.pass(5 * SECOND_LONG);
         let watch = world.watches().await.remove(0);
         assert_eq!(watch.kind, WatchKind::Unknown);
-        assert_eq!((watch.attempt, watch.looks), (attempt.key, 0));
+        assert_eq!((watch.attempt, watch.polls), (attempt.key, 0));
         assert_eq!((watch.sid, watch.state), (None, State::Unknown));
         assert_eq!((watch.started_at, watch.at), (started, world.now));
         let evidence = watch.evidence.as_ref().unwrap();
@@ -167,7 +167,7 @@ pub(crate) async fn nothing_found_looks_again_later(world: &mut World) {
     let next = NextWatch {
         at: world.now.plus(MINUTE),
         kind: WatchKind::Unknown,
-        looks: 1,
+        polls: 1,
     };
     world.settle(&watch, Finding::Nothing, Some(next)).await;
     assert_eq!(world.state(id).await, State::Unknown);
@@ -176,7 +176,7 @@ pub(crate) async fn nothing_found_looks_again_later(world: &mut World) {
     world.reopen().await;
     world.pass(MINUTE);
     let again = world.watches().await.remove(0);
-    assert_eq!((again.attempt, again.looks), (attempt.key, 1));
+    assert_eq!((again.attempt, again.polls), (attempt.key, 1));
     assert!(again.evidence.is_some());
     assert_eq!(world.store().gauges().await.unwrap().unknown_watched, 1);
     world.settle(&again, Finding::Nothing, None).await;
@@ -267,7 +267,7 @@ pub(crate) async fn a_silent_message_is_asked_about(world: &mut World) {
     let next = NextWatch {
         at: world.now.plus(HOUR),
         kind: WatchKind::Silent,
-        looks: 1,
+        polls: 1,
     };
     world.settle(&watch, found, Some(next)).await;
     assert_eq!(world.state(id).await, State::Sent);

@@ -193,7 +193,7 @@ CREATE TABLE watch (
     at         INTEGER NOT NULL,
     attempt_id INTEGER NOT NULL,
     kind       INTEGER NOT NULL,
-    looks      INTEGER NOT NULL,
+    polls      INTEGER NOT NULL,
     PRIMARY KEY (at, attempt_id)
 ) STRICT, WITHOUT ROWID;
 
