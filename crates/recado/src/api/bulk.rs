@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::auth::Caller;
-use super::messages::{accepted, earlier, idempotency, item_idempotency, new_message};
+use super::messages::{accepted, idempotency, item_idempotency, new_message, replay};
 use super::problem::Problem;
 use super::request::{Body, MessageRequest, expect_json, expect_object, parse_json};
 use super::{Api, BULK_ITEMS_MAX};
@@ -119,7 +119,7 @@ async fn answer(
                 places.push(index);
                 batch.push(new);
             }
-            Err(bad) => results.push(match earlier(api, bad.idempotency, &bad.typed).await? {
+            Err(bad) => results.push(match replay(api, bad.idempotency, &bad.typed).await? {
                 Some((to, result)) => completed(taken(index, to), result),
                 None => refusal(index, bad.problem),
             }),

@@ -78,7 +78,7 @@ pub(super) async fn create(
             };
             (to, result)
         }
-        Err(problem) => earlier(&api, idempotency, &typed).await?.ok_or(problem)?,
+        Err(problem) => replay(&api, idempotency, &typed).await?.ok_or(problem)?,
     };
     let replayed = matches!(result, AcceptResult::Replayed { .. });
     let (id, state) = accepted(result)?;
@@ -99,7 +99,7 @@ pub(super) async fn create(
 
 /// What was taken once stays taken when the request is repeated, although its deadline may have
 /// passed since.
-pub(super) async fn earlier(
+pub(super) async fn replay(
     api: &Api,
     idempotency: Option<Idempotency>,
     typed: &str,
@@ -107,7 +107,7 @@ pub(super) async fn earlier(
     let Some(idempotency) = idempotency else {
         return Ok(None);
     };
-    let Some(result) = api.store.earlier(idempotency).await? else {
+    let Some(result) = api.store.replay(idempotency).await? else {
         return Ok(None);
     };
     let to = parse_address("to", typed.trim())?;

@@ -130,8 +130,8 @@ impl Reconcile {
             }
         };
         let sids = listed.iter().map(|message| message.sid).collect();
-        let taken = match self.store.taken(sids).await {
-            Ok(taken) => taken,
+        let known = match self.store.known_sids(sids).await {
+            Ok(known) => known,
             Err(_) => return group.iter().map(|(watch, _)| self.again(watch)).collect(),
         };
         let attempts: Vec<_> = group
@@ -139,7 +139,7 @@ impl Reconcile {
             .map(|(watch, e)| unknown_attempt(watch, e))
             .collect();
         let candidates: Vec<Listed> = listed.iter().filter_map(listed_message).collect();
-        let found: HashMap<i64, Sid> = settle(&attempts, &candidates, |sid| taken.contains(&sid))
+        let found: HashMap<i64, Sid> = settle(&attempts, &candidates, |sid| known.contains(&sid))
             .into_iter()
             .collect();
         group

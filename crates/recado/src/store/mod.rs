@@ -62,7 +62,7 @@ pub trait Messages: Send + Sync {
 
     /// What an earlier request with the same key and body was answered; `None` when there was
     /// none.
-    fn earlier(&self, idempotency: Idempotency) -> StoreFuture<'_, Option<AcceptResult>>;
+    fn replay(&self, idempotency: Idempotency) -> StoreFuture<'_, Option<AcceptResult>>;
 
     /// Cancels, retries or releases messages.
     fn command(
@@ -118,8 +118,9 @@ pub trait Watches: Send + Sync {
     /// Records what looking brought.
     fn settle(&self, batch: Vec<Settlement>) -> StoreFuture<'_, ()>;
 
-    /// Which of these SIDs belong to an attempt.
-    fn taken(&self, sids: Vec<delivery::sid::Sid>) -> StoreFuture<'_, Vec<delivery::sid::Sid>>;
+    /// Which of these SIDs an attempt has.
+    fn known_sids(&self, sids: Vec<delivery::sid::Sid>)
+    -> StoreFuture<'_, Vec<delivery::sid::Sid>>;
 
     /// The earliest time at which anything is due: a watch or an unanswered question.
     fn next_watch(&self) -> StoreFuture<'_, Option<Timestamp>>;

@@ -161,7 +161,7 @@ impl Messages for SqliteStore {
         Box::pin(self.accept_batch(batch))
     }
 
-    fn earlier(&self, idempotency: Idempotency) -> StoreFuture<'_, Option<AcceptResult>> {
+    fn replay(&self, idempotency: Idempotency) -> StoreFuture<'_, Option<AcceptResult>> {
         Box::pin(async move { self.earlier_answer(&idempotency) })
     }
 
@@ -232,8 +232,8 @@ impl Watches for SqliteStore {
         Box::pin(self.settle_batch(batch))
     }
 
-    fn taken(&self, sids: Vec<Sid>) -> StoreFuture<'_, Vec<Sid>> {
-        Box::pin(async move { self.taken_sids(&sids) })
+    fn known_sids(&self, sids: Vec<Sid>) -> StoreFuture<'_, Vec<Sid>> {
+        Box::pin(async move { self.read_known_sids(&sids) })
     }
 
     fn next_watch(&self) -> StoreFuture<'_, Option<Timestamp>> {

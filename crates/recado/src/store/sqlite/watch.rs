@@ -26,16 +26,16 @@ impl SqliteStore {
             .await
     }
 
-    pub(super) fn taken_sids(&self, sids: &[Sid]) -> Result<Vec<Sid>, StoreError> {
+    pub(super) fn read_known_sids(&self, sids: &[Sid]) -> Result<Vec<Sid>, StoreError> {
         self.read(|db| {
             let mut statement = db.prepare_cached("SELECT 1 FROM attempt WHERE sid = ?1")?;
-            let mut taken = Vec::new();
+            let mut known = Vec::new();
             for sid in sids {
                 if statement.exists([sid.to_bytes().as_slice()])? {
-                    taken.push(*sid);
+                    known.push(*sid);
                 }
             }
-            Ok(taken)
+            Ok(known)
         })
     }
 

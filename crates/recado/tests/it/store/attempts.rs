@@ -49,9 +49,9 @@ pub(crate) async fn sent_attaches_the_sid_and_watches_for_silence(world: &mut Wo
         (shown.started_at, shown.finished_at),
         (opened, Some(world.now))
     );
-    assert_eq!(world.store().taken(vec![sid]).await.unwrap(), [sid]);
+    assert_eq!(world.store().known_sids(vec![sid]).await.unwrap(), [sid]);
     let unknown = world.sid();
-    assert_eq!(world.store().taken(vec![unknown]).await.unwrap(), []);
+    assert_eq!(world.store().known_sids(vec![unknown]).await.unwrap(), []);
     assert!(world.watches().await.is_empty());
     world.pass(15 * MINUTE);
     let watches = world.watches().await;

@@ -117,7 +117,7 @@ pub(crate) async fn what_is_found_settles_the_attempt(world: &mut World) {
         assert_eq!(view.attempts[0].outcome, "sent");
         assert_eq!(view.attempts[0].sid, Some(sid));
         assert!(!view.summary.possible_duplicate);
-        assert_eq!(world.store().taken(vec![sid]).await.unwrap(), [sid]);
+        assert_eq!(world.store().known_sids(vec![sid]).await.unwrap(), [sid]);
         // The callback that comes after all is no news.
         let sent = Sent { attempt, sid };
         assert_eq!(world.report(sent, status).await, ReportResult::Duplicate);
