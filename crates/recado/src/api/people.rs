@@ -11,7 +11,7 @@ use super::messages::{bad_query, page_limit, parse_address, parse_cursor};
 use super::problem::Problem;
 use super::request::{Body, Named, read_json, sender_name};
 use super::show::{cursor, time_text};
-use crate::store::{ConsentView, InboundQuery, InboundView, until_quiet};
+use crate::store::{ConsentView, InboundQuery, InboundView, wait_until_idle};
 
 /// Whose consent.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -102,7 +102,7 @@ pub(super) async fn set_consent(
         .await?;
     if opted_out {
         let clock = &*api.effects.clock;
-        until_quiet(&*api.store, api.closed.clone(), clock, view.person).await;
+        wait_until_idle(&*api.store, api.closed.clone(), clock, view.person).await;
     }
     Ok(Json(consent_json(to, view)))
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::form::Form;
 use super::inbound_message::{InboundMessage, OptOutType};
 use super::{Callbacks, not_stored};
-use crate::store::{NewInbound, new_message_id, until_quiet};
+use crate::store::{NewInbound, new_message_id, wait_until_idle};
 
 /// Answers with nothing to say: replies go through the API, so that one path does all accounting.
 const EMPTY_TWIML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>";
@@ -50,7 +50,7 @@ pub(super) async fn receive(room: &Callbacks, form: &Form) -> Response {
             for result in results {
                 if result.duplicate || result.change == ConsentChange::OptOut {
                     let clock = &*room.effects.clock;
-                    until_quiet(&*room.queue, room.closed.clone(), clock, result.person).await;
+                    wait_until_idle(&*room.queue, room.closed.clone(), clock, result.person).await;
                 }
             }
             empty_answer()

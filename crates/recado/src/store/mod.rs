@@ -5,15 +5,15 @@
 //! in [`delivery::address`], and both are shared.
 
 pub mod count;
+mod idle;
 pub mod life;
-mod quiet;
 mod sealed;
 pub mod sqlite;
 mod types;
 mod view;
 mod watches;
 
-pub use quiet::until_quiet;
+pub use idle::wait_until_idle;
 pub use types::*;
 pub use view::*;
 pub use watches::*;

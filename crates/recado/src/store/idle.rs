@@ -14,7 +14,7 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 /// An opt-out is acknowledged when nothing to that person is under way any more, so that no
 /// request starts after the acknowledgement. New ones cannot start: the commit stands. `closed`
 /// changes whenever an attempt was closed.
-pub async fn until_quiet(
+pub async fn wait_until_idle(
     queue: &(impl Queue + ?Sized),
     mut closed: watch::Receiver<u64>,
     clock: &dyn Clock,
