@@ -120,7 +120,7 @@ impl From<StoreError> for Problem {
             )
             .after(1),
             StoreError::Corrupt(_)
-            | StoreError::Unsealable
+            | StoreError::DecryptError
             | StoreError::Locked(_)
             | StoreError::Engine(_) => {
                 tracing::error!(%error, "a request failed in the database");

@@ -4,7 +4,7 @@ mod master;
 mod vault;
 
 pub use master::{MasterKey, MasterKeyError};
-pub use vault::{PersonKey, Unsealable, Vault, WrappedKeys};
+pub use vault::{DecryptError, PersonKey, Vault, WrappedKeys};
 
 use zeroize::Zeroizing;
 

@@ -3,7 +3,7 @@
 //! The master key wraps the account's two keys; the account's sealing key wraps one key per
 //! person; a person's key seals everything of that person. Destroying a person's wrapped key
 //! makes everything of theirs unreadable, in old backups too. Each sealed value is bound to its
-//! place (table, column, row), so that it cannot be moved to another row unnoticed.
+//! row (table, column, key) by associated data, so that it cannot be moved to another row unnoticed.
 //!
 //! The blind index is HMAC-SHA256 over the canonical identity under its own key, in full: equal
 //! identities are found, and nothing else can be learned without the key. It must be keyed,
@@ -44,10 +44,10 @@ pub struct WrappedKeys {
 #[derive(Clone)]
 pub struct PersonKey(XChaCha20Poly1305);
 
-/// A sealed value cannot be opened: another key, another place, or damaged bytes.
+/// A sealed value cannot be opened: another key, another associated_data, or damaged bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a sealed value cannot be opened: wrong key, or damaged data")]
-pub struct Unsealable;
+pub struct DecryptError;
 
 impl Vault {
     /// Makes the keys of a new account.
@@ -65,12 +65,12 @@ impl Vault {
     /// Unwraps the keys of an account.
     ///
     /// # Errors
-    /// [`Unsealable`] when this is not the master key that wrapped them.
+    /// [`DecryptError`] when this is not the master key that wrapped them.
     pub fn open(
         master: &MasterKey,
         wrapped: &WrappedKeys,
         random: &Arc<dyn Random>,
-    ) -> Result<Self, Unsealable> {
+    ) -> Result<Self, DecryptError> {
         let cipher = cipher(master.bytes());
         let account_key = key_bytes(open(&cipher, b"account.key", &wrapped.account_key)?)?;
         let index_key = key_bytes(open(&cipher, b"account.index", &wrapped.index_key)?)?;
@@ -101,7 +101,7 @@ impl Vault {
         let wrapped = seal(
             &self.account,
             &*self.random,
-            &person_place(blind_index),
+            &person_data(blind_index),
             &key[..],
         );
         (PersonKey(cipher(&key)), wrapped)
@@ -110,28 +110,32 @@ impl Vault {
     /// Unwraps a person's key.
     ///
     /// # Errors
-    /// [`Unsealable`] when the key was destroyed or belongs to another person.
-    pub fn open_person(&self, blind_index: &[u8], wrapped: &[u8]) -> Result<PersonKey, Unsealable> {
-        let key = key_bytes(open(&self.account, &person_place(blind_index), wrapped)?)?;
+    /// [`DecryptError`] when the key was destroyed or belongs to another person.
+    pub fn open_person(
+        &self,
+        blind_index: &[u8],
+        wrapped: &[u8],
+    ) -> Result<PersonKey, DecryptError> {
+        let key = key_bytes(open(&self.account, &person_data(blind_index), wrapped)?)?;
         Ok(PersonKey(cipher(&key)))
     }
 
-    /// Seals a value for one place.
-    pub fn seal(&self, key: &PersonKey, place: &[u8], plain: &[u8]) -> Vec<u8> {
-        seal(&key.0, &*self.random, place, plain)
+    /// Seals a value together with the associated data of its row.
+    pub fn seal(&self, key: &PersonKey, associated_data: &[u8], plain: &[u8]) -> Vec<u8> {
+        seal(&key.0, &*self.random, associated_data, plain)
     }
 
-    /// Opens a value sealed for this place.
+    /// Opens a value that was sealed with this associated data.
     ///
     /// # Errors
-    /// [`Unsealable`] when key or place differ, or the bytes are damaged.
+    /// [`DecryptError`] when key or associated data differ, or the bytes are damaged.
     pub fn unseal(
         &self,
         key: &PersonKey,
-        place: &[u8],
+        associated_data: &[u8],
         sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, Unsealable> {
-        open(&key.0, place, sealed)
+    ) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
+        open(&key.0, associated_data, sealed)
     }
 }
 
@@ -145,25 +149,30 @@ fn random_key(random: &dyn Random) -> Zeroizing<[u8; 32]> {
     key
 }
 
-fn key_bytes(plain: Zeroizing<Vec<u8>>) -> Result<Zeroizing<[u8; 32]>, Unsealable> {
+fn key_bytes(plain: Zeroizing<Vec<u8>>) -> Result<Zeroizing<[u8; 32]>, DecryptError> {
     plain
         .as_slice()
         .try_into()
         .map(Zeroizing::new)
-        .map_err(|_| Unsealable)
+        .map_err(|_| DecryptError)
 }
 
-fn person_place(blind_index: &[u8]) -> Vec<u8> {
+fn person_data(blind_index: &[u8]) -> Vec<u8> {
     [b"person.key:".as_slice(), blind_index].concat()
 }
 
 /// A random 192-bit nonce, then ciphertext and tag. Random nonces of this length do not repeat.
-fn seal(cipher: &XChaCha20Poly1305, random: &dyn Random, place: &[u8], plain: &[u8]) -> Vec<u8> {
+fn seal(
+    cipher: &XChaCha20Poly1305,
+    random: &dyn Random,
+    associated_data: &[u8],
+    plain: &[u8],
+) -> Vec<u8> {
     let mut nonce = [0u8; NONCE_BYTES];
     random.fill(&mut nonce);
     let payload = Payload {
         msg: plain,
-        aad: place,
+        aad: associated_data,
     };
     let sealed = cipher
         .encrypt(&XNonce::from(nonce), payload)
@@ -176,23 +185,23 @@ fn seal(cipher: &XChaCha20Poly1305, random: &dyn Random, place: &[u8], plain: &[
 
 fn open(
     cipher: &XChaCha20Poly1305,
-    place: &[u8],
+    associated_data: &[u8],
     sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, Unsealable> {
+) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
     if sealed.len() < NONCE_BYTES + TAG_BYTES {
-        return Err(Unsealable);
+        return Err(DecryptError);
     }
     let (nonce, sealed) = sealed
         .split_first_chunk::<NONCE_BYTES>()
-        .ok_or(Unsealable)?;
+        .ok_or(DecryptError)?;
     let payload = Payload {
         msg: sealed,
-        aad: place,
+        aad: associated_data,
     };
     cipher
         .decrypt(&XNonce::from(*nonce), payload)
         .map(Zeroizing::new)
-        .map_err(|_| Unsealable)
+        .map_err(|_| DecryptError)
 }
 
 #[cfg(test)]
@@ -208,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_only_under_its_key_and_at_its_place() {
+    fn what_is_sealed_opens_only_under_its_key_and_in_its_row() {
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let (vault, wrapped) = Vault::create(&master(31), &random);
         let index = vault.index("person", b"+5585988887777");

@@ -42,7 +42,7 @@ pub enum StoreError {
     Corrupt(String),
     /// A sealed value cannot be opened.
     #[error("a sealed value cannot be opened: wrong master key, or damaged data")]
-    Unsealable,
+    DecryptError,
     /// Another server uses the database.
     #[error("another server is using this database ({0}); stop it first")]
     Locked(String),

@@ -113,7 +113,11 @@ fn seal_columns(
     new: &NewMessage,
     content: &[u8],
 ) -> SealedColumns {
-    let seal = |column: &str, plain: &[u8]| shared.vault.seal(key, &place(column, new.id), plain);
+    let seal = |column: &str, plain: &[u8]| {
+        shared
+            .vault
+            .seal(key, &associated_data(column, new.id), plain)
+    };
     SealedColumns {
         content: seal("content", content),
         metadata: new
@@ -382,8 +386,8 @@ impl Context<'_> {
     }
 }
 
-/// The place that a column of a message is sealed for.
-pub(super) fn place(column: &str, id: MessageId) -> Vec<u8> {
+/// The associated data of a column of a message.
+pub(super) fn associated_data(column: &str, id: MessageId) -> Vec<u8> {
     [b"message.", column.as_bytes(), b":", id.0.as_bytes()].concat()
 }
 

@@ -433,7 +433,7 @@ pub(super) fn watch_number(kind: WatchKind) -> i64 {
 }
 
 /// Turns a failure to open a sealed value into the engine's error, keeping the cause.
-pub(super) fn unsealable(error: crate::secrets::Unsealable) -> rusqlite::Error {
+pub(super) fn decrypt_error(error: crate::secrets::DecryptError) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
 }
 

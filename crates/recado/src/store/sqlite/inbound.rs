@@ -10,8 +10,8 @@ use delivery::state::State;
 use delivery::time::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::accept::{message_id, place};
-use super::context::{Cohort, Context, TransitionInput, number_of, unsealable};
+use super::accept::{associated_data, message_id};
+use super::context::{Cohort, Context, TransitionInput, decrypt_error, number_of};
 use super::person::{self, ConsentCause, Person};
 use super::{Shared, SqliteStore};
 use crate::store::life::{Flags, Progress};
@@ -114,11 +114,11 @@ impl Context<'_> {
         sender: Option<i64>,
     ) -> rusqlite::Result<i64> {
         let key = person.key(self.shared)?;
-        let place = payload_place(inbound.sid);
+        let data = payload_data(inbound.sid);
         let sealed_payload = self
             .shared
             .vault
-            .seal(&key, &place, inbound.payload.as_bytes());
+            .seal(&key, &data, inbound.payload.as_bytes());
         let reply_to = match inbound.reply_to {
             Some(sid) => self
                 .db
@@ -226,10 +226,11 @@ impl Context<'_> {
         };
         let id = inbound.question_id;
         let key = person.key(self.shared)?;
-        let sealed = self
-            .shared
-            .vault
-            .seal(&key, &place("content", id), &sealed::encode(&content));
+        let sealed = self.shared.vault.seal(
+            &key,
+            &associated_data("content", id),
+            &sealed::encode(&content),
+        );
         self.db
             .prepare_cached(
                 "INSERT INTO message (public_id, person_id, content_index, template_id, kind, \
@@ -292,8 +293,8 @@ fn read_view(row: &Row<'_>, person: &Person, shared: &Shared) -> rusqlite::Resul
             let sealed: Vec<u8> = row.get(5)?;
             let plain = shared
                 .vault
-                .unseal(&key, &payload_place(sid), &sealed)
-                .map_err(unsealable)?;
+                .unseal(&key, &payload_data(sid), &sealed)
+                .map_err(decrypt_error)?;
             Some(String::from_utf8_lossy(&plain).into_owned())
         }
         None => None,
@@ -314,6 +315,6 @@ fn read_view(row: &Row<'_>, person: &Person, shared: &Shared) -> rusqlite::Resul
     })
 }
 
-fn payload_place(sid: Sid) -> Vec<u8> {
+fn payload_data(sid: Sid) -> Vec<u8> {
     [b"inbound.payload:".as_slice(), &sid.to_bytes()].concat()
 }

@@ -12,7 +12,7 @@ use delivery::time::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
-use super::accept::{message_id, place};
+use super::accept::{associated_data, message_id};
 use super::context::{Context, TransitionInput, of_number, state_at, word_at};
 use super::{Shared, SqliteStore, person};
 use crate::store::count::state_number;
@@ -152,7 +152,9 @@ fn read_summary(
             return Ok(None);
         };
         let key = person.key(shared)?;
-        let plain = shared.vault.unseal(&key, &place(name, id), sealed);
+        let plain = shared
+            .vault
+            .unseal(&key, &associated_data(name, id), sealed);
         Ok(plain
             .ok()
             .map(|plain| String::from_utf8_lossy(&plain).into_owned()))

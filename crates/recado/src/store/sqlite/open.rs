@@ -339,7 +339,7 @@ fn open_account(
         .map_err(engine)?;
     let vault = match stored {
         Some(wrapped) => Vault::open(&options.master_key, &wrapped, &options.random)
-            .map_err(|_| StoreError::Unsealable)?,
+            .map_err(|_| StoreError::DecryptError)?,
         None => {
             let (vault, wrapped) = Vault::create(&options.master_key, &options.random);
             transaction

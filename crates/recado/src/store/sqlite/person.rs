@@ -8,7 +8,7 @@ use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Shared;
-use super::context::{Context, TransitionInput, number_of, of_number, unsealable};
+use super::context::{Context, TransitionInput, decrypt_error, number_of, of_number};
 use crate::secrets::PersonKey;
 use crate::store::life::Progress;
 
@@ -48,10 +48,10 @@ pub(super) struct Candidate {
 impl Candidate {
     pub(super) fn new(shared: &Shared, blind_index: [u8; 32], address: &Address) -> Self {
         let (key, wrapped_key) = shared.vault.create_person(&blind_index);
-        let place = address_place(&blind_index);
+        let data = address_data(&blind_index);
         let sealed_address = shared
             .vault
-            .seal(&key, &place, address.canonical().as_bytes());
+            .seal(&key, &data, address.canonical().as_bytes());
         Self {
             blind_index,
             key,
@@ -70,7 +70,7 @@ impl Person {
         shared
             .vault
             .open_person(&self.blind_index, wrapped)
-            .map_err(unsealable)
+            .map_err(decrypt_error)
     }
 
     /// Opens the person's address; `None` when they were erased.
@@ -81,8 +81,8 @@ impl Person {
         let key = self.key(shared)?;
         let plain = shared
             .vault
-            .unseal(&key, &address_place(&self.blind_index), sealed)
-            .map_err(unsealable)?;
+            .unseal(&key, &address_data(&self.blind_index), sealed)
+            .map_err(decrypt_error)?;
         Ok(std::str::from_utf8(&plain)
             .ok()
             .and_then(Address::from_canonical))
@@ -309,7 +309,7 @@ fn read_person(row: &Row<'_>) -> rusqlite::Result<Person> {
     })
 }
 
-/// The place that a person's address is sealed for.
-pub(super) fn address_place(blind_index: &[u8]) -> Vec<u8> {
+/// The associated data of a person's address.
+pub(super) fn address_data(blind_index: &[u8]) -> Vec<u8> {
     [b"person.address:".as_slice(), blind_index].concat()
 }

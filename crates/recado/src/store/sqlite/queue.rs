@@ -12,7 +12,7 @@ use delivery::window;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
-use super::accept::{message_id, place};
+use super::accept::{associated_data, message_id};
 use super::context::{Context, TransitionInput, number_of, of_number};
 use super::person::{self, CANONICAL_FORM, Person};
 use crate::store::life::{Flags, Progress, Reason, ReportFact};
@@ -244,11 +244,11 @@ impl Context<'_> {
         let Ok(key) = person.key(self.shared) else {
             return Ok(None);
         };
-        let place = place("content", message_id(&public_id)?);
+        let data = associated_data("content", message_id(&public_id)?);
         let content = self
             .shared
             .vault
-            .unseal(&key, &place, &sealed)
+            .unseal(&key, &data, &sealed)
             .ok()
             .and_then(|plain| sealed::decode(&plain));
         Ok(content.map(|content| (public_id, content)))

@@ -8,7 +8,7 @@ use delivery::sid::Sid;
 use delivery::time::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::accept::{message_id, place};
+use super::accept::{associated_data, message_id};
 use super::context::{Context, state_at};
 use super::{Shared, SqliteStore, person};
 use crate::store::life::{ReportFact, Watch, WatchKind};
@@ -112,9 +112,11 @@ fn read_evidence(
         return Ok(None);
     };
     let key = person.key(shared)?;
-    let plain = shared
-        .vault
-        .unseal(&key, &place("content", message_id(&public_id)?), &sealed);
+    let plain = shared.vault.unseal(
+        &key,
+        &associated_data("content", message_id(&public_id)?),
+        &sealed,
+    );
     let Some(content) = plain.ok().and_then(|plain| sealed::decode(&plain)) else {
         return Ok(None);
     };

@@ -392,9 +392,9 @@ pub(super) fn store_error(error: &rusqlite::Error) -> StoreError {
             }
         }
         rusqlite::Error::FromSqlConversionFailure(_, _, cause)
-            if cause.is::<crate::secrets::Unsealable>() =>
+            if cause.is::<crate::secrets::DecryptError>() =>
         {
-            StoreError::Unsealable
+            StoreError::DecryptError
         }
         other => StoreError::Engine(other.to_string()),
     }

@@ -96,7 +96,7 @@ async fn another_master_key_is_refused_and_changes_nothing() {
         let mut wrong = options(&path, mode);
         wrong.master_key = other_key();
         let (error, words) = refusal(recado::store::sqlite::SqliteStore::open(wrong));
-        assert!(matches!(error, StoreError::Unsealable), "{error:?}");
+        assert!(matches!(error, StoreError::DecryptError), "{error:?}");
         assert!(words.contains("wrong master key"), "{words}");
     }
     let epoch: i64 = beside(&path)
