@@ -35,7 +35,7 @@ use crate::reconcile::Reconcile;
 use crate::secrets::{MasterKey, MasterKeyError};
 use crate::store::life::Rules;
 use crate::store::sqlite::{OpenMode, Options, SqliteStore};
-use crate::store::{Parties, StoreError};
+use crate::store::{Senders, StoreError};
 use crate::upkeep::Upkeep;
 
 /// From the opening of a connection, or the end of the request before, to the end of the headers.

@@ -26,7 +26,7 @@ pub(crate) async fn accept(plan: &Plan) {
             let folder = Folder::new();
             let key = {
                 let store = open_store(&folder);
-                recado::store::Parties::pause_sender(
+                recado::store::Senders::pause_sender(
                     &store,
                     "+551140000000".into(),
                     true,
@@ -173,7 +173,7 @@ pub(crate) async fn memory(plan: &Plan) {
     let count = plan.messages * 5;
     {
         let store = open_store(&folder);
-        recado::store::Parties::pause_sender(
+        recado::store::Senders::pause_sender(
             &store,
             "+551140000000".into(),
             true,

@@ -21,8 +21,8 @@ use recado::server::Server;
 use recado::store::life::Rules;
 use recado::store::sqlite::{OpenMode, Options, SqliteStore};
 use recado::store::{
-    AcceptResult, CloseRequest, DueQuery, KeyScope, Keys, Messages, NewMessage, OpenRequest,
-    OpenResult, Parties, Queue, new_message_id,
+    AcceptResult, ApiKeys, CloseRequest, DueQuery, KeyScope, Messages, NewMessage, OpenRequest,
+    OpenResult, Queue, Senders, new_message_id,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;

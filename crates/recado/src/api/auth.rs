@@ -22,7 +22,7 @@ use subtle::ConstantTimeEq;
 use super::Api;
 use super::problem::Problem;
 use crate::effects::Random;
-use crate::store::{KeyScope, KeyView, NewKey};
+use crate::store::{ApiKeyView, KeyScope, NewApiKey};
 
 /// How long a key is believed without looking again: a revoked one works no longer than this.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ type Limiter = RateLimiter<
 
 /// Checks keys and their rates.
 pub struct Gate {
-    known: Mutex<HashMap<String, (KeyView, Timestamp)>>,
+    known: Mutex<HashMap<String, (ApiKeyView, Timestamp)>>,
     limiter: Option<(Limiter, u32)>,
 }
 
@@ -71,13 +71,13 @@ pub fn create_key(
     name: &str,
     scope: KeyScope,
     now: Timestamp,
-) -> (NewKey, String) {
+) -> (NewApiKey, String) {
     let mut bytes = [0u8; 41];
     random.fill(&mut bytes);
     let (id, secret) = bytes.split_at(9);
     let id: String = URL_SAFE_NO_PAD.encode(id).replace(['-', '_'], "x");
     let secret = URL_SAFE_NO_PAD.encode(secret);
-    let key = NewKey {
+    let key = NewApiKey {
         id: id.clone(),
         name: name.to_owned(),
         scope,
@@ -208,7 +208,7 @@ async fn find_caller(api: &Api, headers: &HeaderMap, scope: KeyScope) -> Result<
     })
 }
 
-async fn known_key(api: &Api, id: &str) -> Result<Option<KeyView>, Problem> {
+async fn known_key(api: &Api, id: &str) -> Result<Option<ApiKeyView>, Problem> {
     let now = api.effects.clock.now();
     {
         let known = api

@@ -11,7 +11,7 @@ use crate::effects::Effects;
 use crate::server::master_key;
 use crate::store::life::Rules;
 use crate::store::sqlite::{OpenMode, Options, SqliteStore};
-use crate::store::{KeyScope, KeyView, Keys};
+use crate::store::{ApiKeyView, ApiKeys, KeyScope};
 
 /// Make, list or revoke keys of the API
 #[derive(Args)]
@@ -155,7 +155,7 @@ pub(super) fn open_database_of(
     Ok(store)
 }
 
-fn list(keys: &[KeyView], json: bool) {
+fn list(keys: &[ApiKeyView], json: bool) {
     let time = |at: delivery::time::Timestamp| {
         jiff::Timestamp::from_microsecond(at.micros())
             .map_or_else(|_| String::new(), |at| format!("{at:.0}"))

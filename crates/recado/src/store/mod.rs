@@ -132,8 +132,8 @@ pub trait Maintenance: Send + Sync {
     fn upkeep(&self, now: Timestamp) -> StoreFuture<'_, UpkeepResult>;
 }
 
-/// People and senders.
-pub trait Parties: Send + Sync {
+/// What people said about receiving messages.
+pub trait Consents: Send + Sync {
     /// What a person said about receiving messages; `None` for somebody we never met.
     fn consent(&self, address: delivery::address::Address) -> StoreFuture<'_, Option<ConsentView>>;
 
@@ -144,7 +144,10 @@ pub trait Parties: Send + Sync {
         opted_out: bool,
         now: Timestamp,
     ) -> StoreFuture<'_, ConsentView>;
+}
 
+/// Our senders.
+pub trait Senders: Send + Sync {
     /// Every sender with its queue and pause.
     fn senders(&self) -> StoreFuture<'_, Vec<SenderView>>;
 
@@ -153,15 +156,15 @@ pub trait Parties: Send + Sync {
 }
 
 /// Keys of the API.
-pub trait Keys: Send + Sync {
+pub trait ApiKeys: Send + Sync {
     /// Stores a new key.
-    fn create_key(&self, key: NewKey) -> StoreFuture<'_, ()>;
+    fn create_key(&self, key: NewApiKey) -> StoreFuture<'_, ()>;
 
     /// Finds a key by its public id, revoked or not.
-    fn key(&self, id: String) -> StoreFuture<'_, Option<KeyView>>;
+    fn key(&self, id: String) -> StoreFuture<'_, Option<ApiKeyView>>;
 
     /// Every key.
-    fn keys(&self) -> StoreFuture<'_, Vec<KeyView>>;
+    fn keys(&self) -> StoreFuture<'_, Vec<ApiKeyView>>;
 
     /// Revokes a key. `false` when there is none of that id.
     fn revoke_key(&self, id: String, now: Timestamp) -> StoreFuture<'_, bool>;
@@ -189,5 +192,11 @@ pub trait Log: Send + Sync {
 }
 
 /// Everything that is remembered.
-pub trait Store: Messages + Queue + Reports + Watches + Maintenance + Parties + Keys + Log {}
-impl<T: Messages + Queue + Reports + Watches + Maintenance + Parties + Keys + Log> Store for T {}
+pub trait Store:
+    Messages + Queue + Reports + Watches + Maintenance + Consents + Senders + ApiKeys + Log
+{
+}
+impl<T> Store for T where
+    T: Messages + Queue + Reports + Watches + Maintenance + Consents + Senders + ApiKeys + Log
+{
+}

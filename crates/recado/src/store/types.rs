@@ -347,7 +347,7 @@ pub struct UpkeepResult {
 
 /// A new API key.
 #[derive(Clone)]
-pub struct NewKey {
+pub struct NewApiKey {
     /// Its public id, part of the key's text.
     pub id: String,
     /// What the operator calls it.

@@ -212,7 +212,7 @@ pub struct InboundQuery {
 
 /// A key of the API.
 #[derive(Clone, Debug)]
-pub struct KeyView {
+pub struct ApiKeyView {
     /// Its public id.
     pub id: String,
     /// What the operator calls it.

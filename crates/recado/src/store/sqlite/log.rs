@@ -12,12 +12,13 @@ use super::context::of_number;
 use super::messages::read_entry;
 use crate::store::count::{Metric, state_from_number};
 use crate::store::{
-    AcceptResult, CloseRequest, CloseResult, CommandResult, ConsentView, CounterGroup,
-    CounterQuery, CounterRow, DuePage, DueQuery, DueWatch, EventView, Gauges, Idempotency,
-    InboundQuery, InboundResult, InboundView, KeyView, Keys, Log, Maintenance, MessageCommand,
-    MessageFilter, MessageId, MessagePage, MessageView, Messages, NewInbound, NewKey, NewMessage,
-    OpenRequest, OpenResult, Parties, Queue, Report, ReportResult, Reports, SenderView, Settlement,
-    StoreError, StoreFuture, UpkeepResult, VerifyReport, WatchQuery, Watches,
+    AcceptResult, ApiKeyView, ApiKeys, CloseRequest, CloseResult, CommandResult, ConsentView,
+    Consents, CounterGroup, CounterQuery, CounterRow, DuePage, DueQuery, DueWatch, EventView,
+    Gauges, Idempotency, InboundQuery, InboundResult, InboundView, Log, Maintenance,
+    MessageCommand, MessageFilter, MessageId, MessagePage, MessageView, Messages, NewApiKey,
+    NewInbound, NewMessage, OpenRequest, OpenResult, Queue, Report, ReportResult, Reports,
+    SenderView, Senders, Settlement, StoreError, StoreFuture, UpkeepResult, VerifyReport,
+    WatchQuery, Watches,
 };
 
 impl SqliteStore {
@@ -247,7 +248,7 @@ impl Maintenance for SqliteStore {
     }
 }
 
-impl Parties for SqliteStore {
+impl Consents for SqliteStore {
     fn consent(&self, address: Address) -> StoreFuture<'_, Option<ConsentView>> {
         Box::pin(async move { self.consent_of(&address) })
     }
@@ -260,7 +261,9 @@ impl Parties for SqliteStore {
     ) -> StoreFuture<'_, ConsentView> {
         Box::pin(self.change_consent_of(address, opted_out, now))
     }
+}
 
+impl Senders for SqliteStore {
     fn senders(&self) -> StoreFuture<'_, Vec<SenderView>> {
         Box::pin(async move { self.all_senders() })
     }
@@ -270,16 +273,16 @@ impl Parties for SqliteStore {
     }
 }
 
-impl Keys for SqliteStore {
-    fn create_key(&self, key: NewKey) -> StoreFuture<'_, ()> {
+impl ApiKeys for SqliteStore {
+    fn create_key(&self, key: NewApiKey) -> StoreFuture<'_, ()> {
         Box::pin(self.insert_key(key))
     }
 
-    fn key(&self, id: String) -> StoreFuture<'_, Option<KeyView>> {
+    fn key(&self, id: String) -> StoreFuture<'_, Option<ApiKeyView>> {
         Box::pin(async move { self.find_key(&id) })
     }
 
-    fn keys(&self) -> StoreFuture<'_, Vec<KeyView>> {
+    fn keys(&self) -> StoreFuture<'_, Vec<ApiKeyView>> {
         Box::pin(async move { self.all_keys() })
     }
 

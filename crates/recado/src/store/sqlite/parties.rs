@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::SqliteStore;
 use super::context::{number_of, word_at};
 use super::person::{self, ConsentCause, Person};
-use crate::store::{ConsentView, KeyScope, KeyView, NewKey, SenderView, StoreError};
+use crate::store::{ApiKeyView, ConsentView, KeyScope, NewApiKey, SenderView, StoreError};
 
 impl SqliteStore {
     pub(super) fn consent_of(&self, address: &Address) -> Result<Option<ConsentView>, StoreError> {
@@ -82,7 +82,7 @@ impl SqliteStore {
             .await
     }
 
-    pub(super) async fn insert_key(&self, key: NewKey) -> Result<(), StoreError> {
+    pub(super) async fn insert_key(&self, key: NewApiKey) -> Result<(), StoreError> {
         self.writer
             .run(move |context| {
                 context.db.execute(
@@ -101,7 +101,7 @@ impl SqliteStore {
             .await
     }
 
-    pub(super) fn find_key(&self, id: &str) -> Result<Option<KeyView>, StoreError> {
+    pub(super) fn find_key(&self, id: &str) -> Result<Option<ApiKeyView>, StoreError> {
         self.read(|db| {
             db.prepare_cached(
                 "SELECT id, name, scope, hash, created_at, revoked_at FROM api_key WHERE id = ?1",
@@ -111,7 +111,7 @@ impl SqliteStore {
         })
     }
 
-    pub(super) fn all_keys(&self) -> Result<Vec<KeyView>, StoreError> {
+    pub(super) fn all_keys(&self) -> Result<Vec<ApiKeyView>, StoreError> {
         self.read(|db| {
             let mut statement = db.prepare_cached(
                 "SELECT id, name, scope, hash, created_at, revoked_at FROM api_key \
@@ -156,8 +156,8 @@ fn read_sender(row: &Row<'_>) -> rusqlite::Result<SenderView> {
     })
 }
 
-fn read_key(row: &Row<'_>) -> rusqlite::Result<KeyView> {
-    Ok(KeyView {
+fn read_key(row: &Row<'_>) -> rusqlite::Result<ApiKeyView> {
+    Ok(ApiKeyView {
         id: row.get(0)?,
         name: row.get(1)?,
         scope: word_at(row, 2, &KeyScope::ALL)?,

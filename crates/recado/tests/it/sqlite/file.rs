@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use delivery::state::State;
 use recado::store::sqlite::OpenMode;
 use recado::store::{
-    AcceptResult, KeyScope, Keys, Log, Messages, NewKey, NewMessage, StoreError, new_message_id,
+    AcceptResult, ApiKeys, KeyScope, Log, Messages, NewApiKey, NewMessage, StoreError,
+    new_message_id,
 };
 
 use super::{beside, open, options, other_key, refusal};
@@ -37,7 +38,7 @@ async fn a_second_server_is_told_who_is_there_and_tools_are_not_in_the_way() {
     );
 
     let tool = open(&path, OpenMode::Tool).unwrap();
-    let key = NewKey {
+    let key = NewApiKey {
         id: "key".into(),
         name: "backend".into(),
         scope: KeyScope::Send,

@@ -9,7 +9,7 @@ use delivery::time::Timestamp;
 use recado::store::count::{Metric, bucket, state_number};
 use recado::store::{
     CounterGroup, CounterQuery, CounterRow, EventView, KeyScope, MessageFilter, MessageId,
-    MessageSummary, NewKey,
+    MessageSummary, NewApiKey,
 };
 
 use super::world::*;
@@ -214,7 +214,7 @@ pub(crate) async fn keys_are_made_found_listed_and_revoked(world: &mut World) {
     let store = world.shared_store();
     let now = world.now;
     for (n, scope) in (0_u8..).zip(KeyScope::ALL) {
-        let key = NewKey {
+        let key = NewApiKey {
             id: format!("key{n}"),
             name: format!("name {n}"),
             scope,
