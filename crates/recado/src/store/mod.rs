@@ -129,7 +129,7 @@ pub trait Watches: Send + Sync {
 /// What is done by time alone.
 pub trait Maintenance: Send + Sync {
     /// Expired messages, unanswered questions, old parked reports and keys.
-    fn upkeep(&self, now: Timestamp) -> StoreFuture<'_, UpkeepResult>;
+    fn maintain(&self, now: Timestamp) -> StoreFuture<'_, MaintenanceResult>;
 }
 
 /// What people said about receiving messages.

@@ -334,7 +334,7 @@ pub struct InboundResult {
 
 /// What the chores did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UpkeepResult {
+pub struct MaintenanceResult {
     /// Messages whose deadline passed.
     pub expired: u64,
     /// Unanswered questions that became opt-outs.

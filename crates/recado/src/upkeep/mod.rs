@@ -27,7 +27,7 @@ impl Upkeep {
     /// Does the chores until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
-            let more = match self.store.upkeep(self.effects.clock.now()).await {
+            let more = match self.store.maintain(self.effects.clock.now()).await {
                 Ok(result) => result.more,
                 Err(error) => {
                     tracing::error!(%error, "the chores cannot be done now");

@@ -15,9 +15,9 @@ use crate::store::{
     AcceptResult, ApiKeyView, ApiKeys, CloseRequest, CloseResult, CommandResult, ConsentView,
     Consents, CounterGroup, CounterQuery, CounterRow, DuePage, DueQuery, DueWatch, EventView,
     Gauges, Idempotency, InboundQuery, InboundResult, InboundView, Log, Maintenance,
-    MessageCommand, MessageFilter, MessageId, MessagePage, MessageView, Messages, NewApiKey,
-    NewInbound, NewMessage, OpenRequest, OpenResult, Queue, Report, ReportResult, Reports,
-    SenderView, Senders, Settlement, StoreError, StoreFuture, UpkeepResult, VerifyReport,
+    MaintenanceResult, MessageCommand, MessageFilter, MessageId, MessagePage, MessageView,
+    Messages, NewApiKey, NewInbound, NewMessage, OpenRequest, OpenResult, Queue, Report,
+    ReportResult, Reports, SenderView, Senders, Settlement, StoreError, StoreFuture, VerifyReport,
     WatchQuery, Watches,
 };
 
@@ -243,8 +243,8 @@ impl Watches for SqliteStore {
 }
 
 impl Maintenance for SqliteStore {
-    fn upkeep(&self, now: Timestamp) -> StoreFuture<'_, UpkeepResult> {
-        Box::pin(self.do_upkeep(now))
+    fn maintain(&self, now: Timestamp) -> StoreFuture<'_, MaintenanceResult> {
+        Box::pin(self.run_maintenance(now))
     }
 }
 

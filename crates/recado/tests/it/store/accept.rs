@@ -70,7 +70,7 @@ pub(crate) async fn a_key_is_kept_for_seven_days(world: &mut World) {
     let id = first.id;
     world.accept_all(vec![first]).await;
     world.pass(7 * DAY - SECOND_LONG);
-    assert_eq!(world.store().upkeep(world.now).await.unwrap().pruned, 0);
+    assert_eq!(world.store().maintain(world.now).await.unwrap().pruned, 0);
     let again = keyed(world);
     assert_eq!(
         world.accept_all(vec![again]).await,
@@ -80,7 +80,7 @@ pub(crate) async fn a_key_is_kept_for_seven_days(world: &mut World) {
         }]
     );
     world.pass(SECOND_LONG);
-    assert_eq!(world.store().upkeep(world.now).await.unwrap().pruned, 1);
+    assert_eq!(world.store().maintain(world.now).await.unwrap().pruned, 1);
     let later = keyed(world);
     let (later_id, state) = (later.id, State::Accepted);
     assert_eq!(

@@ -222,7 +222,10 @@ pub(crate) async fn no_frees_what_was_held(world: &mut World) {
     world.send(waiting).await;
     // The answer is over: a day later nothing becomes an opt-out.
     world.pass(2 * DAY);
-    assert_eq!(world.store().upkeep(world.now).await.unwrap().opted_out, 0);
+    assert_eq!(
+        world.store().maintain(world.now).await.unwrap().opted_out,
+        0
+    );
 }
 
 pub(crate) async fn a_day_without_an_answer_is_an_opt_out(world: &mut World) {
@@ -233,13 +236,22 @@ pub(crate) async fn a_day_without_an_answer_is_an_opt_out(world: &mut World) {
         .close(asked.attempt, accepted_by_provider(sid(1)))
         .await;
     world.pass(DAY - SECOND_LONG);
-    assert_eq!(world.store().upkeep(world.now).await.unwrap().opted_out, 0);
+    assert_eq!(
+        world.store().maintain(world.now).await.unwrap().opted_out,
+        0
+    );
     assert_eq!(world.state(waiting).await, State::Held);
     world.pass(SECOND_LONG);
-    assert_eq!(world.store().upkeep(world.now).await.unwrap().opted_out, 1);
+    assert_eq!(
+        world.store().maintain(world.now).await.unwrap().opted_out,
+        1
+    );
     assert_eq!(world.state(waiting).await, State::Suppressed);
     assert_eq!(consent_of(world, 1).await, Some(Consent::OptedOut));
-    assert_eq!(world.store().upkeep(world.now).await.unwrap().opted_out, 0);
+    assert_eq!(
+        world.store().maintain(world.now).await.unwrap().opted_out,
+        0
+    );
 }
 
 pub(crate) async fn what_was_held_keeps_its_time(world: &mut World) {

@@ -436,10 +436,10 @@ pub(crate) async fn early_and_orphan_reports_are_parked_and_bound(world: &mut Wo
 
     // The orphan is kept for a day.
     world.pass(DAY - SECOND_LONG);
-    world.store().upkeep(world.now).await.unwrap();
+    world.store().maintain(world.now).await.unwrap();
     assert_eq!(world.store().gauges().await.unwrap().parked, 1);
     world.pass(SECOND_LONG);
-    world.store().upkeep(world.now).await.unwrap();
+    world.store().maintain(world.now).await.unwrap();
     assert_eq!(world.store().gauges().await.unwrap().parked, 0);
     // A report that names nothing at all cannot be kept.
     let nothing = Report {
@@ -561,7 +561,7 @@ pub(crate) async fn what_was_stopped_stays_stopped_when_it_fails_late(world: &mu
         world.give_up_looking().await;
         if n == 1 {
             world.pass(HOUR);
-            world.store().upkeep(world.now).await.unwrap();
+            world.store().maintain(world.now).await.unwrap();
             assert_eq!(world.state(id).await, State::Expired);
         } else {
             world.write(n, "sair").await;

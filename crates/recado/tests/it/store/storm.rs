@@ -72,7 +72,7 @@ impl Storm {
             74..80 => self.inbound().await,
             80..84 => self.decide().await,
             84..91 => self.settle().await,
-            91..93 => self.upkeep().await,
+            91..93 => self.maintain().await,
             93..95 => self.consent().await,
             95..97 => self.pause().await,
             97..99 => self.pass(),
@@ -385,8 +385,8 @@ impl Storm {
         due.len().max(1)
     }
 
-    async fn upkeep(&mut self) -> usize {
-        self.world.store().upkeep(self.world.now).await.unwrap();
+    async fn maintain(&mut self) -> usize {
+        self.world.store().maintain(self.world.now).await.unwrap();
         1
     }
 
@@ -441,7 +441,7 @@ impl Storm {
                     .settle(&watch, Finding::HorizonPassed, None)
                     .await;
             }
-            self.upkeep().await;
+            self.maintain().await;
             self.world.pass(2 * HOUR);
             if self.world.waiting().await.is_empty() && self.world.watches().await.is_empty() {
                 break;

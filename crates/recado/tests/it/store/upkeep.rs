@@ -5,7 +5,7 @@ use delivery::message::{Message, Policy};
 use delivery::outcome::ProviderStatus;
 use delivery::state::State;
 use recado::store::{
-    AcceptResult, CommandResult, MessageCommand, MessageId, NewMessage, UpkeepResult,
+    AcceptResult, CommandResult, MaintenanceResult, MessageCommand, MessageId, NewMessage,
 };
 
 use super::world::*;
@@ -31,10 +31,10 @@ pub(crate) async fn deadlines_pass_without_anybody_looking(world: &mut World) {
     world.send(sent).await;
     let without = world.accept(notice(6, "a")).await;
     world.pass(HOUR - SECOND_LONG);
-    let idle = world.store().upkeep(world.now).await.unwrap();
-    assert_eq!(idle, UpkeepResult::default());
+    let idle = world.store().maintain(world.now).await.unwrap();
+    assert_eq!(idle, MaintenanceResult::default());
     world.pass(SECOND_LONG);
-    let done = world.store().upkeep(world.now).await.unwrap();
+    let done = world.store().maintain(world.now).await.unwrap();
     assert_eq!((done.expired, done.more), (3, false));
     for id in [waiting, scheduled, retry] {
         assert_eq!(world.state(id).await, State::Expired);
@@ -46,8 +46,8 @@ pub(crate) async fn deadlines_pass_without_anybody_looking(world: &mut World) {
     world.close(open, no_connection()).await;
     assert_eq!(world.state(sending).await, State::Expired);
     assert_eq!(
-        world.store().upkeep(world.now).await.unwrap(),
-        UpkeepResult::default()
+        world.store().maintain(world.now).await.unwrap(),
+        MaintenanceResult::default()
     );
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn long_chores_are_done_in_turns(world: &mut World) {
     world.pass(HOUR);
     let mut expired = Vec::new();
     loop {
-        let done = world.store().upkeep(world.now).await.unwrap();
+        let done = world.store().maintain(world.now).await.unwrap();
         expired.push(done.expired);
         if !done.more {
             break;
@@ -88,7 +88,7 @@ pub(crate) async fn old_keys_go_and_their_messages_stay(world: &mut World) {
     let id = batch[0].id;
     world.accept_all(batch).await;
     world.pass(7 * DAY);
-    let done = world.store().upkeep(world.now).await.unwrap();
+    let done = world.store().maintain(world.now).await.unwrap();
     assert_eq!((done.pruned, done.more), (3, false));
     assert_eq!(world.state(id).await, State::Accepted);
 }
@@ -215,7 +215,7 @@ pub(crate) async fn what_was_stopped_cannot_be_retried(world: &mut World) {
     let suppressed = world.accept(notice(3, "a")).await;
     world.write(3, "sair").await;
     world.pass(MINUTE);
-    world.store().upkeep(world.now).await.unwrap();
+    world.store().maintain(world.now).await.unwrap();
     for (id, state) in [
         (canceled, State::Canceled),
         (expired, State::Expired),

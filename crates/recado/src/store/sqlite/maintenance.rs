@@ -11,7 +11,7 @@ use rusqlite::params;
 use super::SqliteStore;
 use super::context::{Context, TransitionInput};
 use super::person::ConsentCause;
-use crate::store::{StoreError, UpkeepResult};
+use crate::store::{MaintenanceResult, StoreError};
 
 /// Rows that one run changes, so that no commit takes long.
 const RUN_MAX: i64 = 500;
@@ -21,14 +21,17 @@ const IDEMPOTENCY_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 const PARKED_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 impl SqliteStore {
-    pub(super) async fn do_upkeep(&self, now: Timestamp) -> Result<UpkeepResult, StoreError> {
-        self.writer.run(move |context| context.upkeep(now)).await
+    pub(super) async fn run_maintenance(
+        &self,
+        now: Timestamp,
+    ) -> Result<MaintenanceResult, StoreError> {
+        self.writer.run(move |context| context.maintain(now)).await
     }
 }
 
 impl Context<'_> {
-    fn upkeep(&mut self, now: Timestamp) -> rusqlite::Result<UpkeepResult> {
-        let mut result = UpkeepResult::default();
+    fn maintain(&mut self, now: Timestamp) -> rusqlite::Result<MaintenanceResult> {
+        let mut result = MaintenanceResult::default();
         let expired = self.keys(
             "SELECT message_id FROM progress WHERE due_at IS NOT NULL AND expires_at IS NOT NULL \
              AND expires_at <= ?1 LIMIT ?2",
