@@ -266,7 +266,7 @@ impl fmt::Debug for Parsed {
 
 impl AddressKind {
     /// The word for tables and interfaces.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Mobile => "mobile",
             Self::Fixed => "fixed",

@@ -173,10 +173,10 @@ impl Codes {
         let mut rule = self.rule(Some(code), ErrorSource::Status);
         rule.listed = true;
         if !action.is_empty() {
-            rule.action = Action::from_word(action).ok_or_else(|| unknown_action(action))?;
+            rule.action = Action::from_name(action).ok_or_else(|| unknown_action(action))?;
         }
         if !scope.is_empty() {
-            rule.scope = Scope::from_word(scope).ok_or_else(|| unknown_scope(scope))?;
+            rule.scope = Scope::from_name(scope).ok_or_else(|| unknown_scope(scope))?;
         }
         if !wait.is_empty() {
             let seconds = wait
@@ -213,7 +213,7 @@ impl Action {
     ];
 
     /// The word of the table.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::RetryBackoff => "retry_backoff",
             Self::RetryLater => "retry_later",
@@ -230,8 +230,8 @@ impl Action {
     }
 
     /// Reads the word of the table.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.word() == word)
+    pub fn from_name(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == word)
     }
 
     /// What the reader of an error should do about it, in one sentence.
@@ -281,7 +281,7 @@ impl Scope {
     ];
 
     /// The word of the table.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Message => "message",
             Self::Recipient => "recipient",
@@ -294,13 +294,13 @@ impl Scope {
     }
 
     /// Reads the word of the table.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.word() == word)
+    pub fn from_name(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == word)
     }
 }
 
 fn unknown_action(word: &str) -> String {
-    let words: Vec<_> = Action::ALL.iter().map(|action| action.word()).collect();
+    let words: Vec<_> = Action::ALL.iter().map(|action| action.as_str()).collect();
     format!(
         "`{word}` is not an action; write one of {}",
         words.join(", ")
@@ -308,7 +308,7 @@ fn unknown_action(word: &str) -> String {
 }
 
 fn unknown_scope(word: &str) -> String {
-    let words: Vec<_> = Scope::ALL.iter().map(|scope| scope.word()).collect();
+    let words: Vec<_> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
     format!("`{word}` is not a scope; write one of {}", words.join(", "))
 }
 
@@ -324,8 +324,8 @@ fn read_builtin() -> Codes {
         if let [code, _met, action, scope, meaning, fee, _basis] = &cells[..]
             && let (Ok(code), Some(action), Some(scope)) = (
                 code.parse(),
-                Action::from_word(action),
-                Scope::from_word(scope),
+                Action::from_name(action),
+                Scope::from_name(scope),
             )
         {
             let rule = Rule {
@@ -362,7 +362,7 @@ impl Codes {
         };
         rule.wait = wait.parse().ok().map(Duration::from_secs);
         rule.attempts_max = attempts.parse().ok();
-        rule.scope = Scope::from_word(scope).unwrap_or(rule.scope);
+        rule.scope = Scope::from_name(scope).unwrap_or(rule.scope);
     }
 }
 
@@ -399,9 +399,9 @@ mod tests {
             let code: u32 = row[0].parse().unwrap();
             for error_source in [ErrorSource::Response, ErrorSource::Status] {
                 let rule = codes.rule(Some(code), error_source);
-                assert_eq!(rule.action.word(), &row[2], "{code}");
+                assert_eq!(rule.action.as_str(), &row[2], "{code}");
                 if code != 20_404 {
-                    assert_eq!(rule.scope.word(), &row[3], "{code}");
+                    assert_eq!(rule.scope.as_str(), &row[3], "{code}");
                 }
                 assert_eq!(rule.meaning, &row[4], "{code}");
                 assert_eq!(rule.failed_fee, &row[5] != "no", "{code}");

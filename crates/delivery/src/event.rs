@@ -64,7 +64,7 @@ impl EventKind {
     ];
 
     /// The word that the log and the live stream use, after `message.`.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::AttemptOpened => "attempt_opened",
@@ -116,7 +116,7 @@ impl Source {
     ];
 
     /// The word that the API uses.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::Dispatch => "dispatch",

@@ -80,7 +80,7 @@ impl KeywordAction {
     ];
 
     /// The word of the table.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::OptOut => "opt_out",
             Self::OptIn => "opt_in",
@@ -92,8 +92,8 @@ impl KeywordAction {
     }
 
     /// Reads the word of the table.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.word() == word)
+    pub fn from_name(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == word)
     }
 }
 
@@ -141,7 +141,7 @@ impl Table {
         let (Some(written), Some(language), Some(action), Some(confidence)) = (
             cells.next(),
             cells.next().and_then(KeywordLanguage::from_tag),
-            cells.next().and_then(KeywordAction::from_word),
+            cells.next().and_then(KeywordAction::from_name),
             cells.next(),
         ) else {
             return;

@@ -105,7 +105,7 @@ impl SenderName {
     }
 }
 
-macro_rules! words {
+macro_rules! named {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,19 +116,19 @@ macro_rules! words {
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// The word used by the API and the command line.
-            pub fn word(self) -> &'static str {
+            pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
 
             /// Reads the word; `None` when it is not one of them.
-            pub fn from_word(word: &str) -> Option<Self> {
+            pub fn from_name(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)+ _ => None }
             }
         }
     };
 }
 
-words! {
+named! {
     /// What a message is for, in WhatsApp's categories.
     Kind {
         /// About something the person asked for or takes part in.
@@ -142,7 +142,7 @@ words! {
     }
 }
 
-words! {
+named! {
     /// What may overtake what. An urgent message never waits behind a campaign.
     Priority {
         /// Before everything else.
@@ -154,7 +154,7 @@ words! {
     }
 }
 
-words! {
+named! {
     /// What may be done when nobody can say whether an attempt was sent.
     Policy {
         /// Never sent again by machine; rests as `unknown`. The default.
@@ -166,7 +166,7 @@ words! {
     }
 }
 
-words! {
+named! {
     /// How the 24-hour window is treated.
     WindowChoice {
         /// Free-form content is refused when the window is closed.
@@ -176,7 +176,7 @@ words! {
     }
 }
 
-words! {
+named! {
     /// Whether repeated content is refused.
     DedupeChoice {
         /// The same content to the same person within the dedupe window is refused.

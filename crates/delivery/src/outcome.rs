@@ -126,15 +126,15 @@ impl ProviderStatus {
     ];
 
     /// Reads Twilio's word; words that are not known become [`ProviderStatus::Other`].
-    pub fn from_word(word: &str) -> Self {
+    pub fn from_name(word: &str) -> Self {
         Self::ALL
             .into_iter()
-            .find(|status| status.word() == word)
+            .find(|status| status.as_str() == word)
             .unwrap_or(Self::Other)
     }
 
     /// Twilio's word for it.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::Scheduled => "scheduled",
@@ -156,7 +156,7 @@ impl ProviderStatus {
 
 impl Outcome {
     /// The stable word for the outcome's class, as the API and the store write it.
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::NotSent { .. } => "not_sent",
             Self::Sent { .. } => "sent",
@@ -168,7 +168,7 @@ impl Outcome {
 
 impl NotSentCause {
     /// The stable word for the cause.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Dns => "dns",
             Self::Connect => "connect",
@@ -181,7 +181,7 @@ impl NotSentCause {
 
 impl UnknownCause {
     /// The stable word for the cause.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
             Self::ConnectionLost => "connection_lost",
@@ -199,10 +199,10 @@ mod tests {
     #[test]
     fn every_status_word_reads_back() {
         for status in ProviderStatus::ALL {
-            assert_eq!(ProviderStatus::from_word(status.word()), status);
+            assert_eq!(ProviderStatus::from_name(status.as_str()), status);
         }
         assert_eq!(
-            ProviderStatus::from_word("teleported"),
+            ProviderStatus::from_name("teleported"),
             ProviderStatus::Other
         );
     }

@@ -66,7 +66,7 @@ impl State {
     ];
 
     /// The word that the API, the log and the metrics use.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::Scheduled => "scheduled",
@@ -86,8 +86,8 @@ impl State {
     }
 
     /// Reads the word; `None` when it is not one of them.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.word() == word)
+    pub fn from_name(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
     /// Whether the message waits in the queue and no attempt is open.

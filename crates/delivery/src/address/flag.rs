@@ -57,7 +57,7 @@ impl Flag {
     ];
 
     /// The word for tables and interfaces.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::PlusLost => "plus_lost",
             Self::CcBare => "cc_bare",
@@ -77,8 +77,8 @@ impl Flag {
     }
 
     /// Reads the word of a flag.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|flag| flag.word() == word)
+    pub fn from_name(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|flag| flag.as_str() == word)
     }
 
     fn bit(self) -> u16 {
@@ -126,7 +126,7 @@ impl fmt::Display for Flags {
             if index > 0 {
                 f.write_str(";")?;
             }
-            f.write_str(flag.word())?;
+            f.write_str(flag.as_str())?;
         }
         Ok(())
     }

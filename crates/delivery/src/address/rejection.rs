@@ -88,7 +88,7 @@ impl Reason {
     ];
 
     /// The word for tables and interfaces.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Empty => "empty",
             Self::Letters => "letters",
@@ -152,7 +152,7 @@ impl Reason {
 
 impl RejectStatus {
     /// The word for tables and interfaces.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::NotAddressable => "not_addressable",
             Self::Invalid => "invalid",
@@ -162,7 +162,7 @@ impl RejectStatus {
 
 impl NonGeographic {
     /// The word for tables and interfaces.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::TollFree => "toll_free",
             Self::SharedCost => "shared_cost",

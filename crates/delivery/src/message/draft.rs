@@ -164,7 +164,7 @@ fn check_to(to: Option<&str>) -> Result<Address, Problem> {
         Ok(parsed) => Ok(parsed.address),
         Err(rejection) => Err(Problem {
             field: "to",
-            code: rejection.reason.word(),
+            code: rejection.reason.as_str(),
             detail: rejection.reason.explain().to_owned(),
         }),
     }

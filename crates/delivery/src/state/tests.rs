@@ -19,12 +19,15 @@ fn facts() -> Vec<(String, Fact)> {
     ];
     for status in ProviderStatus::ALL {
         facts.push((
-            format!("answer {}", status.word()),
+            format!("answer {}", status.as_str()),
             Fact::OutcomeSent(status),
         ));
-        facts.push((format!("report {}", status.word()), Fact::Reported(status)));
         facts.push((
-            format!("earlier {}", status.word()),
+            format!("report {}", status.as_str()),
+            Fact::Reported(status),
+        ));
+        facts.push((
+            format!("earlier {}", status.as_str()),
             Fact::ReportedEarlier(status),
         ));
     }
@@ -38,11 +41,15 @@ fn the_whole_table() {
         for state in State::ALL {
             let cell = match advance(state, fact) {
                 Step::Same => continue,
-                Step::To(next) => next.word().to_owned(),
+                Step::To(next) => next.as_str().to_owned(),
                 Step::Anomaly(next) if next == state => "anomaly, stays".to_owned(),
-                Step::Anomaly(next) => format!("anomaly, {}", next.word()),
+                Step::Anomaly(next) => format!("anomaly, {}", next.as_str()),
             };
-            table.push_str(&format!("{:<12} + {:<26} -> {cell}\n", state.word(), name));
+            table.push_str(&format!(
+                "{:<12} + {:<26} -> {cell}\n",
+                state.as_str(),
+                name
+            ));
         }
     }
     insta::assert_snapshot!(table);
@@ -51,9 +58,9 @@ fn the_whole_table() {
 #[test]
 fn words_read_back() {
     for state in State::ALL {
-        assert_eq!(State::from_word(state.word()), Some(state));
+        assert_eq!(State::from_name(state.as_str()), Some(state));
     }
-    assert_eq!(State::from_word("lost"), None);
+    assert_eq!(State::from_name("lost"), None);
 }
 
 fn reports() -> impl Strategy<Value = Vec<ProviderStatus>> {

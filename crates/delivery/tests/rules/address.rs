@@ -58,7 +58,7 @@ fn columns(result: &Result<Parsed, Rejection>) -> [String; 10] {
             [
                 "ok".into(),
                 String::new(),
-                address.kind().word().into(),
+                address.kind().as_str().into(),
                 address.e164().unwrap_or_default().into(),
                 address.whatsapp(),
                 address.expected_wa_id(),
@@ -71,10 +71,10 @@ fn columns(result: &Result<Parsed, Rejection>) -> [String; 10] {
         Err(rejection) => {
             let known = rejection.known.as_ref();
             let mut columns: [String; 10] = Default::default();
-            columns[0] = rejection.status.word().into();
-            columns[1] = rejection.reason.word().into();
+            columns[0] = rejection.status.as_str().into();
+            columns[1] = rejection.reason.as_str().into();
             columns[2] = known
-                .map(|known| known.kind.word())
+                .map(|known| known.kind.as_str())
                 .unwrap_or_default()
                 .into();
             columns[3] = known
@@ -343,10 +343,10 @@ fn numbers_are_shown_masked_only() {
 #[test]
 fn flags_and_reasons_have_distinct_words_and_advice() {
     for flag in Flag::ALL {
-        assert_eq!(Flag::from_word(flag.word()), Some(flag));
+        assert_eq!(Flag::from_name(flag.as_str()), Some(flag));
     }
-    assert_eq!(Flag::from_word("ninth"), None);
-    let words: std::collections::HashSet<_> = Reason::ALL.map(Reason::word).into();
+    assert_eq!(Flag::from_name("ninth"), None);
+    let words: std::collections::HashSet<_> = Reason::ALL.map(Reason::as_str).into();
     assert_eq!(words.len(), Reason::ALL.len());
     for reason in Reason::ALL {
         let text = reason.explain();

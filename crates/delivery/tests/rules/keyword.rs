@@ -20,7 +20,7 @@ fn rows() -> Vec<Row> {
         Row {
             words: row[0].to_owned(),
             language: KeywordLanguage::from_tag(&row[1]).expect("a language"),
-            action: KeywordAction::from_word(&row[2]).expect("an action"),
+            action: KeywordAction::from_name(&row[2]).expect("an action"),
             sure: &row[3] == "sure",
         }
     });
@@ -127,12 +127,12 @@ fn longer_texts_are_searched_for_sure_phrases_of_several_words() {
 #[test]
 fn words_and_tags_are_read_back() {
     for action in KeywordAction::ALL {
-        assert_eq!(KeywordAction::from_word(action.word()), Some(action));
+        assert_eq!(KeywordAction::from_name(action.as_str()), Some(action));
     }
     for language in KeywordLanguage::ALL {
         assert_eq!(KeywordLanguage::from_tag(language.tag()), Some(language));
     }
-    assert_eq!(KeywordAction::from_word("stop"), None);
+    assert_eq!(KeywordAction::from_name("stop"), None);
     assert_eq!(KeywordLanguage::from_tag("pt"), None);
 }
 

@@ -197,8 +197,8 @@ async fn find_caller(api: &Api, headers: &HeaderMap, scope: KeyScope) -> Result<
     if key.scope < scope {
         let detail = format!(
             "This key has the scope {}, and this request needs {}. Ask the operator for another.",
-            key.scope.word(),
-            scope.word()
+            key.scope.as_str(),
+            scope.as_str()
         );
         return Err(Problem::new(StatusCode::FORBIDDEN, "scope_missing", detail));
     }

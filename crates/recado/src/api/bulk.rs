@@ -218,7 +218,7 @@ fn completed(so_far: BulkResult, result: AcceptResult) -> BulkResult {
     match accepted(result) {
         Ok((id, state)) => BulkResult {
             id: Some(id.to_string()),
-            state: Some(state.word().to_owned()),
+            state: Some(state.as_str().to_owned()),
             ..so_far
         },
         Err(problem) => refusal(so_far.index, problem),

@@ -84,7 +84,7 @@ pub(super) async fn create(
     let (id, state) = accepted(result)?;
     let answer = AcceptedJson {
         id: id.to_string(),
-        state: state.word().to_owned(),
+        state: state.as_str().to_owned(),
         to,
     };
     let location = format!("/api/v1/messages/{id}");
@@ -321,8 +321,11 @@ fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
         None => Ok(None),
     };
     let state = match query.state {
-        Some(word) => Some(MessageState::from_word(&word).ok_or_else(|| {
-            let words: Vec<_> = MessageState::ALL.iter().map(|state| state.word()).collect();
+        Some(word) => Some(MessageState::from_name(&word).ok_or_else(|| {
+            let words: Vec<_> = MessageState::ALL
+                .iter()
+                .map(|state| state.as_str())
+                .collect();
             let detail = format!("Write one of {}.", words.join(", "));
             Problem::field("state", "state_unknown", detail)
         })?),
@@ -385,7 +388,7 @@ pub(super) fn parse_address(field: &str, text: &str) -> Result<Address, Problem>
         Ok(parsed) => Ok(parsed.address),
         Err(rejection) => Err(Problem::field(
             field,
-            rejection.reason.word(),
+            rejection.reason.as_str(),
             rejection.reason.explain(),
         )),
     }
@@ -449,7 +452,7 @@ async fn command(
     let json = |state: MessageState, changed| {
         Json(CommandJson {
             id: id.to_string(),
-            state: state.word().to_owned(),
+            state: state.as_str().to_owned(),
             changed,
         })
     };
@@ -461,7 +464,7 @@ async fn command(
                 MessageCommand::Cancel => ("cannot_cancel", "cancelled"),
                 MessageCommand::Retry => ("cannot_retry", "tried again"),
             };
-            let detail = format!("The message is {} and cannot be {verb}.", state.word());
+            let detail = format!("The message is {} and cannot be {verb}.", state.as_str());
             Err(Problem::new(StatusCode::CONFLICT, code, detail))
         }
         Some(CommandResult::NotFound) | None => Err(Problem::not_found("message")),

@@ -222,9 +222,9 @@ fn group_json(api: &Api, name: &str, rows: &[CounterRow]) -> DeliveryGroupJson {
     let states: BTreeMap<String, i64> = rows
         .iter()
         .filter(|row| row.metric == Metric::State && row.n != 0)
-        .filter_map(|row| Some((state_from_number(row.code)?.word().to_owned(), row.n)))
+        .filter_map(|row| Some((state_from_number(row.code)?.as_str().to_owned(), row.n)))
         .collect();
-    let in_state = |state: MessageState| states.get(state.word()).copied().unwrap_or(0);
+    let in_state = |state: MessageState| states.get(state.as_str()).copied().unwrap_or(0);
     let failed = in_state(MessageState::Failed) + in_state(MessageState::Undelivered);
     let (accepted, sent) = (sum(Metric::Accepted), sum(Metric::Sent));
     let (delivered, read) = (sum(Metric::Delivered), sum(Metric::Read));

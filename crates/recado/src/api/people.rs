@@ -117,7 +117,7 @@ fn consent_json(to: String, view: ConsentView) -> ConsentJson {
         to,
         consent: consent.to_owned(),
         since: view.since.map(time_text),
-        source: view.source.map(|source| source.word().to_owned()),
+        source: view.source.map(|source| source.as_str().to_owned()),
         affected: view.affected,
     }
 }

@@ -50,7 +50,7 @@ impl Page {
         let states = gauges
             .states
             .iter()
-            .map(|(state, n)| (format!("{{state=\"{}\"}}", state.word()), *n))
+            .map(|(state, n)| (format!("{{state=\"{}\"}}", state.as_str()), *n))
             .collect();
         self.family(
             "recado_messages",

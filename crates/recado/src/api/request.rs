@@ -70,33 +70,33 @@ impl MessageRequest {
     pub(super) fn check(self, now: Timestamp) -> Result<Message, Problem> {
         let mut errors = Vec::new();
         let draft = Draft {
-            kind: word("kind", self.kind, Kind::ALL, Kind::word, &mut errors),
+            kind: word("kind", self.kind, Kind::ALL, Kind::as_str, &mut errors),
             priority: word(
                 "priority",
                 self.priority,
                 Priority::ALL,
-                Priority::word,
+                Priority::as_str,
                 &mut errors,
             ),
             policy: word(
                 "delivery",
                 self.delivery,
                 Policy::ALL,
-                Policy::word,
+                Policy::as_str,
                 &mut errors,
             ),
             window: word(
                 "window",
                 self.window,
                 WindowChoice::ALL,
-                WindowChoice::word,
+                WindowChoice::as_str,
                 &mut errors,
             ),
             dedupe: word(
                 "dedupe",
                 self.dedupe,
                 DedupeChoice::ALL,
-                DedupeChoice::word,
+                DedupeChoice::as_str,
                 &mut errors,
             ),
             send_at: time("send_at", self.send_at, &mut errors),

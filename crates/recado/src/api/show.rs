@@ -202,15 +202,15 @@ pub(super) fn time_text(time: Timestamp) -> String {
 fn summary_json(view: &MessageSummary, codes: &Codes) -> SummaryJson {
     SummaryJson {
         id: view.id.to_string(),
-        state: view.state.word().to_owned(),
+        state: view.state.as_str().to_owned(),
         to: view
             .to
             .as_ref()
             .map(|address| address.canonical().to_owned()),
         from: view.from.clone(),
-        kind: view.kind.word().to_owned(),
-        priority: view.priority.word().to_owned(),
-        delivery: view.policy.word().to_owned(),
+        kind: view.kind.as_str().to_owned(),
+        priority: view.priority.as_str().to_owned(),
+        delivery: view.policy.as_str().to_owned(),
         content_sid: view.content_sid.map(|sid| sid.to_string()),
         business_key: view.business_key.clone(),
         metadata: view
@@ -278,12 +278,12 @@ pub(super) fn history_json(view: &HistoryView, codes: &Codes) -> HistoryJson {
         None
     };
     HistoryJson {
-        event: format!("message.{}", view.kind.word()),
-        state: view.state.word().to_owned(),
-        source: view.source.word().to_owned(),
+        event: format!("message.{}", view.kind.as_str()),
+        state: view.state.as_str().to_owned(),
+        source: view.source.as_str().to_owned(),
         at: time_text(view.at),
         attempt: view.attempt,
-        provider_status: view.status.map(|status| status.word().to_owned()),
+        provider_status: view.status.map(|status| status.as_str().to_owned()),
         error,
         detail: view.detail.clone(),
     }
@@ -339,7 +339,7 @@ fn failing_json(error: LastError, codes: &Codes) -> ErrorJson {
     };
     ErrorJson {
         code: error.code,
-        reason: error.reason.word().to_owned(),
+        reason: error.reason.as_str().to_owned(),
         meaning: meaning.to_owned(),
         advice: advice.to_owned(),
     }
@@ -349,7 +349,7 @@ fn code_json(code: Option<u32>, error_source: ErrorSource, codes: &Codes) -> Err
     let rule = codes.rule(code, error_source);
     ErrorJson {
         code,
-        reason: Reason::Provider.word().to_owned(),
+        reason: Reason::Provider.as_str().to_owned(),
         meaning: rule.meaning,
         advice: rule.action.advice().to_owned(),
     }

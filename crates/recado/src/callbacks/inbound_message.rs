@@ -132,7 +132,7 @@ impl<'a> InboundMessage<'a> {
             reply_to_sid: reply_to.and_then(|sid| Sid::parse_message(sid).ok()),
             forwarded: is_true("Forwarded") || is_true("FrequentlyForwarded"),
             frequently_forwarded: is_true("FrequentlyForwarded"),
-            opt_out_type: text("OptOutType").and_then(OptOutType::from_word),
+            opt_out_type: text("OptOutType").and_then(OptOutType::from_name),
             interactive_data: text("InteractiveData"),
             flow_data: text("FlowData"),
         })
@@ -141,7 +141,7 @@ impl<'a> InboundMessage<'a> {
 
 impl OptOutType {
     /// Reads Twilio's word; `None` when it is not one of the three.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub fn from_name(word: &str) -> Option<Self> {
         match word {
             "STOP" => Some(Self::Stop),
             "START" => Some(Self::Start),

@@ -151,14 +151,14 @@ fn read(input: String, context: ContextWord) -> Reading {
             Reading {
                 status: "ok",
                 reason: None,
-                kind: Some(parsed.address.kind().word().to_owned()),
+                kind: Some(parsed.address.kind().as_str().to_owned()),
                 e164: parsed.address.e164().map(str::to_owned),
                 ddd: area.map(|area| area.ddd.to_string()),
                 uf: area.map(|area| area.uf.to_owned()),
                 flags: parsed
                     .flags
                     .iter()
-                    .map(delivery::address::Flag::word)
+                    .map(delivery::address::Flag::as_str)
                     .collect(),
                 verdict: "ok",
                 whatsapp: Some(parsed.address.whatsapp()),
@@ -169,11 +169,11 @@ fn read(input: String, context: ContextWord) -> Reading {
         }
         Err(rejection) => Reading {
             status: "reject",
-            reason: Some(rejection.reason.word()),
+            reason: Some(rejection.reason.as_str()),
             kind: rejection
                 .known
                 .as_ref()
-                .map(|known| known.kind.word().to_owned()),
+                .map(|known| known.kind.as_str().to_owned()),
             e164: rejection
                 .known
                 .as_ref()
@@ -181,7 +181,7 @@ fn read(input: String, context: ContextWord) -> Reading {
             ddd: None,
             uf: None,
             flags: Vec::new(),
-            verdict: rejection.status.word(),
+            verdict: rejection.status.as_str(),
             whatsapp: None,
             region: rejection
                 .known

@@ -165,7 +165,7 @@ fn list(keys: &[ApiKeyView], json: bool) {
             print::json(&serde_json::json!({
                 "id": key.id,
                 "name": key.name,
-                "scope": key.scope.word(),
+                "scope": key.scope.as_str(),
                 "created_at": time(key.created_at),
                 "revoked_at": key.revoked_at.map(time),
             }));
@@ -177,7 +177,7 @@ fn list(keys: &[ApiKeyView], json: bool) {
         vec![
             key.id.clone(),
             key.name.clone(),
-            key.scope.word().to_owned(),
+            key.scope.as_str().to_owned(),
             time(key.created_at),
             revoked,
         ]

@@ -331,7 +331,7 @@ async fn wait(client: &Client, results: &mut [RowResult], time: Duration) {
 fn rests(state: &str) -> bool {
     state == "refused"
         || state == "repeated"
-        || delivery::state::State::from_word(state).is_none_or(|state| state.is_resting())
+        || delivery::state::State::from_name(state).is_none_or(|state| state.is_resting())
 }
 
 fn show_verdicts(rows: &[Row], json: bool) {

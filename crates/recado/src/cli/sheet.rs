@@ -186,7 +186,7 @@ fn judge(
     };
     let parsed = match Address::parse(input, Context::Sheet) {
         Ok(parsed) => parsed,
-        Err(rejection) => return bad(rejection.reason.word(), rejection.reason.explain()),
+        Err(rejection) => return bad(rejection.reason.as_str(), rejection.reason.explain()),
     };
     let doubtful =
         parsed.flags.contains(Flag::MaybeTruncated) || parsed.flags.contains(Flag::SuspectRepeated);
@@ -232,7 +232,7 @@ fn judge(
     );
     let key = idempotency_key(&message);
     message.insert("idempotency_key".to_owned(), Value::String(key));
-    let flags = parsed.flags.iter().map(Flag::word).collect();
+    let flags = parsed.flags.iter().map(Flag::as_str).collect();
     Verdict::Good {
         address: parsed.address,
         message: Value::Object(message),

@@ -212,7 +212,7 @@ impl Transition<'_> {
             attempt: Some(attempt),
             status: None,
             code: None,
-            detail: Some(cause.word().to_owned()),
+            detail: Some(cause.as_str().to_owned()),
         });
         if self.progress.state == State::Sending {
             self.decide(&failure, Source::Dispatch);
@@ -229,7 +229,7 @@ impl Transition<'_> {
             attempt: Some(attempt),
             status: None,
             code: None,
-            detail: Some(cause.word().to_owned()),
+            detail: Some(cause.as_str().to_owned()),
         });
         if self.progress.state == State::Unknown {
             let at = self.now.plus(self.rules.wait(SETTLE_POLLS[0]));

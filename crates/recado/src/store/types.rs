@@ -376,7 +376,7 @@ impl KeyScope {
     pub const ALL: [Self; 3] = [Self::Read, Self::Send, Self::Admin];
 
     /// The word used by the API and the command line.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Send => "send",
@@ -385,8 +385,8 @@ impl KeyScope {
     }
 
     /// Reads the word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.word() == word)
+    pub fn from_name(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == word)
     }
 }
 

@@ -99,7 +99,7 @@ fn created(body: Option<&Bytes>, account_sid: &str) -> Option<Outcome> {
     let sid = Sid::parse_message(&text(wire.sid)?).ok()?;
     // The SID alone proves that the message exists; the status may come later.
     let status = text(wire.status).map_or(ProviderStatus::Other, |word| {
-        ProviderStatus::from_word(&word)
+        ProviderStatus::from_name(&word)
     });
     Some(Outcome::Sent { sid, status })
 }
@@ -189,7 +189,7 @@ impl MessageWire {
             from: text(self.from),
             body: text(self.body),
             status: status.map_or(ProviderStatus::Other, |word| {
-                ProviderStatus::from_word(&word)
+                ProviderStatus::from_name(&word)
             }),
             outbound: text(self.direction).is_some_and(|word| word.starts_with("outbound")),
             created_at: text(self.date_created).and_then(|date| timestamp(&date)),

@@ -111,7 +111,7 @@ impl Transition<'_> {
         self.dequeue();
         self.progress.failed_at = Some(self.now);
         self.progress.error = Some(LastError { reason, code: None });
-        self.push_detail(EventKind::GivenUp, Source::Dispatch, reason.word());
+        self.push_detail(EventKind::GivenUp, Source::Dispatch, reason.as_str());
     }
 
     fn stop(&mut self, fact: Fact, kind: EventKind, source: Source) -> bool {

@@ -126,7 +126,7 @@ impl Reason {
     ];
 
     /// The stable word.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Provider => "provider",
             Self::Network => "network",

@@ -149,7 +149,7 @@ fn group_text(group: CounterGroup, value: rusqlite::types::Value) -> String {
     use rusqlite::types::Value;
     match (group, value) {
         (CounterGroup::Kind, Value::Integer(n)) => {
-            of_number(Kind::ALL, n).map_or_else(String::new, |kind| kind.word().to_owned())
+            of_number(Kind::ALL, n).map_or_else(String::new, |kind| kind.as_str().to_owned())
         }
         (_, Value::Integer(n)) => n.to_string(),
         (_, Value::Text(text)) => text,

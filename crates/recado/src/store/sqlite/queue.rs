@@ -410,9 +410,9 @@ impl Context<'_> {
         now: Timestamp,
     ) -> rusqlite::Result<()> {
         let (number, cause, code) = match outcome {
-            Outcome::NotSent { cause, .. } => (0, Some(cause.word()), None),
+            Outcome::NotSent { cause, .. } => (0, Some(cause.as_str()), None),
             Outcome::Sent { .. } => (1, None, None),
-            Outcome::Unknown(cause) => (2, Some(cause.word()), None),
+            Outcome::Unknown(cause) => (2, Some(cause.as_str()), None),
             Outcome::Refused { code, .. } => (3, None, *code),
         };
         self.db

@@ -42,7 +42,13 @@ pub(crate) async fn events_have_keys_without_gaps_and_can_be_resumed(world: &mut
     assert_eq!(world.store().last_event().await.unwrap(), 6);
     let told: Vec<_> = all
         .iter()
-        .map(|event| (event.message, event.entry.kind.word(), event.entry.attempt))
+        .map(|event| {
+            (
+                event.message,
+                event.entry.kind.as_str(),
+                event.entry.attempt,
+            )
+        })
         .collect();
     assert_eq!(
         told,

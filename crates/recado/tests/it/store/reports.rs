@@ -160,7 +160,7 @@ async fn compare_records(world: &World, courses: &[Course], ids: &[MessageId]) {
         let reported = view
             .history
             .iter()
-            .filter(|entry| entry.kind.word() == "reported");
+            .filter(|entry| entry.kind.as_str() == "reported");
         assert_eq!(
             reported.count(),
             told.len(),

@@ -284,7 +284,7 @@ pub(crate) async fn a_silent_message_is_asked_about(world: &mut World) {
     let sources: Vec<_> = view
         .history
         .iter()
-        .map(|entry| entry.source.word())
+        .map(|entry| entry.source.as_str())
         .collect();
     assert_eq!(sources, ["api", "dispatch", "dispatch", "poll", "poll"]);
 }

@@ -402,7 +402,10 @@ impl World {
     /// The last entries of the history, in the words of the log.
     pub(crate) async fn history(&self, id: MessageId) -> Vec<&'static str> {
         let view = self.view(id).await;
-        view.history.iter().map(|entry| entry.kind.word()).collect()
+        view.history
+            .iter()
+            .map(|entry| entry.kind.as_str())
+            .collect()
     }
 
     pub(crate) async fn command(&self, id: MessageId, command: MessageCommand) -> CommandResult {

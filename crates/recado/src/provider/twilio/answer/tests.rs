@@ -90,7 +90,7 @@ const BODIES_OF_NOBODY: [&str; 14] = [
 #[test]
 fn good_answers() {
     for status in ProviderStatus::ALL {
-        check(201, &full(status.word()), Sent(status));
+        check(201, &full(status.as_str()), Sent(status));
     }
     check(200, &full("queued"), Sent(Queued));
     check(202, &full("accepted"), Sent(Accepted));
