@@ -237,6 +237,28 @@ impl Address {
     }
 }
 
+crate::stored! {
+    /// Under which of its two spellings an address is used. WhatsApp knows some Brazilian mobile
+    /// numbers only without their ninth digit.
+    AddressVariant {
+        /// As stored, with the ninth digit.
+        Canonical = 0 "canonical",
+        /// A Brazilian mobile without its ninth digit.
+        WithoutNinthDigit = 1 "without_ninth_digit",
+    }
+}
+
+impl AddressVariant {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Canonical => Self::WithoutNinthDigit,
+            Self::WithoutNinthDigit => Self::Canonical,
+        }
+    }
+}
+
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Address({})", self.masked())

@@ -23,6 +23,38 @@ pub enum Consent {
     OptedOut,
 }
 
+crate::stored! {
+    /// A [`Consent`] without its time.
+    ConsentKind {
+        /// See [`Consent::Open`].
+        Open = 0 "open",
+        /// See [`Consent::Asking`].
+        Asking = 1 "asking",
+        /// See [`Consent::OptedOut`].
+        OptedOut = 2 "opted_out",
+    }
+}
+
+impl Consent {
+    /// Which one it is.
+    pub const fn kind(self) -> ConsentKind {
+        match self {
+            Self::Open => ConsentKind::Open,
+            Self::Asking { .. } => ConsentKind::Asking,
+            Self::OptedOut => ConsentKind::OptedOut,
+        }
+    }
+
+    /// Puts both parts together again.
+    pub fn of(kind: ConsentKind, since: Timestamp) -> Self {
+        match kind {
+            ConsentKind::Open => Self::Open,
+            ConsentKind::Asking => Self::Asking { since },
+            ConsentKind::OptedOut => Self::OptedOut,
+        }
+    }
+}
+
 /// What an inbound message or another source changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsentChange {

@@ -8,6 +8,9 @@
 //! provider; an *outcome* is what that attempt told us; a *report* is what the provider says
 //! later; a *fact* is either of them as the rules see it; a *state* is where the message is.
 
+#[macro_use]
+mod stored;
+
 pub mod limits;
 pub mod time;
 

@@ -105,84 +105,61 @@ impl SenderName {
     }
 }
 
-macro_rules! named {
-    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$vmeta])* $variant),+ }
-
-        impl $name {
-            /// Every value, in the order of their numbers in the store.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The word used by the API and the command line.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-
-            /// Reads the word; `None` when it is not one of them.
-            pub fn from_name(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
-}
-
-named! {
+crate::stored! {
     /// What a message is for, in WhatsApp's categories.
     Kind {
         /// About something the person asked for or takes part in.
-        Utility = "utility",
+        Utility = 0 "utility",
         /// A one-time code.
-        Authentication = "authentication",
+        Authentication = 1 "authentication",
         /// Promotion.
-        Marketing = "marketing",
+        Marketing = 2 "marketing",
         /// Free-form conversation inside the window.
-        Service = "service",
+        Service = 3 "service",
     }
 }
 
-named! {
+crate::stored! {
     /// What may overtake what. An urgent message never waits behind a campaign.
     Priority {
         /// Before everything else.
-        Urgent = "urgent",
+        Urgent = 0 "urgent",
         /// The default.
-        Normal = "normal",
+        Normal = 1 "normal",
         /// Campaigns: whatever the others leave over.
-        Bulk = "bulk",
+        Bulk = 2 "bulk",
     }
 }
 
-named! {
+crate::stored! {
     /// What may be done when nobody can say whether an attempt was sent.
     Policy {
         /// Never sent again by machine; rests as `unknown`. The default.
-        AtMostOnce = "at_most_once",
+        AtMostOnce = 0 "at_most_once",
         /// Sent once more, marked as a possible duplicate.
-        AtLeastOnce = "at_least_once",
+        AtLeastOnce = 1 "at_least_once",
         /// Held until the operator decides.
-        Ask = "ask",
+        Ask = 2 "ask",
     }
 }
 
-named! {
+crate::stored! {
     /// How the 24-hour window is treated.
     WindowChoice {
         /// Free-form content is refused when the window is closed.
-        Enforce = "enforce",
+        Enforce = 0 "enforce",
         /// The caller knows better, for example from another system.
-        AssumeOpen = "assume_open",
+        AssumeOpen = 1 "assume_open",
     }
 }
 
-named! {
+crate::stored! {
     /// Whether repeated content is refused.
     DedupeChoice {
         /// The same content to the same person within the dedupe window is refused.
-        Refuse = "refuse",
+        Refuse = 0 "refuse",
         /// It is accepted like any other.
-        Allow = "allow",
+        Allow = 1 "allow",
     }
 }
 

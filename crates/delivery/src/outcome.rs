@@ -73,102 +73,99 @@ pub enum RetryAfter {
     Until(Timestamp),
 }
 
-/// A message status in Twilio's words (`message_enum_status` of its API description).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ProviderStatus {
-    /// First status with a Messaging Service: the sender is not chosen yet.
-    Accepted,
-    /// Waiting at Twilio for its `SendAt`.
-    Scheduled,
-    /// First status with a plain sender: waiting for the sender's rate.
-    Queued,
-    /// Being handed to WhatsApp.
-    Sending,
-    /// Taken over by WhatsApp.
-    Sent,
-    /// On the person's device.
-    Delivered,
-    /// Deprecated at Twilio; treated like delivered.
-    PartiallyDelivered,
-    /// Opened by the person. Implies delivered.
-    Read,
-    /// WhatsApp reported that it could not deliver.
-    Undelivered,
-    /// It could not be sent.
-    Failed,
-    /// Cancelled before it was sent.
-    Canceled,
-    /// Inbound messages only.
-    Receiving,
-    /// Inbound messages only.
-    Received,
-    /// A word that this version does not know. Logged and counted, never an error.
-    Other,
+crate::stored! {
+    /// A message status in Twilio's words (`message_enum_status` of its API description).
+    #[derive(PartialOrd, Ord)]
+    ProviderStatus {
+        /// First status with a Messaging Service: the sender is not chosen yet.
+        Accepted = 0 "accepted",
+        /// Waiting at Twilio for its `SendAt`.
+        Scheduled = 1 "scheduled",
+        /// First status with a plain sender: waiting for the sender's rate.
+        Queued = 2 "queued",
+        /// Being handed to WhatsApp.
+        Sending = 3 "sending",
+        /// Taken over by WhatsApp.
+        Sent = 4 "sent",
+        /// On the person's device.
+        Delivered = 5 "delivered",
+        /// Deprecated at Twilio; treated like delivered.
+        PartiallyDelivered = 6 "partially_delivered",
+        /// Opened by the person. Implies delivered.
+        Read = 7 "read",
+        /// WhatsApp reported that it could not deliver.
+        Undelivered = 8 "undelivered",
+        /// It could not be sent.
+        Failed = 9 "failed",
+        /// Cancelled before it was sent.
+        Canceled = 10 "canceled",
+        /// Inbound messages only.
+        Receiving = 11 "receiving",
+        /// Inbound messages only.
+        Received = 12 "received",
+        /// A word that this version does not know. Logged and counted, never an error.
+        Other = 13 "other",
+    }
 }
 
 impl ProviderStatus {
-    /// Every status, in the order of their numbers in the store.
-    pub const ALL: [Self; 14] = [
-        Self::Accepted,
-        Self::Scheduled,
-        Self::Queued,
-        Self::Sending,
-        Self::Sent,
-        Self::Delivered,
-        Self::PartiallyDelivered,
-        Self::Read,
-        Self::Undelivered,
-        Self::Failed,
-        Self::Canceled,
-        Self::Receiving,
-        Self::Received,
-        Self::Other,
-    ];
-
     /// Reads Twilio's word; words that are not known become [`ProviderStatus::Other`].
-    pub fn from_name(word: &str) -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str() == word)
-            .unwrap_or(Self::Other)
+    pub fn read(word: &str) -> Self {
+        Self::from_name(word).unwrap_or(Self::Other)
     }
 
-    /// Twilio's word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Scheduled => "scheduled",
-            Self::Queued => "queued",
-            Self::Sending => "sending",
-            Self::Sent => "sent",
-            Self::Delivered => "delivered",
-            Self::PartiallyDelivered => "partially_delivered",
-            Self::Read => "read",
-            Self::Undelivered => "undelivered",
-            Self::Failed => "failed",
-            Self::Canceled => "canceled",
-            Self::Receiving => "receiving",
-            Self::Received => "received",
-            Self::Other => "other",
-        }
+    /// A bit of its own, for sets of statuses.
+    pub const fn bit(self) -> u32 {
+        1 << self.number()
+    }
+}
+
+crate::stored! {
+    /// The class of an outcome.
+    OutcomeKind {
+        /// See [`Outcome::NotSent`].
+        NotSent = 0 "not_sent",
+        /// See [`Outcome::Sent`].
+        Sent = 1 "sent",
+        /// See [`Outcome::Unknown`].
+        Unknown = 2 "unknown",
+        /// See [`Outcome::Refused`].
+        Refused = 3 "refused",
     }
 }
 
 impl Outcome {
-    /// The stable word for the outcome's class, as the API and the store write it.
-    pub fn as_str(&self) -> &'static str {
+    /// Its class.
+    pub const fn kind(&self) -> OutcomeKind {
         match self {
-            Self::NotSent { .. } => "not_sent",
-            Self::Sent { .. } => "sent",
-            Self::Unknown(_) => "unknown",
-            Self::Refused { .. } => "refused",
+            Self::NotSent { .. } => OutcomeKind::NotSent,
+            Self::Sent { .. } => OutcomeKind::Sent,
+            Self::Unknown(_) => OutcomeKind::Unknown,
+            Self::Refused { .. } => OutcomeKind::Refused,
+        }
+    }
+
+    /// The word for why nothing was sent or why nobody knows; `None` for the other classes.
+    pub const fn cause(&self) -> Option<&'static str> {
+        match self {
+            Self::NotSent { cause, .. } => Some(cause.as_str()),
+            Self::Unknown(cause) => Some(cause.as_str()),
+            Self::Sent { .. } | Self::Refused { .. } => None,
+        }
+    }
+
+    /// The provider's error code in a refusal.
+    pub const fn code(&self) -> Option<u32> {
+        match self {
+            Self::Refused { code, .. } => *code,
+            Self::NotSent { .. } | Self::Sent { .. } | Self::Unknown(_) => None,
         }
     }
 }
 
 impl NotSentCause {
     /// The stable word for the cause.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Dns => "dns",
             Self::Connect => "connect",
@@ -181,7 +178,7 @@ impl NotSentCause {
 
 impl UnknownCause {
     /// The stable word for the cause.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
             Self::ConnectionLost => "connection_lost",
@@ -198,12 +195,9 @@ mod tests {
 
     #[test]
     fn every_status_word_reads_back() {
-        for status in ProviderStatus::ALL {
-            assert_eq!(ProviderStatus::from_name(status.as_str()), status);
+        for &status in ProviderStatus::ALL {
+            assert_eq!(ProviderStatus::read(status.as_str()), status);
         }
-        assert_eq!(
-            ProviderStatus::from_name("teleported"),
-            ProviderStatus::Other
-        );
+        assert_eq!(ProviderStatus::read("teleported"), ProviderStatus::Other);
     }
 }

@@ -9,85 +9,73 @@ mod tests;
 
 use crate::outcome::ProviderStatus;
 
-/// Where a message is in its life.
-///
-/// The order is the order of the join: what stands later wins over what stands earlier. The
-/// resting states that mean "never sent" (`canceled` … `held`) stand below `queued`, because a
-/// report that the message went out after all is a fact that wins over our decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// Stored; waits for its turn.
-    Accepted,
-    /// Waits for a time: the caller's `send_at`, or a retry.
-    Scheduled,
-    /// An attempt is open.
-    Sending,
-    /// An attempt ended without our knowing whether the provider created the message.
-    Unknown,
-    /// Held: an operator or a policy must decide.
-    Held,
-    /// Never sent: the person has opted out.
-    Suppressed,
-    /// Never sent: its time ran out.
-    Expired,
-    /// Never sent: cancelled by the caller or superseded by a newer notice.
-    Canceled,
-    /// The provider has it.
-    Queued,
-    /// WhatsApp has it.
-    Sent,
-    /// It could not be sent.
-    Failed,
-    /// WhatsApp could not deliver it.
-    Undelivered,
-    /// On the person's device.
-    Delivered,
-    /// Opened by the person; implies delivered.
-    Read,
+crate::stored! {
+    /// Where a message is.
+    State {
+        /// Stored; waits for its turn.
+        Accepted = 0 "accepted",
+        /// Waits for a time: the caller's `send_at`, or a retry.
+        Scheduled = 1 "scheduled",
+        /// An attempt is open.
+        Sending = 2 "sending",
+        /// An attempt ended without our knowing whether the provider created the message.
+        Unknown = 3 "unknown",
+        /// Held: an operator or a policy must decide.
+        Held = 4 "held",
+        /// Never sent: the person has opted out.
+        Suppressed = 5 "suppressed",
+        /// Never sent: its time ran out.
+        Expired = 6 "expired",
+        /// Never sent: cancelled by the caller or superseded by a newer notice.
+        Canceled = 7 "canceled",
+        /// The provider has it.
+        Queued = 8 "queued",
+        /// WhatsApp has it.
+        Sent = 9 "sent",
+        /// It could not be sent.
+        Failed = 10 "failed",
+        /// WhatsApp could not deliver it.
+        Undelivered = 11 "undelivered",
+        /// On the person's device.
+        Delivered = 12 "delivered",
+        /// Opened by the person; implies delivered.
+        Read = 13 "read",
+    }
 }
 
 impl State {
-    /// Every state, in the order of the join.
-    pub const ALL: [Self; 14] = [
-        Self::Accepted,
-        Self::Scheduled,
-        Self::Sending,
-        Self::Unknown,
-        Self::Held,
-        Self::Suppressed,
-        Self::Expired,
-        Self::Canceled,
-        Self::Queued,
-        Self::Sent,
-        Self::Failed,
-        Self::Undelivered,
-        Self::Delivered,
-        Self::Read,
-    ];
-
-    /// The word that the API, the log and the metrics use.
-    pub fn as_str(self) -> &'static str {
+    /// The place in the order of the join: what is higher wins over what is lower.
+    ///
+    /// The resting states that mean "never sent" (`canceled` … `held`) stand below `queued`,
+    /// because a report that the message went out after all is a fact that wins over our decision.
+    pub const fn rank(self) -> u8 {
         match self {
-            Self::Accepted => "accepted",
-            Self::Scheduled => "scheduled",
-            Self::Sending => "sending",
-            Self::Unknown => "unknown",
-            Self::Held => "held",
-            Self::Suppressed => "suppressed",
-            Self::Expired => "expired",
-            Self::Canceled => "canceled",
-            Self::Queued => "queued",
-            Self::Sent => "sent",
-            Self::Failed => "failed",
-            Self::Undelivered => "undelivered",
-            Self::Delivered => "delivered",
-            Self::Read => "read",
+            Self::Accepted => 0,
+            Self::Scheduled => 1,
+            Self::Sending => 2,
+            Self::Unknown => 3,
+            Self::Held => 4,
+            Self::Suppressed => 5,
+            Self::Expired => 6,
+            Self::Canceled => 7,
+            Self::Queued => 8,
+            Self::Sent => 9,
+            Self::Failed => 10,
+            Self::Undelivered => 11,
+            Self::Delivered => 12,
+            Self::Read => 13,
         }
     }
 
-    /// Reads the word; `None` when it is not one of them.
-    pub fn from_name(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    /// Whether this state or a higher one has been reached.
+    pub const fn is_at_least(self, other: Self) -> bool {
+        self.rank() >= other.rank()
+    }
+
+    /// Whether a message in this state is stopped by an opt-out and held by a question: it waits,
+    /// or is held.
+    pub const fn is_stoppable(self) -> bool {
+        matches!(self, Self::Accepted | Self::Scheduled | Self::Held)
     }
 
     /// Whether the message waits in the queue and no attempt is open.
@@ -207,7 +195,7 @@ pub fn may_retry(state: State) -> bool {
 
 /// Whether the message can still be stopped: it waits, and no attempt is open.
 pub fn may_stop(state: State) -> bool {
-    state.is_waiting() || state == State::Held
+    state.is_stoppable()
 }
 
 /// The state that a provider's status stands for; `None` for statuses that say nothing about an
@@ -234,8 +222,11 @@ fn only_from(allowed: bool, next: State) -> Step {
 
 /// A 2xx answer proves that the provider has the message, whatever its status word says.
 fn join_sent(state: State, status: ProviderStatus) -> Step {
-    let said = state_of(status).unwrap_or(State::Queued).max(State::Queued);
-    if said > state {
+    let said = match state_of(status) {
+        Some(said) if said.is_at_least(State::Queued) => said,
+        Some(_) | None => State::Queued,
+    };
+    if said.rank() > state.rank() {
         Step::To(said)
     } else {
         Step::Same
@@ -246,7 +237,7 @@ fn join_report(state: State, status: ProviderStatus) -> Step {
     let Some(said) = state_of(status) else {
         return Step::Same;
     };
-    if said <= state {
+    if state.is_at_least(said) {
         return Step::Same;
     }
     let contradicts = matches!(

@@ -1,7 +1,31 @@
 //! The 24-hour window: free-form content is allowed only while it is open.
 
 use crate::limits::{WINDOW, WINDOW_MARGIN};
+use crate::message::{Content, WindowChoice};
 use crate::time::Timestamp;
+
+crate::stored! {
+    /// Whether the window is looked at before an attempt.
+    WindowCheck {
+        /// Templates may be sent at any time.
+        NotNeeded = 0 "not_needed",
+        /// Free-form content: only while the window is open.
+        Enforce = 1 "enforce",
+        /// Free-form content of which the caller says that the window is open.
+        AssumeOpen = 2 "assume_open",
+    }
+}
+
+impl WindowCheck {
+    /// The check for a content and the caller's choice.
+    pub fn of(content: &Content, choice: WindowChoice) -> Self {
+        match (content.needs_window(), choice) {
+            (false, _) => Self::NotNeeded,
+            (true, WindowChoice::Enforce) => Self::Enforce,
+            (true, WindowChoice::AssumeOpen) => Self::AssumeOpen,
+        }
+    }
+}
 
 /// Whether free-form content may be sent now, given when the person last wrote to this sender.
 ///

@@ -17,7 +17,7 @@ fn facts() -> Vec<(String, Fact)> {
         ("hold".to_owned(), Fact::HoldDecided),
         ("release".to_owned(), Fact::ReleaseDecided),
     ];
-    for status in ProviderStatus::ALL {
+    for &status in ProviderStatus::ALL {
         facts.push((
             format!("answer {}", status.as_str()),
             Fact::OutcomeSent(status),
@@ -38,7 +38,7 @@ fn facts() -> Vec<(String, Fact)> {
 fn the_whole_table() {
     let mut table = String::new();
     for (name, fact) in facts() {
-        for state in State::ALL {
+        for &state in State::ALL {
             let cell = match advance(state, fact) {
                 Step::Same => continue,
                 Step::To(next) => next.as_str().to_owned(),
@@ -57,7 +57,7 @@ fn the_whole_table() {
 
 #[test]
 fn words_read_back() {
-    for state in State::ALL {
+    for &state in State::ALL {
         assert_eq!(State::from_name(state.as_str()), Some(state));
     }
     assert_eq!(State::from_name("lost"), None);
@@ -110,6 +110,6 @@ proptest! {
     /// Reports never lower a state.
     #[test]
     fn reports_only_move_up(reports in reports(), start in prop::sample::select(State::ALL.to_vec())) {
-        prop_assert!(fold(start, &reports) >= start);
+        prop_assert!(fold(start, &reports).is_at_least(start));
     }
 }

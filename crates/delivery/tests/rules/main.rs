@@ -9,3 +9,4 @@
 mod address;
 mod draft;
 mod keyword;
+mod stored;

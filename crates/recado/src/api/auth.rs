@@ -194,7 +194,7 @@ async fn find_caller(api: &Api, headers: &HeaderMap, scope: KeyScope) -> Result<
     let Some(key) = found.filter(|key| same && key.revoked_at.is_none()) else {
         return Err(wrong());
     };
-    if key.scope < scope {
+    if !key.scope.includes(scope) {
         let detail = format!(
             "This key has the scope {}, and this request needs {}. Ask the operator for another.",
             key.scope.as_str(),

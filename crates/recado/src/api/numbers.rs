@@ -14,7 +14,7 @@ use super::messages::bad_query;
 use super::problem::Problem;
 use super::request::parse_query_time;
 use super::show::time_text;
-use crate::store::count::{Metric, bucket_edge, state_from_number};
+use crate::store::count::{Metric, bucket_edge};
 use crate::store::{CounterGroup, CounterQuery, CounterRow};
 
 /// Hours between the first and the last of a question.
@@ -222,7 +222,14 @@ fn group_json(api: &Api, name: &str, rows: &[CounterRow]) -> DeliveryGroupJson {
     let states: BTreeMap<String, i64> = rows
         .iter()
         .filter(|row| row.metric == Metric::State && row.n != 0)
-        .filter_map(|row| Some((state_from_number(row.code)?.as_str().to_owned(), row.n)))
+        .filter_map(|row| {
+            Some((
+                delivery::state::State::from_number(row.code)?
+                    .as_str()
+                    .to_owned(),
+                row.n,
+            ))
+        })
         .collect();
     let in_state = |state: MessageState| states.get(state.as_str()).copied().unwrap_or(0);
     let failed = in_state(MessageState::Failed) + in_state(MessageState::Undelivered);

@@ -1,7 +1,9 @@
 //! Messages as JSON.
 
+use delivery::address::AddressVariant;
 use delivery::codes::{Action, Codes, ErrorSource};
 use delivery::event::EventKind;
+use delivery::outcome::OutcomeKind;
 use delivery::state::State;
 use delivery::time::Timestamp;
 use serde::Serialize;
@@ -240,24 +242,26 @@ fn summary_json(view: &MessageSummary, codes: &Codes) -> SummaryJson {
 }
 
 fn attempt_json(view: &AttemptView, codes: &Codes) -> AttemptJson {
-    let error = match (view.code, view.outcome.as_str(), view.cause.as_deref()) {
+    let error = match (view.code, view.outcome, view.cause.as_deref()) {
         (Some(code), outcome, _) => {
-            let error_source = if outcome == "refused" {
+            let error_source = if outcome == Some(OutcomeKind::Refused) {
                 ErrorSource::Response
             } else {
                 ErrorSource::Status
             };
             Some(code_json(Some(code), error_source, codes))
         }
-        (None, "refused", _) => Some(code_json(None, ErrorSource::Response, codes)),
+        (None, Some(OutcomeKind::Refused), _) => {
+            Some(code_json(None, ErrorSource::Response, codes))
+        }
         (None, _, Some(cause)) => Some(cause_json(cause)),
         (None, _, None) => None,
     };
     AttemptJson {
         n: view.n,
-        outcome: view.outcome.clone(),
+        outcome: view.outcome.map_or("open", OutcomeKind::as_str).to_owned(),
         provider_sid: view.sid.map(|sid| sid.to_string()),
-        other_form: view.other_form,
+        other_form: view.variant == AddressVariant::WithoutNinthDigit,
         started_at: time_text(view.started_at),
         finished_at: view.finished_at.map(time_text),
         error,

@@ -35,7 +35,7 @@ impl<'a> StatusCallback<'a> {
         let word = form
             .get_filled("MessageStatus")
             .or_else(|| form.get_filled("SmsStatus"))?;
-        let status = ProviderStatus::from_name(word);
+        let status = ProviderStatus::read(word);
         let sid = form
             .get_filled("MessageSid")
             .or_else(|| form.get_filled("SmsSid"));

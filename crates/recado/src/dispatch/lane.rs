@@ -197,7 +197,7 @@ impl Lane {
             drop(request);
             tracing::debug!(
                 attempt = key,
-                outcome = outcome.as_str(),
+                outcome = outcome.kind().as_str(),
                 "a request to Twilio ended"
             );
             let now = room.effects.clock.now();

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use delivery::state::State;
-
 /// A change of one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
@@ -17,66 +15,35 @@ pub struct Count {
     pub by: i64,
 }
 
-/// What is counted. The numbers are the store's and never change their meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Metric {
-    /// Messages accepted.
-    Accepted = 0,
-    /// Messages that were seen at WhatsApp.
-    Sent = 1,
-    /// Messages that were seen on the device.
-    Delivered = 2,
-    /// Messages that were seen opened.
-    Read = 3,
-    /// Messages that are in a state now.
-    State = 10,
-    /// Error codes, each time one was met; 0 for an error without code.
-    Errors = 11,
-    /// Attempts opened.
-    Attempts = 12,
-    /// Outcomes of attempts: 0 not sent, 1 sent, 2 unknown, 3 refused.
-    Outcomes = 13,
-    /// Retries decided.
-    Retries = 14,
-    /// Facts that contradicted what was known.
-    Anomalies = 15,
-    /// Histogram of the time from accepted to sent.
-    AcceptedToSent = 20,
-    /// Histogram of the time from sent to delivered.
-    SentToDelivered = 21,
-    /// Histogram of the time from delivered to read.
-    DeliveredToRead = 22,
-}
-
-impl Metric {
-    /// Every counter.
-    pub const ALL: [Self; 13] = [
-        Self::Accepted,
-        Self::Sent,
-        Self::Delivered,
-        Self::Read,
-        Self::State,
-        Self::Errors,
-        Self::Attempts,
-        Self::Outcomes,
-        Self::Retries,
-        Self::Anomalies,
-        Self::AcceptedToSent,
-        Self::SentToDelivered,
-        Self::DeliveredToRead,
-    ];
-
-    /// The store's number.
-    pub fn number(self) -> i64 {
-        i64::from(self as u8)
-    }
-
-    /// Reads the store's number.
-    pub fn from_number(number: i64) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|metric| metric.number() == number)
+delivery::stored! {
+    /// What is counted.
+    Metric {
+        /// Messages accepted.
+        Accepted = 0 "accepted",
+        /// Messages that were seen at WhatsApp.
+        Sent = 1 "sent",
+        /// Messages that were seen on the device.
+        Delivered = 2 "delivered",
+        /// Messages that were seen opened.
+        Read = 3 "read",
+        /// Messages that are in a state now; the code is the state's number.
+        State = 10 "state",
+        /// Error codes, each time one was received; 0 for an error without code.
+        Errors = 11 "errors",
+        /// Attempts opened.
+        Attempts = 12 "attempts",
+        /// Outcomes of attempts; the code is the number of the outcome's kind.
+        Outcomes = 13 "outcomes",
+        /// Retries decided.
+        Retries = 14 "retries",
+        /// Facts that contradicted what was known.
+        Anomalies = 15 "anomalies",
+        /// Histogram of the time from accepted to sent.
+        AcceptedToSent = 20 "accepted_to_sent",
+        /// Histogram of the time from sent to delivered.
+        SentToDelivered = 21 "sent_to_delivered",
+        /// Histogram of the time from delivered to read.
+        DeliveredToRead = 22 "delivered_to_read",
     }
 }
 
@@ -100,22 +67,6 @@ impl Stage {
             Self::DeliveredToRead => Metric::DeliveredToRead,
         }
     }
-}
-
-/// The number of a state in the store: its place in [`State::ALL`].
-pub fn state_number(state: State) -> i64 {
-    let place = State::ALL
-        .iter()
-        .position(|known| *known == state)
-        .unwrap_or_default();
-    i64::try_from(place).unwrap_or_default()
-}
-
-/// Reads the number of a state.
-pub fn state_from_number(number: i64) -> Option<State> {
-    usize::try_from(number)
-        .ok()
-        .and_then(|place| State::ALL.get(place).copied())
 }
 
 /// Sub-buckets of each power of two: a bucket is at most a quarter of a power of two wide, so a
@@ -166,16 +117,6 @@ mod tests {
                 "{millis} in {at}"
             );
             millis += 1 + millis / 7;
-        }
-    }
-
-    #[test]
-    fn numbers_read_back() {
-        for metric in Metric::ALL {
-            assert_eq!(Metric::from_number(metric.number()), Some(metric));
-        }
-        for state in State::ALL {
-            assert_eq!(state_from_number(state_number(state)), Some(state));
         }
     }
 }

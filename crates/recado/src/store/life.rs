@@ -12,7 +12,7 @@ use std::time::Duration;
 use delivery::codes::{Codes, ErrorSource};
 use delivery::event::{EventKind, Source};
 use delivery::limits::{SETTLE_POLLS, SILENT_POLLS};
-use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, UnknownCause};
+use delivery::outcome::{NotSentCause, Outcome, OutcomeKind, ProviderStatus, UnknownCause};
 use delivery::retry::{AttemptFailure, RetryPolicy};
 use delivery::state::{Fact, State, Step, advance, state_of};
 use delivery::time::Timestamp;
@@ -54,7 +54,7 @@ pub struct Transition<'a> {
     /// 64 random bits, for jitter.
     pub random: u64,
     /// Whether the person's other address form may be tried: it exists and none is proven.
-    pub other_form_open: bool,
+    pub variant_untried: bool,
     /// Not before: known for messages that are old enough for it to matter.
     pub send_at: Option<Timestamp>,
 }
@@ -94,7 +94,7 @@ impl Transition<'_> {
         }
         progress
             .flags
-            .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT | Flags::OTHER_FORM_NEXT);
+            .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT | Flags::VARIANT_NEXT);
         progress.attempts += 1;
         progress.attempt = Some(attempt);
         progress.seen = 0;
@@ -135,13 +135,13 @@ impl Transition<'_> {
 
     /// What came of an attempt that no longer decides anything is kept on record all the same.
     fn outcome_of_replaced(&mut self, attempt: i64, outcome: &Outcome, source: Source) {
-        let (kind, number, status, code) = match outcome {
-            Outcome::NotSent { .. } => (EventKind::AttemptNotSent, 0, None, None),
-            Outcome::Sent { status, .. } => (sent_kind(source), 1, Some(*status), None),
-            Outcome::Unknown(_) => (EventKind::AttemptUnknown, 2, None, None),
-            Outcome::Refused { code, .. } => (EventKind::AttemptRefused, 3, None, *code),
+        let (kind, status, code) = match outcome {
+            Outcome::NotSent { .. } => (EventKind::AttemptNotSent, None, None),
+            Outcome::Sent { status, .. } => (sent_kind(source), Some(*status), None),
+            Outcome::Unknown(_) => (EventKind::AttemptUnknown, None, None),
+            Outcome::Refused { code, .. } => (EventKind::AttemptRefused, None, *code),
         };
-        self.count(Metric::Outcomes, number, 1);
+        self.count_outcome(outcome.kind());
         if matches!(outcome, Outcome::Refused { .. }) {
             self.count_error(code);
         }
@@ -170,7 +170,7 @@ impl Transition<'_> {
         };
         self.step(Fact::OutcomeSent(proven));
         self.reached(status);
-        self.count(Metric::Outcomes, 1, 1);
+        self.count_outcome(OutcomeKind::Sent);
         self.push(Event {
             kind: sent_kind(source),
             source,
@@ -203,7 +203,7 @@ impl Transition<'_> {
             | NotSentCause::ConnectionLost => Reason::Network,
         };
         self.step(Fact::OutcomeNotSent);
-        self.count(Metric::Outcomes, 0, 1);
+        self.count_outcome(OutcomeKind::NotSent);
         self.progress.error = Some(LastError { reason, code: None });
         self.push(Event {
             kind: EventKind::AttemptNotSent,
@@ -221,7 +221,7 @@ impl Transition<'_> {
 
     fn unknown(&mut self, attempt: i64, cause: UnknownCause) {
         self.step(Fact::OutcomeUnknown);
-        self.count(Metric::Outcomes, 2, 1);
+        self.count_outcome(OutcomeKind::Unknown);
         self.push(Event {
             kind: EventKind::AttemptUnknown,
             source: Source::Dispatch,
@@ -245,7 +245,7 @@ impl Transition<'_> {
 
     fn refused(&mut self, attempt: i64, code: Option<u32>) {
         self.dequeue_if_in_doubt();
-        self.count(Metric::Outcomes, 3, 1);
+        self.count_outcome(OutcomeKind::Refused);
         let step = self.step(Fact::Refused);
         self.count_error(code);
         self.push(Event {
@@ -273,7 +273,7 @@ impl Transition<'_> {
             Fact::Reported(report.status)
         };
         if latest {
-            self.progress.seen |= bit(report.status);
+            self.progress.seen |= report.status.bit();
         }
         let before = self.progress.state;
         let step = self.step(fact);
@@ -329,7 +329,7 @@ impl Transition<'_> {
             Some(State::Delivered | State::Read)
         );
         if arrived {
-            self.change.form_proven = true;
+            self.change.variant_proven = true;
         }
         if arrived && !latest {
             self.progress.flags.set(Flags::POSSIBLE_DUPLICATE);
@@ -366,7 +366,7 @@ impl Transition<'_> {
             self.count(Metric::Sent, 0, 1);
             self.count_stage(Stage::AcceptedToSent, self.progress.accepted_at);
         }
-        if state >= State::Delivered && self.progress.delivered_at.is_none() {
+        if state.is_at_least(State::Delivered) && self.progress.delivered_at.is_none() {
             self.progress.delivered_at = Some(self.now);
             self.count(Metric::Delivered, 0, 1);
             self.count_stage(
@@ -382,7 +382,7 @@ impl Transition<'_> {
                 self.progress.delivered_at.unwrap_or(self.now),
             );
         }
-        if state >= State::Delivered {
+        if state.is_at_least(State::Delivered) {
             self.progress.error = None;
             self.progress.failed_at = None;
         }
@@ -459,7 +459,11 @@ impl Transition<'_> {
     }
 
     fn count_state(&mut self, state: State, by: i64) {
-        self.count(Metric::State, super::count::state_number(state), by);
+        self.count(Metric::State, state.number(), by);
+    }
+
+    fn count_outcome(&mut self, kind: OutcomeKind) {
+        self.count(Metric::Outcomes, kind.number(), 1);
     }
 
     fn count_error(&mut self, code: Option<u32>) {
@@ -478,12 +482,4 @@ fn sent_kind(source: Source) -> EventKind {
     } else {
         EventKind::Settled
     }
-}
-
-/// The bit of a status in [`Progress::seen`].
-pub fn bit(status: ProviderStatus) -> u32 {
-    let place = ProviderStatus::ALL
-        .iter()
-        .position(|known| *known == status);
-    1 << place.unwrap_or(ProviderStatus::ALL.len())
 }

@@ -360,33 +360,22 @@ pub struct NewApiKey {
     pub now: Timestamp,
 }
 
-/// What a key may do; each scope includes the ones before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum KeyScope {
-    /// Read messages, events and numbers.
-    Read,
-    /// Also send, cancel and retry messages.
-    Send,
-    /// Also change consent, senders and everything else.
-    Admin,
+delivery::stored! {
+    /// What a key may do; each scope includes the ones before it.
+    KeyScope {
+        /// Read messages, events and numbers.
+        Read = 0 "read",
+        /// Also send, cancel and retry messages.
+        Send = 1 "send",
+        /// Also change consent, senders and everything else.
+        Admin = 2 "admin",
+    }
 }
 
 impl KeyScope {
-    /// Every scope, in the order of their numbers in the store.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Send, Self::Admin];
-
-    /// The word used by the API and the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Send => "send",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// Reads the word.
-    pub fn from_name(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == word)
+    /// Whether a key of this scope may do what `needed` says.
+    pub const fn includes(self, needed: Self) -> bool {
+        self.number() >= needed.number()
     }
 }
 

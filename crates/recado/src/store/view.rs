@@ -1,9 +1,10 @@
 //! What the store shows: messages with their history, counters, senders, keys.
 
+use delivery::address::AddressVariant;
 use delivery::consent::Consent;
 use delivery::event::{EventKind, Source};
 use delivery::message::{Kind, Policy, Priority};
-use delivery::outcome::ProviderStatus;
+use delivery::outcome::{OutcomeKind, ProviderStatus};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
@@ -77,12 +78,12 @@ pub struct MessageSummary {
 pub struct AttemptView {
     /// Its number, from 1.
     pub n: u32,
-    /// `open`, or the outcome's word.
-    pub outcome: String,
+    /// The class of its outcome; `None` while it is open.
+    pub outcome: Option<OutcomeKind>,
     /// The provider's id.
     pub sid: Option<Sid>,
-    /// Whether it used the other ninth-digit form.
-    pub other_form: bool,
+    /// Under which variant of the address it was sent.
+    pub variant: AddressVariant,
     /// When it was opened.
     pub started_at: Timestamp,
     /// When its outcome was recorded.

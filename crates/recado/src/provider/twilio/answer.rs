@@ -98,9 +98,8 @@ fn created(body: Option<&Bytes>, account_sid: &str) -> Option<Outcome> {
     }
     let sid = Sid::parse_message(&text(wire.sid)?).ok()?;
     // The SID alone proves that the message exists; the status may come later.
-    let status = text(wire.status).map_or(ProviderStatus::Other, |word| {
-        ProviderStatus::from_name(&word)
-    });
+    let status =
+        text(wire.status).map_or(ProviderStatus::Other, |word| ProviderStatus::read(&word));
     Some(Outcome::Sent { sid, status })
 }
 
@@ -188,9 +187,7 @@ impl MessageWire {
             to: text(self.to),
             from: text(self.from),
             body: text(self.body),
-            status: status.map_or(ProviderStatus::Other, |word| {
-                ProviderStatus::from_name(&word)
-            }),
+            status: status.map_or(ProviderStatus::Other, |word| ProviderStatus::read(&word)),
             outbound: text(self.direction).is_some_and(|word| word.starts_with("outbound")),
             created_at: text(self.date_created).and_then(|date| timestamp(&date)),
             error_code: match self.error_code {

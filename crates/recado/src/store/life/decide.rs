@@ -137,12 +137,12 @@ impl Transition<'_> {
         error_source: ErrorSource,
         source: Source,
     ) {
-        let tried = self.progress.flags.has(Flags::OTHER_FORM_TRIED);
+        let tried = self.progress.flags.has(Flags::VARIANT_TRIED);
         let unknown_number = matches!(code, Some(63_024 | 63_003));
-        if unknown_number && self.other_form_open && !tried {
+        if unknown_number && self.variant_untried && !tried {
             self.progress
                 .flags
-                .set(Flags::OTHER_FORM_TRIED | Flags::OTHER_FORM_NEXT);
+                .set(Flags::VARIANT_TRIED | Flags::VARIANT_NEXT);
             self.retry_at(self.now, false, source);
             return;
         }

@@ -91,52 +91,25 @@ pub struct LastError {
     pub code: Option<u32>,
 }
 
-/// Stable reasons for failures. The numbers of the store are the places in [`Reason::ALL`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The provider refused it or reported a failure.
-    Provider,
-    /// The provider could not be reached.
-    Network,
-    /// The provider asked us to slow down.
-    RateLimited,
-    /// Free-form content outside the 24-hour window.
-    WindowClosed,
-    /// Attempts are used up.
-    AttemptsMax,
-    /// The message became too old.
-    AgeMax,
-    /// Nobody can say whether it was sent.
-    Unsettled,
-    /// The sealed content cannot be opened.
-    Unreadable,
-}
-
-impl Reason {
-    /// Every reason, in the order of their numbers in the store.
-    pub const ALL: [Self; 8] = [
-        Self::Provider,
-        Self::Network,
-        Self::RateLimited,
-        Self::WindowClosed,
-        Self::AttemptsMax,
-        Self::AgeMax,
-        Self::Unsettled,
-        Self::Unreadable,
-    ];
-
-    /// The stable word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Provider => "provider",
-            Self::Network => "network",
-            Self::RateLimited => "rate_limited",
-            Self::WindowClosed => "window_closed",
-            Self::AttemptsMax => "attempts_max",
-            Self::AgeMax => "age_max",
-            Self::Unsettled => "unsettled",
-            Self::Unreadable => "unreadable",
-        }
+delivery::stored! {
+    /// Stable reasons for failures.
+    Reason {
+        /// The provider refused it or reported a failure.
+        Provider = 0 "provider",
+        /// The provider could not be reached.
+        Network = 1 "network",
+        /// The provider asked us to slow down.
+        RateLimited = 2 "rate_limited",
+        /// Free-form content outside the 24-hour window.
+        WindowClosed = 3 "window_closed",
+        /// Attempts are used up.
+        AttemptsMax = 4 "attempts_max",
+        /// The message became too old.
+        AgeMax = 5 "age_max",
+        /// Nobody can say whether it was sent.
+        Unsettled = 6 "unsettled",
+        /// The sealed content cannot be opened.
+        Unreadable = 7 "unreadable",
     }
 }
 
@@ -153,11 +126,11 @@ impl Flags {
     /// The one resend after doubt was made.
     pub const RESENT_AFTER_DOUBT: u32 = 2;
     /// The other ninth-digit form was tried.
-    pub const OTHER_FORM_TRIED: u32 = 4;
+    pub const VARIANT_TRIED: u32 = 4;
     /// The next attempt uses the other ninth-digit form.
-    pub const OTHER_FORM_NEXT: u32 = 8;
+    pub const VARIANT_NEXT: u32 = 8;
     /// The recipient is a Brazilian mobile, so another form exists.
-    pub const HAS_OTHER_FORM: u32 = 16;
+    pub const HAS_VARIANT: u32 = 16;
     /// A retry was decided and its attempt is not open yet.
     pub const RETRY_WAITS: u32 = 32;
     /// The retry was decided because of doubt, so evidence for the earlier attempt stops it.
@@ -229,13 +202,14 @@ pub struct Watch {
     pub kind: WatchKind,
 }
 
-/// What a watch looks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WatchKind {
-    /// Whether the provider has a message that nobody knows of.
-    Unknown,
-    /// What became of a message that nobody reports about.
-    Silent,
+delivery::stored! {
+    /// What a watch looks for.
+    WatchKind {
+        /// Whether the provider has a message that nobody knows of.
+        Unknown = 0 "unknown",
+        /// What became of a message that nobody reports about.
+        Silent = 1 "silent",
+    }
 }
 
 /// Everything that one fact changes besides the progress itself.
@@ -254,7 +228,7 @@ pub struct ProgressChange {
     /// The sender or the account must be paused, because of this code.
     pub pause: Option<(Scope, Option<u32>)>,
     /// The address form of the reported attempt has been proven by a delivery.
-    pub form_proven: bool,
+    pub variant_proven: bool,
     /// The fact contradicts what we knew.
     pub anomaly: bool,
 }
@@ -268,7 +242,7 @@ impl ProgressChange {
         self.watch = None;
         self.suppress_person = false;
         self.pause = None;
-        self.form_proven = false;
+        self.variant_proven = false;
         self.anomaly = false;
     }
 }

@@ -14,7 +14,6 @@ use delivery::time::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::count::state_number;
 
 const START: Timestamp = Timestamp::from_seconds(1_000_000);
 
@@ -55,13 +54,13 @@ struct Course {
     events: Vec<Event>,
     open: Option<i64>,
     queued: Option<Timestamp>,
-    other_form_open: bool,
+    variant_untried: bool,
 }
 
 impl Course {
-    fn new(policy: Policy, other_form_open: bool) -> Self {
+    fn new(policy: Policy, variant_untried: bool) -> Self {
         let mut course = Self {
-            other_form_open,
+            variant_untried,
             progress: Progress {
                 policy,
                 accepted_at: START,
@@ -84,7 +83,7 @@ impl Course {
             rules: &rules,
             now: START,
             random: 0,
-            other_form_open: self.other_form_open,
+            variant_untried: self.variant_untried,
             send_at: None,
         });
         for count in change.counts {
@@ -184,9 +183,9 @@ impl Course {
             "{progress:?}"
         );
         assert_eq!(self.queued, progress.due_at);
-        for state in State::ALL {
+        for &state in State::ALL {
             let expected = i64::from(state == progress.state);
-            assert_eq!(self.count(Metric::State, state_number(state)), expected);
+            assert_eq!(self.count(Metric::State, state.number()), expected);
         }
         for (metric, at) in [
             (Metric::Sent, progress.sent_at),
@@ -330,9 +329,9 @@ fn a_late_failure_of_a_cancelled_message_does_not_bring_it_back() {
 #[test]
 fn each_status_has_a_bit_of_its_own() {
     let mut seen = 0;
-    for status in ProviderStatus::ALL {
-        assert_eq!(seen & bit(status), 0, "{status:?}");
-        seen |= bit(status);
+    for &status in ProviderStatus::ALL {
+        assert_eq!(seen & status.bit(), 0, "{status:?}");
+        seen |= status.bit();
     }
     assert_eq!(seen.count_ones(), 14);
 }

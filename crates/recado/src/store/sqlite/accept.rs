@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use delivery::consent::Consent;
 use delivery::event::Source;
-use delivery::message::{Content, DedupeChoice, Kind, SenderName, WindowChoice};
+use delivery::message::{Content, DedupeChoice, SenderName, WindowChoice};
 use delivery::state::State;
 use delivery::time::Timestamp;
-use delivery::window;
+use delivery::window::{self, WindowCheck};
 use rusqlite::{OptionalExtension, params};
 
 use super::business_key::key_text;
-use super::context::{Cohort, Context, TransitionInput, number_of};
+use super::context::{Cohort, Context, TransitionInput};
 use super::idempotency::{keyed, replay};
 use super::person::{self, Candidate, Person};
 use super::{Shared, SqliteStore};
@@ -274,7 +274,7 @@ impl Context<'_> {
                 break;
             }
             let same = row.get_ref(1)?.as_blob()? == item.content_index;
-            let state = super::context::state_at(row, 3)?;
+            let state = super::context::stored_at(row, 3, State::from_number)?;
             // What the person did not get does not stand in the way of another try.
             let counts = !matches!(
                 state,
@@ -323,8 +323,8 @@ impl Context<'_> {
             policy: new.message.policy,
             accepted_at: new.now,
             expires_at: new.message.expires_at,
-            flags: Flags(if person.has_other_form {
-                Flags::HAS_OTHER_FORM
+            flags: Flags(if person.has_variant {
+                Flags::HAS_VARIANT
             } else {
                 0
             }),
@@ -366,7 +366,7 @@ impl Context<'_> {
         self.db
             .prepare_cached(
                 "INSERT INTO message (public_id, person_id, content_index, template_id, kind, \
-                 window_choice, send_at, accepted_at, sealed_content, sealed_metadata, \
+                 window_check, send_at, accepted_at, sealed_content, sealed_metadata, \
                  sealed_business_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
@@ -374,8 +374,8 @@ impl Context<'_> {
                 person.id,
                 item.content_index,
                 template,
-                number_of(Kind::ALL, &new.message.kind),
-                window_number(&new.message.content, new.message.window),
+                new.message.kind.number(),
+                WindowCheck::of(&new.message.content, new.message.window).number(),
                 new.message.send_at.map(Timestamp::micros),
                 new.now.micros(),
                 sealed.content,
@@ -402,15 +402,6 @@ fn content_sid(content: &Content) -> Option<String> {
     match content {
         Content::Template { content_sid, .. } => Some(content_sid.to_string()),
         Content::Text { .. } | Content::Media { .. } => None,
-    }
-}
-
-/// 0 needs no window, 1 enforce, 2 assume open.
-fn window_number(content: &Content, choice: WindowChoice) -> i64 {
-    match (content.needs_window(), choice) {
-        (false, _) => 0,
-        (true, WindowChoice::Enforce) => 1,
-        (true, WindowChoice::AssumeOpen) => 2,
     }
 }
 

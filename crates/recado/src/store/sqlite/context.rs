@@ -1,20 +1,17 @@
-//! What every transaction shares: lives in and out, events, counters, interned names.
+//! What every transaction shares: progress in and out, events, counters, interned names.
 
 use std::collections::HashMap;
 
-use delivery::event::{EventKind, Source};
 use delivery::message::{Kind, Policy, Priority};
-use delivery::outcome::ProviderStatus;
 use delivery::state::State;
 use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Shared;
 use super::writer::PendingNotifications;
-use crate::store::count::{Metric, state_from_number, state_number};
+use crate::store::count::Metric;
 use crate::store::life::{
     Event, Flags, LastError, Progress, ProgressChange, QueueChange, Reason, Transition, Watch,
-    WatchKind,
 };
 
 /// One transaction under way.
@@ -73,7 +70,7 @@ impl Context<'_> {
             rules: &self.shared.rules,
             now: input.now,
             random: input.random,
-            other_form_open: input.other_form_open,
+            variant_untried: input.variant_untried,
             send_at: input.send_at,
         });
         self.write_change(progress, &change, due_before, input.now)?;
@@ -137,13 +134,11 @@ impl Context<'_> {
                 progress.message,
                 progress.last_event,
                 now.micros(),
-                number_of(&EventKind::ALL, &event.kind),
-                number_of(&Source::ALL, &event.source),
-                state_number(event.state),
+                event.kind.number(),
+                event.source.number(),
+                event.state.number(),
                 event.attempt,
-                event
-                    .status
-                    .map(|status| number_of(&ProviderStatus::ALL, &status)),
+                event.status.map(|status| status.number()),
                 event.code,
                 event.detail,
             ])?;
@@ -169,7 +164,7 @@ impl Context<'_> {
                 )?
                 .execute(params![
                     progress.sender,
-                    number_of(Priority::ALL, &progress.priority),
+                    progress.priority.number(),
                     due.micros(),
                     progress.message
                 ])?;
@@ -182,7 +177,7 @@ impl Context<'_> {
                 )?
                 .execute(params![
                     progress.sender,
-                    number_of(Priority::ALL, &progress.priority),
+                    progress.priority.number(),
                     due.micros(),
                     progress.message,
                     progress.person
@@ -198,7 +193,7 @@ impl Context<'_> {
             .prepare_cached(
                 "INSERT OR REPLACE INTO watch (at, attempt_id, kind, polls) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute(params![watch.at.micros(), watch.attempt, watch_number(watch.kind), polls])?;
+            .execute(params![watch.at.micros(), watch.attempt, watch.kind.number(), polls])?;
         self.pending.watches = true;
         Ok(())
     }
@@ -213,7 +208,7 @@ impl Context<'_> {
             )?
             .execute(params![
                 progress.message,
-                state_number(progress.state),
+                progress.state.number(),
                 progress.attempts,
                 progress.attempt,
                 progress.seen,
@@ -224,9 +219,7 @@ impl Context<'_> {
                 progress.delivered_at.map(Timestamp::micros),
                 progress.read_at.map(Timestamp::micros),
                 progress.failed_at.map(Timestamp::micros),
-                progress
-                    .error
-                    .map(|error| number_of(&Reason::ALL, &error.reason)),
+                progress.error.map(|error| error.reason.number()),
                 progress.error.and_then(|error| error.code),
                 room(progress),
             ])?;
@@ -247,10 +240,10 @@ impl Context<'_> {
                 progress.cohort,
                 progress.person,
                 progress.sender,
-                state_number(progress.state),
+                progress.state.number(),
                 progress.flags.0,
-                number_of(Priority::ALL, &progress.priority),
-                number_of(Policy::ALL, &progress.policy),
+                progress.priority.number(),
+                progress.policy.number(),
                 progress.last_event,
                 progress.accepted_at.micros(),
                 progress.expires_at.map(Timestamp::micros),
@@ -283,7 +276,7 @@ impl Context<'_> {
         let row = params![
             cohort.hour,
             cohort.sender,
-            number_of(Kind::ALL, &cohort.kind),
+            cohort.kind.number(),
             cohort.template,
             cohort.area
         ];
@@ -336,7 +329,7 @@ impl Context<'_> {
 pub(super) struct TransitionInput {
     pub(super) now: Timestamp,
     pub(super) random: u64,
-    pub(super) other_form_open: bool,
+    pub(super) variant_untried: bool,
     pub(super) send_at: Option<Timestamp>,
 }
 
@@ -346,7 +339,7 @@ impl TransitionInput {
         Self {
             now,
             random: 0,
-            other_form_open: false,
+            variant_untried: false,
             send_at: None,
         }
     }
@@ -368,20 +361,20 @@ pub(super) fn read_progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
             .get::<_, Option<i64>>(column)?
             .map(Timestamp::from_micros))
     };
-    let reason: Option<i64> = row.get(19)?;
+    let reason = stored_or_null(row, 19, Reason::from_number)?;
     let code: Option<u32> = row.get(20)?;
     Ok(Progress {
         message: row.get(0)?,
         cohort: row.get(1)?,
         person: row.get(2)?,
         sender: row.get(3)?,
-        state: state_at(row, 4)?,
+        state: stored_at(row, 4, State::from_number)?,
         attempts: row.get(5)?,
         attempt: row.get(6)?,
         seen: row.get(7)?,
         flags: Flags(row.get(8)?),
-        priority: word_at(row, 9, Priority::ALL)?,
-        policy: word_at(row, 10, Policy::ALL)?,
+        priority: stored_at(row, 9, Priority::from_number)?,
+        policy: stored_at(row, 10, Policy::from_number)?,
         last_event: row.get(11)?,
         accepted_at: Timestamp::from_micros(row.get(12)?),
         expires_at: time(13)?,
@@ -390,45 +383,37 @@ pub(super) fn read_progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
         delivered_at: time(16)?,
         read_at: time(17)?,
         failed_at: time(18)?,
-        error: reason
-            .and_then(|reason| of_number(&Reason::ALL, reason))
-            .map(|reason| LastError { reason, code }),
+        error: reason.map(|reason| LastError { reason, code }),
     })
 }
 
-/// The number of a value in the store: its place in the list of all.
-pub(super) fn number_of<T: PartialEq>(all: &[T], value: &T) -> i64 {
-    let place = all
-        .iter()
-        .position(|known| known == value)
-        .unwrap_or_default();
-    i64::try_from(place).unwrap_or_default()
-}
-
-/// Reads the number of a value.
-pub(super) fn of_number<T: Copy>(all: &[T], number: i64) -> Option<T> {
-    usize::try_from(number)
-        .ok()
-        .and_then(|place| all.get(place).copied())
-}
-
 /// Reads a column that holds the number of a value.
-pub(super) fn word_at<T: Copy>(row: &Row<'_>, column: usize, all: &[T]) -> rusqlite::Result<T> {
+pub(super) fn stored_at<T>(
+    row: &Row<'_>,
+    column: usize,
+    from_number: impl FnOnce(i64) -> Option<T>,
+) -> rusqlite::Result<T> {
     let number: i64 = row.get(column)?;
-    of_number(all, number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
+    from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
-/// Reads a column that holds a state.
-pub(super) fn state_at(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
-    let number: i64 = row.get(column)?;
-    state_from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
+/// A list of numbers for SQL.
+pub(super) fn numbers<'a>(states: impl Iterator<Item = &'a State>) -> String {
+    let numbers: Vec<_> = states.map(|state| state.number().to_string()).collect();
+    numbers.join(", ")
 }
 
-/// The number of a kind of watch.
-pub(super) fn watch_number(kind: WatchKind) -> i64 {
-    match kind {
-        WatchKind::Unknown => 0,
-        WatchKind::Silent => 1,
+/// Reads such a column when it may be empty.
+pub(super) fn stored_or_null<T>(
+    row: &Row<'_>,
+    column: usize,
+    from_number: impl FnOnce(i64) -> Option<T>,
+) -> rusqlite::Result<Option<T>> {
+    match row.get::<_, Option<i64>>(column)? {
+        None => Ok(None),
+        Some(number) => from_number(number)
+            .map(Some)
+            .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number)),
     }
 }
 

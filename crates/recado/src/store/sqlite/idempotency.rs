@@ -5,9 +5,8 @@ use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::accept::{message_id, short};
-use super::context::{Context, state_at};
+use super::context::{Context, stored_at};
 use super::{Shared, SqliteStore};
-use crate::store::count::state_number;
 use crate::store::{AcceptRefusal, AcceptResult, Idempotency, StoreError};
 
 impl SqliteStore {
@@ -39,7 +38,7 @@ impl Context<'_> {
                 idempotency.key,
                 idempotency.body,
                 message,
-                state_number(state),
+                state.number(),
                 now.micros()
             ])?;
         Ok(())
@@ -66,7 +65,11 @@ pub(super) fn replay(
              WHERE idempotency.key = ?1",
         )?
         .query_row([idempotency.key.as_slice()], |row| {
-            Ok((row.get(0)?, row.get(1)?, state_at(row, 2)?))
+            Ok((
+                row.get(0)?,
+                row.get(1)?,
+                stored_at(row, 2, State::from_number)?,
+            ))
         })
         .optional()?;
     let Some((body, public_id, state)) = found else {

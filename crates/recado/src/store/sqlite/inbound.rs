@@ -1,6 +1,7 @@
 //! Inbound messages: deduplicated by SID, sealed, tied to the person; they open the window, teach
 //! the address form, and may change consent, all in one transaction.
 
+use delivery::address::AddressVariant;
 use delivery::consent::{self, Consent, ConsentChange, InboundText};
 use delivery::event::Source;
 use delivery::keyword::KeywordLanguage;
@@ -8,10 +9,11 @@ use delivery::message::{Content, Kind, Policy, Priority};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
+use delivery::window::WindowCheck;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::accept::{associated_data, message_id};
-use super::context::{Cohort, Context, TransitionInput, decrypt_error, number_of};
+use super::context::{Cohort, Context, TransitionInput, decrypt_error};
 use super::person::{self, ConsentCause, Person};
 use super::{Shared, SqliteStore};
 use crate::store::life::{Flags, Progress};
@@ -92,7 +94,7 @@ impl Context<'_> {
         };
         let key = self.insert_inbound(inbound, &person, sender)?;
         self.open_window(&person, sender, inbound.now)?;
-        self.learn_form(&person, inbound)?;
+        self.learn_variant(&person, inbound)?;
         let text = InboundText {
             body: &inbound.body,
             button_payload: inbound.button_payload.as_deref(),
@@ -162,16 +164,20 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// We answer to the form from which the person writes.
-    fn learn_form(&self, person: &Person, inbound: &NewInbound) -> rusqlite::Result<()> {
-        if !person.has_other_form {
+    /// We answer to the variant of the address from which the person writes.
+    fn learn_variant(&self, person: &Person, inbound: &NewInbound) -> rusqlite::Result<()> {
+        if !person.has_variant {
             return Ok(());
         }
-        let form = i64::from(inbound.sent_form.is_some());
-        if person.form != Some(form) {
+        let variant = if inbound.sent_form.is_some() {
+            AddressVariant::WithoutNinthDigit
+        } else {
+            AddressVariant::Canonical
+        };
+        if person.variant != Some(variant) {
             self.db
-                .prepare_cached("UPDATE person SET form = ?2 WHERE id = ?1")?
-                .execute(params![person.id, form])?;
+                .prepare_cached("UPDATE person SET variant = ?2 WHERE id = ?1")?
+                .execute(params![person.id, variant.number()])?;
         }
         Ok(())
     }
@@ -234,15 +240,16 @@ impl Context<'_> {
         self.db
             .prepare_cached(
                 "INSERT INTO message (public_id, person_id, content_index, template_id, kind, \
-                 window_choice, accepted_at, sealed_content) VALUES (?1, ?2, ?3, 0, ?4, 1, ?5, ?6)",
+                 window_check, accepted_at, sealed_content) VALUES (?1, ?2, ?3, 0, ?4, ?7, ?5, ?6)",
             )?
             .execute(params![
                 id.0.as_bytes(),
                 person.id,
                 [0u8; 16],
-                number_of(Kind::ALL, &Kind::Service),
+                Kind::Service.number(),
                 inbound.now.micros(),
                 sealed,
+                WindowCheck::Enforce.number(),
             ])?;
         let message = self.db.last_insert_rowid();
         let cohort = self.cohort(Cohort {
@@ -255,8 +262,8 @@ impl Context<'_> {
                 .area_code()
                 .map_or(0, |area| i64::from(area.ddd)),
         })?;
-        let other_form = if person.has_other_form {
-            Flags::HAS_OTHER_FORM
+        let flags = if person.has_variant {
+            Flags::HAS_VARIANT
         } else {
             0
         };
@@ -270,7 +277,7 @@ impl Context<'_> {
             policy: Policy::AtMostOnce,
             accepted_at: inbound.now,
             expires_at: Some(inbound.now.plus(delivery::limits::CONSENT_ANSWER_MAX)),
-            flags: Flags(Flags::OWN_QUESTION | other_form),
+            flags: Flags(Flags::OWN_QUESTION | flags),
             ..Progress::empty()
         };
         self.apply(

@@ -3,14 +3,15 @@
 use delivery::address::Address;
 use delivery::message::Kind;
 use delivery::sid::Sid;
+use delivery::state::State;
 use delivery::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::SqliteStore;
 use super::accept::message_id;
-use super::context::of_number;
 use super::messages::read_entry;
-use crate::store::count::{Metric, state_from_number};
+use crate::store::count::Metric;
+use crate::store::life::WatchKind;
 use crate::store::{
     AcceptResult, ApiKeyView, ApiKeys, CloseRequest, CloseResult, CommandResult, ConsentView,
     Consents, CounterGroup, CounterQuery, CounterRow, DuePage, DueQuery, DueWatch, EventView,
@@ -119,7 +120,10 @@ fn count_gauges(db: &Connection) -> rusqlite::Result<Gauges> {
     let mut gauges = Gauges {
         queued: one("SELECT count(*) FROM queue")?,
         open_attempts: one("SELECT count(*) FROM open_attempt")?,
-        unknown_watched: one("SELECT count(*) FROM watch WHERE kind = 0")?,
+        unknown_watched: one(&format!(
+            "SELECT count(*) FROM watch WHERE kind = {}",
+            WatchKind::Unknown.number()
+        ))?,
         parked: one("SELECT count(*) FROM parked_report")?,
         ..Gauges::default()
     };
@@ -127,9 +131,13 @@ fn count_gauges(db: &Connection) -> rusqlite::Result<Gauges> {
         .prepare_cached("SELECT min(due_at) FROM queue")?
         .query_row([], |row| row.get(0))?;
     gauges.oldest_due_at = oldest.map(Timestamp::from_micros);
-    let mut statement = db.prepare_cached(
-        "SELECT metric, code, sum(n) FROM counter WHERE metric IN (10, 11, 15) GROUP BY metric, code",
-    )?;
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT metric, code, sum(n) FROM counter WHERE metric IN ({}, {}, {}) \
+         GROUP BY metric, code",
+        Metric::State.number(),
+        Metric::Errors.number(),
+        Metric::Anomalies.number()
+    ))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (code, n): (i64, i64) = (row.get(1)?, row.get(2)?);
@@ -137,7 +145,7 @@ fn count_gauges(db: &Connection) -> rusqlite::Result<Gauges> {
         match Metric::from_number(row.get(0)?) {
             Some(Metric::State) => gauges
                 .states
-                .extend(state_from_number(code).map(|s| (s, n))),
+                .extend(State::from_number(code).map(|s| (s, n))),
             Some(Metric::Errors) => gauges.errors.push((code, n)),
             _ => gauges.anomalies += n,
         }
@@ -149,7 +157,7 @@ fn group_text(group: CounterGroup, value: rusqlite::types::Value) -> String {
     use rusqlite::types::Value;
     match (group, value) {
         (CounterGroup::Kind, Value::Integer(n)) => {
-            of_number(Kind::ALL, n).map_or_else(String::new, |kind| kind.as_str().to_owned())
+            Kind::from_number(n).map_or_else(String::new, |kind| kind.as_str().to_owned())
         }
         (_, Value::Integer(n)) => n.to_string(),
         (_, Value::Text(text)) => text,

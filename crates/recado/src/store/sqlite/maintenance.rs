@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use delivery::consent::Consent;
+use delivery::consent::{Consent, ConsentKind};
 use delivery::event::Source;
 use delivery::limits::CONSENT_ANSWER_MAX;
 use delivery::time::Timestamp;
@@ -45,10 +45,11 @@ impl Context<'_> {
                 result.expired += u64::from(done);
             }
         }
-        let unanswered = self.keys(
-            "SELECT id FROM person WHERE consent = 1 AND consent_at <= ?1 LIMIT ?2",
-            now.minus(CONSENT_ANSWER_MAX).micros(),
-        )?;
+        let asking = format!(
+            "SELECT id FROM person WHERE consent = {} AND consent_at <= ?1 LIMIT ?2",
+            ConsentKind::Asking.number()
+        );
+        let unanswered = self.keys(&asking, now.minus(CONSENT_ANSWER_MAX).micros())?;
         for person in &unanswered {
             let cause = ConsentCause {
                 source: Source::Recipient,

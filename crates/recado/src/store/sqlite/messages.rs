@@ -1,11 +1,11 @@
 //! Showing messages, and deciding about them.
 
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
 
+use delivery::address::AddressVariant;
 use delivery::event::{EventKind, Source};
 use delivery::message::{Kind, Policy, Priority};
-use delivery::outcome::ProviderStatus;
+use delivery::outcome::{OutcomeKind, ProviderStatus};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
@@ -13,9 +13,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::accept::{associated_data, message_id};
-use super::context::{Context, TransitionInput, of_number, state_at, word_at};
+use super::context::{Context, TransitionInput, stored_at, stored_or_null};
 use super::{Shared, SqliteStore, person};
-use crate::store::count::state_number;
 use crate::store::life::{Flags, LastError, Reason};
 use crate::store::{
     AttemptView, CommandResult, HistoryView, MessageCommand, MessageFilter, MessageId, MessagePage,
@@ -160,15 +159,15 @@ fn read_summary(
             .map(|plain| String::from_utf8_lossy(&plain).into_owned()))
     };
     let content_sid: Option<String> = row.get(9)?;
-    let reason: Option<i64> = row.get(20)?;
+    let reason = stored_or_null(row, 20, Reason::from_number)?;
     let code: Option<u32> = row.get(21)?;
     let summary = MessageSummary {
         id,
-        state: state_at(row, 3)?,
+        state: stored_at(row, 3, State::from_number)?,
         from: row.get(5)?,
-        kind: word_at(row, 6, Kind::ALL)?,
-        priority: word_at(row, 7, Priority::ALL)?,
-        policy: word_at(row, 8, Policy::ALL)?,
+        kind: stored_at(row, 6, Kind::from_number)?,
+        priority: stored_at(row, 7, Priority::from_number)?,
+        policy: stored_at(row, 8, Policy::from_number)?,
         content_sid: content_sid.and_then(|sid| Sid::parse(&sid, &["HX"]).ok()),
         business_key: open(10, "business_key")?,
         metadata: open(11, "metadata")?,
@@ -184,9 +183,7 @@ fn read_summary(
         delivered_at: time(17)?,
         read_at: time(18)?,
         failed_at: time(19)?,
-        error: reason
-            .and_then(|reason| of_number(&Reason::ALL, reason))
-            .map(|reason| LastError { reason, code }),
+        error: reason.map(|reason| LastError { reason, code }),
         possible_duplicate: Flags(row.get(22)?).has(Flags::POSSIBLE_DUPLICATE),
         attempts: row.get(23)?,
         to: to.clone(),
@@ -236,14 +233,13 @@ fn read_history(
 
 /// Reads the columns `kind, state, source, at, _, status, code, detail` after the first one.
 pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<HistoryView> {
-    let status: Option<i64> = row.get(6)?;
     Ok(HistoryView {
-        kind: word_at(row, 1, &EventKind::ALL)?,
-        state: state_at(row, 2)?,
-        source: word_at(row, 3, &Source::ALL)?,
+        kind: stored_at(row, 1, EventKind::from_number)?,
+        state: stored_at(row, 2, State::from_number)?,
+        source: stored_at(row, 3, Source::from_number)?,
         at: Timestamp::from_micros(row.get(4)?),
         attempt: None,
-        status: status.and_then(|status| of_number(&ProviderStatus::ALL, status)),
+        status: stored_or_null(row, 6, ProviderStatus::from_number)?,
         code: row.get(7)?,
         detail: row.get(8)?,
     })
@@ -251,22 +247,16 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<HistoryView> {
 
 fn read_attempt(db: &Connection, key: i64) -> rusqlite::Result<AttemptView> {
     db.prepare_cached(
-        "SELECT n, outcome, sid, form, started_at, finished_at, error_code, cause \
+        "SELECT n, outcome, sid, variant, started_at, finished_at, error_code, cause \
          FROM attempt WHERE id = ?1",
     )?
     .query_row([key], |row| {
-        let outcome = match row.get::<_, Option<i64>>(1)? {
-            None => "open",
-            Some(0) => "not_sent",
-            Some(1) => "sent",
-            Some(2) => "unknown",
-            Some(_) => "refused",
-        };
+        let outcome = stored_or_null(row, 1, OutcomeKind::from_number)?;
         Ok(AttemptView {
             n: row.get(0)?,
-            outcome: outcome.to_owned(),
+            outcome,
             sid: row.get_ref(2)?.as_blob_or_null()?.and_then(Sid::from_bytes),
-            other_form: row.get(3)?,
+            variant: stored_at(row, 3, AddressVariant::from_number)?,
             started_at: Timestamp::from_micros(row.get(4)?),
             finished_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
             code: row.get(6)?,
@@ -310,10 +300,30 @@ fn read_page(
     Ok(MessagePage { messages, next })
 }
 
-/// The states that `progress_attention` holds, with two holes.
-const ATTENTION: RangeInclusive<i64> = 3..=11;
-const ATTENTION_WORDS: &str = " AND progress.state >= 3 AND progress.state <= 11 \
-                               AND progress.state <> 8 AND progress.state <> 9";
+/// The states that the partial index `progress_attention` holds: those that somebody may have to
+/// look at, and not the usual ones.
+fn needs_attention(state: State) -> bool {
+    match state {
+        State::Unknown
+        | State::Held
+        | State::Suppressed
+        | State::Expired
+        | State::Canceled
+        | State::Failed
+        | State::Undelivered => true,
+        State::Accepted
+        | State::Scheduled
+        | State::Sending
+        | State::Queued
+        | State::Sent
+        | State::Delivered
+        | State::Read => false,
+    }
+}
+
+/// The condition of that index, word by word as in the schema: without it SQLite would not use the
+/// index. A test compares both.
+const ATTENTION_CONDITION: &str = "state >= 3 AND state <= 11 AND state <> 8 AND state <> 9";
 
 /// The conditions of a filter with their values; `None` when nothing can match.
 fn conditions(
@@ -332,11 +342,12 @@ fn conditions(
         Value::Integer(filter.before.unwrap_or(i64::MAX)),
     );
     if let Some(state) = filter.state {
-        let number = state_number(state);
-        // Without the words of the partial index it would not be used.
-        let indexed = ATTENTION.contains(&number) && !matches!(number, 8 | 9);
-        let words = if indexed { ATTENTION_WORDS } else { "" };
-        let condition = format!("progress.state = ?{words}");
+        let number = state.number();
+        let condition = if needs_attention(state) {
+            format!("progress.state = ? AND {ATTENTION_CONDITION}")
+        } else {
+            "progress.state = ?".to_owned()
+        };
         add(&condition, Value::Integer(number));
     }
     if let Some(address) = &filter.to {
@@ -386,4 +397,31 @@ fn first_message_at(db: &Connection, time: Timestamp) -> rusqlite::Result<i64> {
         }
     }
     Ok(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_condition_of_the_index_names_the_states_that_need_attention() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(include_str!("migrations/V1__spine.sql"))
+            .unwrap();
+        let index: String = db
+            .query_row(
+                "SELECT sql FROM sqlite_schema WHERE name = 'progress_attention'",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert!(index.ends_with(ATTENTION_CONDITION), "{index}");
+        for &state in State::ALL {
+            let sql = format!("SELECT {ATTENTION_CONDITION} FROM (SELECT ?1 AS state)");
+            let holds: bool = db
+                .query_row(&sql, [state.number()], |row| row.get(0))
+                .unwrap();
+            assert_eq!(holds, needs_attention(state), "{state:?}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use delivery::time::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::context::{number_of, word_at};
+use super::context::stored_at;
 use super::person::{self, ConsentCause, Person};
 use crate::store::{ApiKeyView, ConsentView, KeyScope, NewApiKey, SenderView, StoreError};
 
@@ -91,7 +91,7 @@ impl SqliteStore {
                     params![
                         key.id,
                         key.name,
-                        number_of(&KeyScope::ALL, &key.scope),
+                        key.scope.number(),
                         key.hash,
                         key.now.micros()
                     ],
@@ -160,7 +160,7 @@ fn read_key(row: &Row<'_>) -> rusqlite::Result<ApiKeyView> {
     Ok(ApiKeyView {
         id: row.get(0)?,
         name: row.get(1)?,
-        scope: word_at(row, 2, &KeyScope::ALL)?,
+        scope: stored_at(row, 2, KeyScope::from_number)?,
         hash: row.get(3)?,
         created_at: Timestamp::from_micros(row.get(4)?),
         revoked_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),

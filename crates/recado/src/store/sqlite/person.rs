@@ -1,21 +1,19 @@
 //! Persons: found by the blind index, with their key, their address and their consent.
 
-use delivery::address::Address;
+use std::sync::LazyLock;
+
+use delivery::address::{Address, AddressVariant};
 use delivery::codes::Scope;
-use delivery::consent::Consent;
+use delivery::consent::{Consent, ConsentKind};
 use delivery::event::Source;
+use delivery::state::State;
 use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Shared;
-use super::context::{Context, TransitionInput, decrypt_error, number_of, of_number};
+use super::context::{Context, TransitionInput, decrypt_error, numbers, stored_at, stored_or_null};
 use crate::secrets::PersonKey;
 use crate::store::life::Progress;
-
-/// The form of an address that we store.
-pub(super) const CANONICAL_FORM: i64 = 0;
-/// The form of a Brazilian mobile without its ninth digit.
-pub(super) const OTHER_FORM: i64 = 1;
 
 /// A person as stored.
 pub(super) struct Person {
@@ -23,16 +21,16 @@ pub(super) struct Person {
     pub(super) blind_index: Vec<u8>,
     pub(super) wrapped_key: Option<Vec<u8>>,
     pub(super) sealed_address: Option<Vec<u8>>,
-    pub(super) has_other_form: bool,
-    /// The form that the person wrote from, or the other one when a message was delivered under
-    /// it.
-    pub(super) form: Option<i64>,
+    pub(super) has_variant: bool,
+    /// The variant that the person wrote from, or the one without the ninth digit when a message
+    /// was delivered under it.
+    pub(super) variant: Option<AddressVariant>,
     pub(super) consent: Consent,
     pub(super) consent_at: Option<Timestamp>,
     pub(super) consent_source: Option<Source>,
 }
 
-const PERSON_COLUMNS: &str = "id, blind_index, wrapped_key, sealed_address, has_other_form, form, \
+const PERSON_COLUMNS: &str = "id, blind_index, wrapped_key, sealed_address, has_variant, variant, \
      consent, consent_at, consent_source";
 
 /// A new person, made ready outside the transaction.
@@ -42,7 +40,7 @@ pub(super) struct Candidate {
     pub(super) wrapped_key: Vec<u8>,
     pub(super) sealed_address: Vec<u8>,
     pub(super) area: i64,
-    pub(super) has_other_form: bool,
+    pub(super) has_variant: bool,
 }
 
 impl Candidate {
@@ -58,7 +56,7 @@ impl Candidate {
             wrapped_key,
             sealed_address,
             area: address.area_code().map_or(0, |area| i64::from(area.ddd)),
-            has_other_form: address.alternative().is_some(),
+            has_variant: address.alternative().is_some(),
         }
     }
 }
@@ -96,7 +94,7 @@ pub(super) fn blind_index(shared: &Shared, address: &Address) -> [u8; 32] {
 
 /// Finds a person by blind index.
 pub(super) fn find(db: &Connection, blind_index: &[u8]) -> rusqlite::Result<Option<Person>> {
-    static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
         format!("SELECT {PERSON_COLUMNS} FROM person WHERE account_id = 1 AND blind_index = ?1")
     });
     db.prepare_cached(&SQL)?
@@ -106,8 +104,8 @@ pub(super) fn find(db: &Connection, blind_index: &[u8]) -> rusqlite::Result<Opti
 
 /// Reads a person by key.
 pub(super) fn by_id(db: &Connection, id: i64) -> rusqlite::Result<Person> {
-    static SQL: std::sync::LazyLock<String> =
-        std::sync::LazyLock::new(|| format!("SELECT {PERSON_COLUMNS} FROM person WHERE id = ?1"));
+    static SQL: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT {PERSON_COLUMNS} FROM person WHERE id = ?1"));
     db.prepare_cached(&SQL)?.query_row([id], read_person)
 }
 
@@ -118,7 +116,7 @@ impl Context<'_> {
             .db
             .prepare_cached(
                 "INSERT INTO person (account_id, blind_index, wrapped_key, sealed_address, area, \
-                 has_other_form) VALUES (1, ?1, ?2, ?3, ?4, ?5) \
+                 has_variant) VALUES (1, ?1, ?2, ?3, ?4, ?5) \
                  ON CONFLICT (account_id, blind_index) DO NOTHING",
             )?
             .execute(params![
@@ -126,7 +124,7 @@ impl Context<'_> {
                 candidate.wrapped_key,
                 candidate.sealed_address,
                 candidate.area,
-                candidate.has_other_form
+                candidate.has_variant
             ])?;
         if inserted == 0 {
             return Ok(None);
@@ -136,8 +134,8 @@ impl Context<'_> {
             blind_index: candidate.blind_index.to_vec(),
             wrapped_key: Some(candidate.wrapped_key.clone()),
             sealed_address: Some(candidate.sealed_address.clone()),
-            has_other_form: candidate.has_other_form,
-            form: None,
+            has_variant: candidate.has_variant,
+            variant: None,
             consent: Consent::Open,
             consent_at: None,
             consent_source: None,
@@ -163,8 +161,8 @@ impl Context<'_> {
         consent: Consent,
         cause: ConsentCause,
     ) -> rusqlite::Result<u64> {
-        let number = consent_number(consent);
-        let source = number_of(&Source::ALL, &cause.source);
+        let number = consent.kind().number();
+        let source = cause.source.number();
         self.db
             .prepare_cached(
                 "UPDATE person SET consent = ?2, consent_at = ?3, consent_source = ?4 WHERE id = ?1",
@@ -206,10 +204,15 @@ impl Context<'_> {
 
     /// The person's messages that wait or are held.
     fn stoppable_messages(&self, person: i64) -> rusqlite::Result<Vec<i64>> {
-        let mut statement = self.db.prepare_cached(
-            "SELECT message.id FROM message JOIN progress ON progress.message_id = message.id \
-             WHERE message.person_id = ?1 AND progress.state IN (0, 1, 4) ORDER BY message.id",
-        )?;
+        static SQL: LazyLock<String> = LazyLock::new(|| {
+            let stoppable = numbers(State::ALL.iter().filter(|state| state.is_stoppable()));
+            format!(
+                "SELECT message.id FROM message JOIN progress ON progress.message_id = message.id \
+                 WHERE message.person_id = ?1 AND progress.state IN ({stoppable}) \
+                 ORDER BY message.id"
+            )
+        });
+        let mut statement = self.db.prepare_cached(&SQL)?;
         statement.query_map([person], |row| row.get(0))?.collect()
     }
 
@@ -276,36 +279,20 @@ pub(super) struct ConsentCause {
     pub(super) code: Option<u32>,
 }
 
-fn consent_number(consent: Consent) -> i64 {
-    match consent {
-        Consent::Open => 0,
-        Consent::Asking { .. } => 1,
-        Consent::OptedOut => 2,
-    }
-}
-
 fn read_person(row: &Row<'_>) -> rusqlite::Result<Person> {
     let consent_at: Option<i64> = row.get(7)?;
     let consent_at = consent_at.map(Timestamp::from_micros);
-    let consent: i64 = row.get(6)?;
-    let source: Option<i64> = row.get(8)?;
+    let consent = stored_at(row, 6, ConsentKind::from_number)?;
     Ok(Person {
         id: row.get(0)?,
         blind_index: row.get(1)?,
         wrapped_key: row.get(2)?,
         sealed_address: row.get(3)?,
-        has_other_form: row.get(4)?,
-        form: row.get(5)?,
-        consent: match consent {
-            0 => Consent::Open,
-            1 => Consent::Asking {
-                since: consent_at.unwrap_or_default(),
-            },
-            2 => Consent::OptedOut,
-            other => return Err(rusqlite::Error::IntegralValueOutOfRange(6, other)),
-        },
+        has_variant: row.get(4)?,
+        variant: stored_or_null(row, 5, AddressVariant::from_number)?,
+        consent: Consent::of(consent, consent_at.unwrap_or_default()),
         consent_at,
-        consent_source: source.and_then(|source| of_number(&Source::ALL, source)),
+        consent_source: stored_or_null(row, 8, Source::from_number)?,
     })
 }
 

@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
+use delivery::address::AddressVariant;
 use delivery::consent::Consent;
 use delivery::event::Source;
 use delivery::message::{Content, Priority};
 use delivery::outcome::{Outcome, ProviderStatus};
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
-use delivery::window;
+use delivery::window::{self, WindowCheck};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
 use super::accept::{associated_data, message_id};
-use super::context::{Context, TransitionInput, number_of, of_number};
-use super::person::{self, CANONICAL_FORM, Person};
+use super::context::{Context, TransitionInput, stored_at};
+use super::person::{self, Person};
 use crate::store::life::{Flags, Progress, Reason, ReportFact};
 use crate::store::{
     AttemptId, CloseRequest, CloseResult, DueMessage, DuePage, DueQuery, OpenAttempt, OpenRequest,
@@ -89,7 +90,7 @@ fn read_due(
     priority: Priority,
     page: &mut DuePage,
 ) -> rusqlite::Result<()> {
-    let number = number_of(Priority::ALL, &priority);
+    let number = priority.number();
     let missing = query.limit.saturating_sub(page.due.len());
     let limit = i64::try_from(missing + query.except.len()).unwrap_or(i64::MAX);
     let mut statement = db.prepare_cached(
@@ -151,12 +152,12 @@ impl Context<'_> {
         let Some(address) = person.address(self.shared)? else {
             return Ok(OpenResult::Gone);
         };
-        let form = self.form(&progress, &person)?;
-        let to = match (form, address.alternative()) {
-            (1, Some(other)) => format!("whatsapp:{other}"),
+        let variant = self.variant(&progress, &person)?;
+        let to = match (variant, address.alternative()) {
+            (AddressVariant::WithoutNinthDigit, Some(other)) => format!("whatsapp:{other}"),
             _ => address.whatsapp(),
         };
-        let attempt = self.insert_attempt(&mut progress, request, form)?;
+        let attempt = self.insert_attempt(&mut progress, request, variant)?;
         Ok(OpenResult::Open(Box::new(OpenAttempt {
             attempt: AttemptId {
                 key: attempt,
@@ -204,11 +205,13 @@ impl Context<'_> {
             }
             Consent::Asking { .. } | Consent::Open => {}
         }
-        let window_choice: i64 = self
+        let check = self
             .db
-            .prepare_cached("SELECT window_choice FROM message WHERE id = ?1")?
-            .query_row([progress.message], |row| row.get(0))?;
-        if window_choice == 1
+            .prepare_cached("SELECT window_check FROM message WHERE id = ?1")?
+            .query_row([progress.message], |row| {
+                stored_at(row, 0, WindowCheck::from_number)
+            })?;
+        if check == WindowCheck::Enforce
             && !window::is_open(self.last_inbound(progress.person, progress.sender)?, now)
         {
             self.apply(progress, input, |transition| {
@@ -254,29 +257,31 @@ impl Context<'_> {
         Ok(content.map(|content| (public_id, content)))
     }
 
-    /// The form of the address for the next attempt: the proven one, else the canonical one; or
+    /// The variant of the address for the next attempt: the proven one, else the canonical one; or
     /// the other one than last time, when that was refused as no WhatsApp number. Once the other
     /// one has been turned to, it stays, whatever came between.
-    fn form(&self, progress: &Progress, person: &Person) -> rusqlite::Result<i64> {
-        let turns = progress.flags.has(Flags::OTHER_FORM_NEXT);
-        if !progress.flags.has(Flags::OTHER_FORM_TRIED) && !turns {
-            return Ok(person.form.unwrap_or(CANONICAL_FORM));
+    fn variant(&self, progress: &Progress, person: &Person) -> rusqlite::Result<AddressVariant> {
+        let turns = progress.flags.has(Flags::VARIANT_NEXT);
+        if !progress.flags.has(Flags::VARIANT_TRIED) && !turns {
+            return Ok(person.variant.unwrap_or(AddressVariant::Canonical));
         }
-        if !turns && let Some(proven) = self.proven_form(person)? {
+        if !turns && let Some(proven) = self.proven_variant(person)? {
             return Ok(proven);
         }
-        let last: i64 = self
+        let last = self
             .db
-            .prepare_cached("SELECT form FROM attempt WHERE id = ?1")?
-            .query_row([progress.attempt], |row| row.get(0))?;
-        Ok(if turns { 1 - last } else { last })
+            .prepare_cached("SELECT variant FROM attempt WHERE id = ?1")?
+            .query_row([progress.attempt], |row| {
+                stored_at(row, 0, AddressVariant::from_number)
+            })?;
+        Ok(if turns { last.other() } else { last })
     }
 
-    /// The form under which the person was reached: the one that is written down, or the
+    /// The variant under which the person was reached: the one that is written down, or the
     /// canonical one when one of their last messages was delivered under it.
-    fn proven_form(&self, person: &Person) -> rusqlite::Result<Option<i64>> {
-        if person.form.is_some() {
-            return Ok(person.form);
+    fn proven_variant(&self, person: &Person) -> rusqlite::Result<Option<AddressVariant>> {
+        if person.variant.is_some() {
+            return Ok(person.variant);
         }
         let delivered = self
             .db
@@ -285,17 +290,17 @@ impl Context<'_> {
                  ORDER BY id DESC LIMIT 100) AS last \
                  JOIN progress ON progress.message_id = last.id \
                  JOIN attempt ON attempt.id = progress.attempt_id \
-                 WHERE progress.delivered_at IS NOT NULL AND attempt.form = ?2",
+                 WHERE progress.delivered_at IS NOT NULL AND attempt.variant = ?2",
             )?
-            .exists(params![person.id, CANONICAL_FORM])?;
-        Ok(delivered.then_some(CANONICAL_FORM))
+            .exists(params![person.id, AddressVariant::Canonical.number()])?;
+        Ok(delivered.then_some(AddressVariant::Canonical))
     }
 
     fn insert_attempt(
         &mut self,
         progress: &mut Progress,
         request: &OpenRequest,
-        form: i64,
+        variant: AddressVariant,
     ) -> rusqlite::Result<i64> {
         if let Some(earlier) = progress.attempt {
             self.db
@@ -304,7 +309,7 @@ impl Context<'_> {
         }
         self.db
             .prepare_cached(
-                "INSERT INTO attempt (message_id, n, nonce, started_at, form) \
+                "INSERT INTO attempt (message_id, n, nonce, started_at, variant) \
                  VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute(params![
@@ -312,7 +317,7 @@ impl Context<'_> {
                 progress.attempts + 1,
                 request.nonce.cast_signed(),
                 request.now.micros(),
-                form
+                variant.number()
             ])?;
         let attempt = self.db.last_insert_rowid();
         self.db
@@ -357,11 +362,7 @@ impl Context<'_> {
             )?
             .execute(params![progress.person, progress.sender, attempt])?;
         self.pending.closed = true;
-        let code = match outcome {
-            Outcome::Refused { code, .. } => *code,
-            Outcome::NotSent { .. } | Outcome::Sent { .. } | Outcome::Unknown(_) => None,
-        };
-        let input = self.transition_input(&progress, code, now, random)?;
+        let input = self.transition_input(&progress, outcome.code(), now, random)?;
         self.apply(&mut progress, input, |transition| {
             transition.outcome(attempt, outcome, source)
         })?;
@@ -384,17 +385,17 @@ impl Context<'_> {
         now: Timestamp,
         random: u64,
     ) -> rusqlite::Result<TransitionInput> {
-        let other_form_open = matches!(code, Some(63_003 | 63_024))
-            && progress.flags.has(Flags::HAS_OTHER_FORM)
+        let variant_untried = matches!(code, Some(63_003 | 63_024))
+            && progress.flags.has(Flags::HAS_VARIANT)
             && self
-                .proven_form(&person::by_id(self.db, progress.person)?)?
+                .proven_variant(&person::by_id(self.db, progress.person)?)?
                 .is_none();
         // Only for an old message does it matter whether it was meant to leave late.
         let old = now.since(progress.accepted_at) > SEND_AT_MATTERS;
         Ok(TransitionInput {
             now,
             random,
-            other_form_open,
+            variant_untried,
             send_at: if old {
                 self.send_at(progress.message)?
             } else {
@@ -409,18 +410,18 @@ impl Context<'_> {
         outcome: &Outcome,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
-        let (number, cause, code) = match outcome {
-            Outcome::NotSent { cause, .. } => (0, Some(cause.as_str()), None),
-            Outcome::Sent { .. } => (1, None, None),
-            Outcome::Unknown(cause) => (2, Some(cause.as_str()), None),
-            Outcome::Refused { code, .. } => (3, None, *code),
-        };
         self.db
             .prepare_cached(
                 "UPDATE attempt SET finished_at = ?2, outcome = ?3, cause = ?4, error_code = ?5 \
                  WHERE id = ?1",
             )?
-            .execute(params![attempt, now.micros(), number, cause, code])?;
+            .execute(params![
+                attempt,
+                now.micros(),
+                outcome.kind().number(),
+                outcome.cause(),
+                outcome.code()
+            ])?;
         Ok(())
     }
 
@@ -466,7 +467,7 @@ impl Context<'_> {
             return Ok(());
         }
         for (status, code, word) in parked {
-            let Some(status) = of_number(&ProviderStatus::ALL, status) else {
+            let Some(status) = ProviderStatus::from_number(status) else {
                 continue;
             };
             let report = ReportFact {

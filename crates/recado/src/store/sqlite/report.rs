@@ -2,28 +2,30 @@
 
 use std::sync::LazyLock;
 
-use delivery::outcome::ProviderStatus;
+use delivery::address::AddressVariant;
+use delivery::outcome::OutcomeKind;
 use delivery::sid::Sid;
 use delivery::state::{State, state_of};
 use delivery::time::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::context::{Context, PROGRESS_COLUMNS, PROGRESS_WIDTH, number_of, read_progress};
-use super::person::OTHER_FORM;
-use crate::store::life::{Progress, ReportFact, bit};
+use super::context::{
+    Context, PROGRESS_COLUMNS, PROGRESS_WIDTH, read_progress, stored_at, stored_or_null,
+};
+use crate::store::life::{Progress, ReportFact};
 use crate::store::{Report, ReportResult, StoreError};
 
 const ATTEMPT_COLUMNS: &str = "attempt.id, attempt.message_id, attempt.outcome, attempt.sid, \
-     attempt.form, attempt.seen";
+     attempt.variant, attempt.seen";
 
 /// What reports need of an attempt.
 pub(super) struct AttemptRow {
     pub(super) id: i64,
     pub(super) message: i64,
-    pub(super) outcome: Option<i64>,
+    pub(super) outcome: Option<OutcomeKind>,
     pub(super) sid: Option<Sid>,
-    pub(super) form: i64,
+    pub(super) variant: AddressVariant,
     pub(super) seen: u32,
 }
 
@@ -101,19 +103,19 @@ impl Context<'_> {
                 .prepare_cached("UPDATE attempt SET error_code = ?2 WHERE id = ?1")?
                 .execute(params![row.id, fact.code])?;
         }
-        if self.change.form_proven && row.form == OTHER_FORM {
-            self.prove_other_form(progress.person)?;
+        if self.change.variant_proven && row.variant == AddressVariant::WithoutNinthDigit {
+            self.prove_variant(progress.person)?;
         }
         Ok(())
     }
 
-    /// What was delivered under the other form shows that it is the right one. That the canonical
+    /// What was delivered under the other variant shows that it is the right one. That the canonical
     /// one is right is not written: nearly always it is, and each person's row would be written
     /// once more. Whoever must know looks at what was delivered.
-    fn prove_other_form(&self, person: i64) -> rusqlite::Result<()> {
+    fn prove_variant(&self, person: i64) -> rusqlite::Result<()> {
         self.db
-            .prepare_cached("UPDATE person SET form = ?2 WHERE id = ?1 AND form IS NOT ?2")?
-            .execute(params![person, OTHER_FORM])?;
+            .prepare_cached("UPDATE person SET variant = ?2 WHERE id = ?1 AND variant IS NOT ?2")?
+            .execute(params![person, AddressVariant::WithoutNinthDigit.number()])?;
         Ok(())
     }
 
@@ -170,12 +172,12 @@ impl Context<'_> {
         if let Some(sid) = learned {
             self.attach(row.id, sid)?;
         }
-        if row.outcome == Some(2) {
+        if row.outcome == Some(OutcomeKind::Unknown) {
             self.db
                 .prepare_cached(
-                    "UPDATE attempt SET outcome = 1, cause = NULL, finished_at = ?2 WHERE id = ?1",
+                    "UPDATE attempt SET outcome = ?3, cause = NULL, finished_at = ?2 WHERE id = ?1",
                 )?
-                .execute(params![row.id, now.micros()])?;
+                .execute(params![row.id, now.micros(), OutcomeKind::Sent.number()])?;
         }
         Ok(learned)
     }
@@ -195,19 +197,15 @@ impl Context<'_> {
                     "INSERT OR IGNORE INTO coded_report (attempt_id, status, code) \
                      VALUES (?1, ?2, ?3)",
                 )?
-                .execute(params![
-                    row.id,
-                    number_of(&ProviderStatus::ALL, &fact.status),
-                    code
-                ])?;
+                .execute(params![row.id, fact.status.number(), code])?;
             return Ok(inserted > 0);
         }
         let seen = if latest { progress.seen } else { row.seen };
-        let new = seen & bit(fact.status) == 0;
+        let new = seen & fact.status.bit() == 0;
         if new && !latest {
             self.db
                 .prepare_cached("UPDATE attempt SET seen = seen | ?2 WHERE id = ?1")?
-                .execute(params![row.id, bit(fact.status)])?;
+                .execute(params![row.id, fact.status.bit()])?;
         }
         Ok(new)
     }
@@ -225,7 +223,7 @@ impl Context<'_> {
             )?
             .execute(params![
                 sid.to_bytes(),
-                number_of(&ProviderStatus::ALL, &report.status),
+                report.status.number(),
                 report.code.unwrap_or(0),
                 report.word,
                 report.now.micros(),
@@ -244,9 +242,9 @@ fn read_attempt(row: &Row<'_>, first: usize) -> rusqlite::Result<AttemptRow> {
     Ok(AttemptRow {
         id: row.get(first)?,
         message: row.get(first + 1)?,
-        outcome: row.get(first + 2)?,
+        outcome: stored_or_null(row, first + 2, OutcomeKind::from_number)?,
         sid: sid.and_then(Sid::from_bytes),
-        form: row.get(first + 4)?,
+        variant: stored_at(row, first + 4, AddressVariant::from_number)?,
         seen: row.get(first + 5)?,
     })
 }

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use delivery::event::EventKind;
-use delivery::outcome::ProviderStatus;
+use delivery::outcome::{OutcomeKind, ProviderStatus};
 use delivery::state::{State, state_of};
 use delivery::time::Timestamp;
 use rusqlite::{Connection, Row};
 
 use super::SqliteStore;
-use super::context::{of_number, state_at, word_at};
-use crate::store::count::{Metric, Stage, bucket, state_number};
+use super::context::{numbers, stored_at, stored_or_null};
+use crate::store::count::{Metric, Stage, bucket};
 use crate::store::life::CONTRADICTS;
 use crate::store::{StoreError, VerifyReport};
 
@@ -95,10 +95,9 @@ fn retell(
         );
     }
     told.last_event = id;
-    let kind: EventKind = word_at(row, 4, &EventKind::ALL)?;
-    told.state = Some(state_at(row, 5)?);
-    let status: Option<i64> = row.get(6)?;
-    let status = status.and_then(|status| of_number(&ProviderStatus::ALL, status));
+    let kind: EventKind = stored_at(row, 4, EventKind::from_number)?;
+    told.state = Some(stored_at(row, 5, State::from_number)?);
+    let status = stored_or_null(row, 6, ProviderStatus::from_number)?;
     let code: Option<i64> = row.get(7)?;
     let mut add = |metric: Metric, code: i64| {
         *totals.entry((cohort, metric.number(), code)).or_default() += 1;
@@ -115,11 +114,13 @@ fn retell(
             told.attempts += 1;
             add(Metric::Attempts, 0);
         }
-        EventKind::AttemptNotSent => add(Metric::Outcomes, 0),
-        EventKind::AttemptSent | EventKind::Settled => add(Metric::Outcomes, 1),
-        EventKind::AttemptUnknown => add(Metric::Outcomes, 2),
+        EventKind::AttemptNotSent => add(Metric::Outcomes, OutcomeKind::NotSent.number()),
+        EventKind::AttemptSent | EventKind::Settled => {
+            add(Metric::Outcomes, OutcomeKind::Sent.number());
+        }
+        EventKind::AttemptUnknown => add(Metric::Outcomes, OutcomeKind::Unknown.number()),
         EventKind::AttemptRefused => {
-            add(Metric::Outcomes, 3);
+            add(Metric::Outcomes, OutcomeKind::Refused.number());
             add(Metric::Errors, code.unwrap_or(0));
         }
         EventKind::Reported => {
@@ -206,7 +207,7 @@ fn compare_progress(
             difference(report, format!("message {message} has no event"));
             continue;
         };
-        let state = state_at(row, 1)?;
+        let state = stored_at(row, 1, State::from_number)?;
         let shown = (
             row.get(2)?,
             row.get(3)?,
@@ -230,7 +231,7 @@ fn compare_progress(
             );
         }
         if let (Some(cohort), Some(state)) = (cohorts.get(&message), told.state) {
-            let key = (*cohort, Metric::State.number(), state_number(state));
+            let key = (*cohort, Metric::State.number(), state.number());
             *totals.entry(key).or_default() += 1;
         }
     }
@@ -284,8 +285,11 @@ fn check_queue(db: &Connection, report: &mut VerifyReport) -> rusqlite::Result<(
         [],
         |row| row.get(0),
     )?;
+    let waiting = numbers(State::ALL.iter().filter(|state| state.is_waiting()));
     let stuck: i64 = db.query_row(
-        "SELECT count(*) FROM progress WHERE (due_at IS NOT NULL) <> (state IN (0, 1))",
+        &format!(
+            "SELECT count(*) FROM progress WHERE (due_at IS NOT NULL) <> (state IN ({waiting}))"
+        ),
         [],
         |row| row.get(0),
     )?;

@@ -1,15 +1,17 @@
 //! Watches: unknown attempts to be settled, silent messages to be asked about.
 
+use delivery::address::AddressVariant;
 use delivery::event::Source;
 use delivery::message::Content;
-use delivery::outcome::Outcome;
+use delivery::outcome::{Outcome, OutcomeKind};
 use delivery::settle::TextEvidence;
 use delivery::sid::Sid;
+use delivery::state::State;
 use delivery::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::accept::{associated_data, message_id};
-use super::context::{Context, state_at};
+use super::context::{Context, stored_at, stored_or_null};
 use super::{Shared, SqliteStore, person};
 use crate::store::life::{ReportFact, Watch, WatchKind};
 use crate::store::{DueWatch, Evidence, Finding, Settlement, StoreError, WatchQuery, sealed};
@@ -57,7 +59,7 @@ fn read_due_watches(
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
     let mut statement = db.prepare_cached(
         "SELECT watch.at, watch.attempt_id, watch.kind, watch.polls, attempt.sid, \
-         progress.state, attempt.started_at, attempt.message_id, attempt.form, attempt.outcome \
+         progress.state, attempt.started_at, attempt.message_id, attempt.variant, attempt.outcome \
          FROM watch JOIN attempt ON attempt.id = watch.attempt_id \
          JOIN progress ON progress.message_id = attempt.message_id \
          WHERE watch.at <= ?1 ORDER BY watch.at LIMIT ?2",
@@ -65,25 +67,22 @@ fn read_due_watches(
     let mut rows = statement.query(params![query.now.micros(), limit])?;
     let mut watches = Vec::new();
     while let Some(row) = rows.next()? {
-        let unknown = row.get::<_, i64>(2)? == 0;
+        let kind = stored_at(row, 2, WatchKind::from_number)?;
         let sid = row.get_ref(4)?.as_blob_or_null()?.and_then(Sid::from_bytes);
-        let settled = row.get::<_, Option<i64>>(9)? != Some(2);
-        let evidence = if unknown && !settled {
-            read_evidence(db, shared, row.get(7)?, row.get(8)?)?
+        let outcome = stored_or_null(row, 9, OutcomeKind::from_number)?;
+        let evidence = if kind == WatchKind::Unknown && outcome == Some(OutcomeKind::Unknown) {
+            let variant = stored_at(row, 8, AddressVariant::from_number)?;
+            read_evidence(db, shared, row.get(7)?, variant)?
         } else {
             None
         };
         watches.push(DueWatch {
             at: Timestamp::from_micros(row.get(0)?),
             attempt: row.get(1)?,
-            kind: if unknown {
-                WatchKind::Unknown
-            } else {
-                WatchKind::Silent
-            },
+            kind,
             polls: row.get(3)?,
             sid,
-            state: state_at(row, 5)?,
+            state: stored_at(row, 5, State::from_number)?,
             started_at: Timestamp::from_micros(row.get(6)?),
             evidence,
         });
@@ -96,7 +95,7 @@ fn read_evidence(
     db: &Connection,
     shared: &Shared,
     message: i64,
-    form: i64,
+    variant: AddressVariant,
 ) -> rusqlite::Result<Option<Evidence>> {
     let (public_id, person_id, sealed, sender): (Vec<u8>, i64, Vec<u8>, String) = db
         .prepare_cached(
@@ -122,8 +121,8 @@ fn read_evidence(
     };
     let canonical = address.canonical().to_owned();
     let other = address.alternative();
-    let (to, to_alternative) = match (form, other) {
-        (1, Some(other)) => (other, Some(canonical)),
+    let (to, to_alternative) = match (variant, other) {
+        (AddressVariant::WithoutNinthDigit, Some(other)) => (other, Some(canonical)),
         (_, other) => (canonical, other),
     };
     Ok(Some(Evidence {
@@ -161,14 +160,14 @@ impl Context<'_> {
         match item.finding {
             Finding::Nothing => {}
             Finding::HorizonPassed => {
-                if row.outcome == Some(2) {
+                if row.outcome == Some(OutcomeKind::Unknown) {
                     self.apply(&mut progress, input, |transition| {
                         transition.horizon_passed(attempt)
                     })?;
                 }
             }
             Finding::Found { sid, status, code } => {
-                if row.outcome == Some(2) {
+                if row.outcome == Some(OutcomeKind::Unknown) {
                     self.attach(attempt, sid)?;
                     let outcome = Outcome::Sent { sid, status };
                     self.mark_settled(attempt, item.now)?;
@@ -201,9 +200,9 @@ impl Context<'_> {
     fn mark_settled(&self, attempt: i64, now: Timestamp) -> rusqlite::Result<()> {
         self.db
             .prepare_cached(
-                "UPDATE attempt SET outcome = 1, cause = NULL, finished_at = ?2 WHERE id = ?1",
+                "UPDATE attempt SET outcome = ?3, cause = NULL, finished_at = ?2 WHERE id = ?1",
             )?
-            .execute(params![attempt, now.micros()])?;
+            .execute(params![attempt, now.micros(), OutcomeKind::Sent.number()])?;
         Ok(())
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use delivery::message::{Message, Policy};
-use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, RetryAfter, UnknownCause};
+use delivery::outcome::{
+    NotSentCause, Outcome, OutcomeKind, ProviderStatus, RetryAfter, UnknownCause,
+};
 use delivery::retry::RetryPolicy;
 use delivery::state::State;
 use recado::store::count::Metric;
@@ -42,8 +44,8 @@ pub(crate) async fn sent_attaches_the_sid_and_watches_for_silence(world: &mut Wo
     );
     let shown = &view.attempts[0];
     assert_eq!(
-        (shown.n, shown.outcome.as_str(), shown.sid),
-        (1, "sent", Some(sid))
+        (shown.n, shown.outcome, shown.sid),
+        (1, Some(OutcomeKind::Sent), Some(sid))
     );
     assert_eq!(
         (shown.started_at, shown.finished_at),
@@ -186,7 +188,7 @@ pub(crate) async fn a_permanent_refusal_fails_for_good(world: &mut World) {
         assert_eq!(view.summary.state, State::Failed, "{code}");
         assert_eq!((error.reason, error.code), (Reason::Provider, Some(code)));
         assert_eq!(view.summary.failed_at, Some(world.now));
-        assert_eq!(view.attempts[0].outcome, "refused");
+        assert_eq!(view.attempts[0].outcome, Some(OutcomeKind::Refused));
         assert_eq!(view.attempts[0].code, Some(code));
         assert_eq!(world.counter(Metric::Errors, i64::from(code)).await, 1);
     }

@@ -1,5 +1,6 @@
 //! The two forms of a Brazilian mobile: which one is used, and when the other one is tried.
 
+use delivery::address::AddressVariant;
 use delivery::message::Message;
 use delivery::outcome::ProviderStatus;
 use delivery::state::State;
@@ -41,7 +42,11 @@ pub(crate) async fn nobody_under_this_number_tries_the_other_form_once(world: &m
         let (to, second) = to_of_next_attempt(world, id).await;
         assert_eq!(to, without_nine(n));
         let view = world.view(id).await;
-        let marks: Vec<bool> = view.attempts.iter().map(|a| a.other_form).collect();
+        let marks: Vec<bool> = view
+            .attempts
+            .iter()
+            .map(|a| a.variant == AddressVariant::WithoutNinthDigit)
+            .collect();
         assert_eq!(marks, [false, true]);
         assert!(!view.summary.possible_duplicate);
         // Not there either: that is the end.

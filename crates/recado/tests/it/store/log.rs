@@ -6,7 +6,7 @@ use delivery::message::{Kind, Message, SenderName};
 use delivery::outcome::ProviderStatus;
 use delivery::state::State;
 use delivery::time::Timestamp;
-use recado::store::count::{Metric, bucket, state_number};
+use recado::store::count::{Metric, bucket};
 use recado::store::{
     CounterGroup, CounterQuery, CounterRow, EventView, KeyScope, MessageFilter, MessageId,
     MessageSummary, NewApiKey,
@@ -114,7 +114,7 @@ pub(crate) async fn counters_count_what_happened_by_every_group(world: &mut Worl
             row(group, Metric::Sent, 0, 1),
             row(group, Metric::Delivered, 0, 1),
             row(group, Metric::Read, 0, 1),
-            row(group, Metric::State, state_number(State::Read), 1),
+            row(group, Metric::State, State::Read.number(), 1),
             row(group, Metric::Attempts, 0, 1),
             row(group, Metric::Outcomes, 1, 1),
             row(group, Metric::AcceptedToSent, bucket(2 * SECOND_LONG), 1),
@@ -125,7 +125,7 @@ pub(crate) async fn counters_count_what_happened_by_every_group(world: &mut Worl
     let failed = |group: &str| {
         [
             row(group, Metric::Accepted, 0, 1),
-            row(group, Metric::State, state_number(State::Failed), 1),
+            row(group, Metric::State, State::Failed.number(), 1),
             row(group, Metric::Errors, 21_617, 1),
             row(group, Metric::Attempts, 0, 1),
             row(group, Metric::Outcomes, 3, 1),
@@ -201,7 +201,7 @@ pub(crate) async fn gauges_show_sizes_and_depths(world: &mut World) {
     assert_eq!((gauges.open_attempts, gauges.unknown_watched), (1, 1));
     assert_eq!(gauges.errors, [(21_617, 1)]);
     let mut states: Vec<_> = gauges.states.into_iter().filter(|(_, n)| *n > 0).collect();
-    states.sort_unstable();
+    states.sort_unstable_by_key(|(state, _)| state.rank());
     assert_eq!(
         states,
         [
@@ -219,7 +219,7 @@ pub(crate) async fn gauges_show_sizes_and_depths(world: &mut World) {
 pub(crate) async fn keys_are_made_found_listed_and_revoked(world: &mut World) {
     let store = world.shared_store();
     let now = world.now;
-    for (n, scope) in (0_u8..).zip(KeyScope::ALL) {
+    for (n, scope) in (0_u8..).zip(KeyScope::ALL.iter().copied()) {
         let key = NewApiKey {
             id: format!("key{n}"),
             name: format!("name {n}"),

@@ -276,7 +276,7 @@ impl Storm {
             let recent = self.attempts.len().saturating_sub(30);
             let place = recent + self.dice.below(self.attempts.len() - recent);
             let (attempt, sid) = self.attempts[place];
-            let status = self.pick(&ProviderStatus::ALL);
+            let status = self.pick(ProviderStatus::ALL);
             let failed = matches!(status, ProviderStatus::Failed | ProviderStatus::Undelivered);
             let codes = [
                 63_016, 63_018, 63_024, 63_003, 30_008, 63_049, 21_610, 99_999,
@@ -473,7 +473,10 @@ fn check_life(view: &MessageView) {
     for entry in &view.history[1..] {
         match entry.kind {
             EventKind::Reported | EventKind::AttemptSent | EventKind::Settled => {
-                assert!(entry.state >= before, "{entry:?} moved {before:?} back");
+                assert!(
+                    entry.state.is_at_least(before),
+                    "{entry:?} moved {before:?} back"
+                );
                 doubt &= entry.state == State::Unknown;
                 must_be_marked &= entry.state == State::Scheduled;
             }

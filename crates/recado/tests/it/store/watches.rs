@@ -1,7 +1,7 @@
 //! What must be looked after: unknown attempts and silent messages.
 
 use delivery::message::{Content, Message, Policy, SenderName, WindowChoice};
-use delivery::outcome::ProviderStatus;
+use delivery::outcome::{OutcomeKind, ProviderStatus};
 use delivery::settle::TextEvidence;
 use delivery::state::State;
 use recado::store::count::Metric;
@@ -114,7 +114,7 @@ pub(crate) async fn what_is_found_settles_the_attempt(world: &mut World) {
         world.settle(&watch, found, None).await;
         let view = world.view(id).await;
         assert_eq!(view.summary.state, state);
-        assert_eq!(view.attempts[0].outcome, "sent");
+        assert_eq!(view.attempts[0].outcome, Some(OutcomeKind::Sent));
         assert_eq!(view.attempts[0].sid, Some(sid));
         assert!(!view.summary.possible_duplicate);
         assert_eq!(world.store().known_sids(vec![sid]).await.unwrap(), [sid]);

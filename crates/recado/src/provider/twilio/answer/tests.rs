@@ -89,7 +89,7 @@ const BODIES_OF_NOBODY: [&str; 14] = [
 
 #[test]
 fn good_answers() {
-    for status in ProviderStatus::ALL {
+    for &status in ProviderStatus::ALL {
         check(201, &full(status.as_str()), Sent(status));
     }
     check(200, &full("queued"), Sent(Queued));

@@ -1,5 +1,8 @@
 -- Times are microseconds since 1970-01-01T00:00:00Z. Columns named sealed_* are
--- XChaCha20-Poly1305 under the person's key; *_index columns are keyed hashes.
+-- XChaCha20-Poly1305 under the person's key; *_index columns are keyed hashes. Columns such as state,
+-- kind, source, outcome, priority hold the numbers that crates/delivery declares beside their words
+-- (`stored!`). They have no CHECK: SQLite cannot change one without copying the table, and each new
+-- state would copy the largest ones. Readers refuse a number they do not know.
 
 -- A set of Twilio credentials and senders, with its two keys wrapped by the master key.
 CREATE TABLE account (
@@ -37,11 +40,10 @@ CREATE TABLE person (
     wrapped_key    BLOB,
     sealed_address BLOB,
     area           INTEGER NOT NULL,
-    has_other_form INTEGER NOT NULL,
-    -- The form of the address to use: 0 canonical, 1 the other one. Written when the person wrote
-    -- to us, or when something was delivered under the other one; else NULL, which means canonical.
-    form           INTEGER,
-    -- 0 open, 1 asking, 2 opted out.
+    has_variant    INTEGER NOT NULL,
+    -- The variant of the address to use. Written when the person wrote to us, or when something was
+    -- delivered under the other one; else NULL, which means canonical.
+    variant        INTEGER,
     consent        INTEGER NOT NULL DEFAULT 0,
     consent_at     INTEGER,
     consent_source INTEGER,
@@ -85,7 +87,7 @@ CREATE TABLE message (
     content_index       BLOB NOT NULL,
     template_id         INTEGER NOT NULL,
     kind                INTEGER NOT NULL,
-    window_choice       INTEGER NOT NULL,
+    window_check        INTEGER NOT NULL,
     send_at             INTEGER,
     accepted_at         INTEGER NOT NULL,
     sealed_content      BLOB NOT NULL,
@@ -146,11 +148,11 @@ CREATE TABLE attempt (
     nonce       INTEGER NOT NULL,
     started_at  INTEGER NOT NULL,
     finished_at INTEGER,
-    -- NULL open, 0 not sent, 1 sent, 2 unknown, 3 refused.
+    -- NULL while it is open.
     outcome     INTEGER,
     cause       TEXT,
-    -- The form of the address used: 0 canonical, 1 the other one.
-    form        INTEGER NOT NULL,
+    -- The variant of the address used.
+    variant     INTEGER NOT NULL,
     -- Statuses seen, kept here when a later attempt takes its place in progress.
     seen        INTEGER NOT NULL DEFAULT 0,
     sid         BLOB,
@@ -188,7 +190,7 @@ CREATE TABLE parked_report (
 
 CREATE INDEX parked_report_age ON parked_report (received_at);
 
--- What must be looked after: 0 an unknown attempt, 1 a silent message.
+-- What must be asked about: unknown attempts and silent messages.
 CREATE TABLE watch (
     at         INTEGER NOT NULL,
     attempt_id INTEGER NOT NULL,
