@@ -31,3 +31,6 @@ pub mod consent;
 pub mod window;
 
 pub mod event;
+
+pub mod counter;
+pub mod progress;

@@ -33,10 +33,10 @@ use crate::provider::Provider;
 use crate::provider::twilio::{Twilio, TwilioSettings};
 use crate::reconcile::Reconcile;
 use crate::secrets::{MasterKey, MasterKeyError};
-use crate::store::life::Rules;
 use crate::store::sqlite::{OpenMode, Options, SqliteStore};
 use crate::store::{Senders, StoreError};
 use crate::upkeep::Upkeep;
+use delivery::progress::Rules;
 
 /// From the opening of a connection, or the end of the request before, to the end of the headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);

@@ -5,9 +5,11 @@ use std::fmt::Write;
 
 use delivery::address::AddressVariant;
 use delivery::consent::ConsentKind;
+use delivery::counter::Metric;
 use delivery::event::{EventKind, Source};
 use delivery::message::{DedupeChoice, Kind, Policy, Priority, WindowChoice};
 use delivery::outcome::{OutcomeKind, ProviderStatus};
+use delivery::progress::{Reason, WatchKind};
 use delivery::state::State;
 use delivery::window::WindowCheck;
 
@@ -46,6 +48,9 @@ fn numbers_and_words_never_change_their_meaning() {
         DedupeChoice,
         ConsentKind,
         AddressVariant,
+        Metric,
+        Reason,
+        WatchKind,
     );
     insta::assert_snapshot!(text);
 }

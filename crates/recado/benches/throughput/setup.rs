@@ -11,6 +11,7 @@ use delivery::message::{
     Content, DedupeChoice, Kind, Message, Policy, Priority, SenderName, WindowChoice,
 };
 use delivery::outcome::{Outcome, ProviderStatus};
+use delivery::progress::Rules;
 use delivery::retry::RetryPolicy;
 use delivery::sid::Sid;
 use recado::api::auth::create_key;
@@ -18,7 +19,6 @@ use recado::config::{Config, Environment};
 use recado::effects::{Effects, Random};
 use recado::secrets::MasterKey;
 use recado::server::Server;
-use recado::store::life::Rules;
 use recado::store::sqlite::{OpenMode, Options, SqliteStore};
 use recado::store::{
     AcceptResult, ApiKeys, CloseRequest, DueQuery, KeyScope, Messages, NewMessage, OpenRequest,

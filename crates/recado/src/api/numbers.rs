@@ -14,8 +14,8 @@ use super::messages::bad_query;
 use super::problem::Problem;
 use super::request::parse_query_time;
 use super::show::time_text;
-use crate::store::count::{Metric, bucket_edge};
 use crate::store::{CounterGroup, CounterQuery, CounterRow};
+use delivery::counter::{Metric, bucket_edge};
 
 /// Hours between the first and the last of a question.
 const HOURS_MAX: i64 = 24 * 366;
@@ -320,12 +320,12 @@ mod tests {
         let rows = [
             row(
                 Metric::AcceptedToSent,
-                crate::store::count::bucket(std::time::Duration::from_millis(10)),
+                delivery::counter::bucket(std::time::Duration::from_millis(10)),
                 98,
             ),
             row(
                 Metric::AcceptedToSent,
-                crate::store::count::bucket(std::time::Duration::from_millis(1_000)),
+                delivery::counter::bucket(std::time::Duration::from_millis(1_000)),
                 2,
             ),
         ];

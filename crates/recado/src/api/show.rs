@@ -8,8 +8,8 @@ use delivery::state::State;
 use delivery::time::Timestamp;
 use serde::Serialize;
 
-use crate::store::life::{LastError, Reason};
 use crate::store::{AttemptView, HistoryView, MessagePage, MessageSummary, MessageView};
+use delivery::progress::{LastError, Reason};
 
 /// A message as it is now.
 #[derive(Serialize, utoipa::ToSchema)]

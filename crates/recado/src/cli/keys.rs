@@ -9,9 +9,9 @@ use crate::api::auth::create_key;
 use crate::config::{DatabaseConfig, Environment, ProcessEnvironment};
 use crate::effects::Effects;
 use crate::server::master_key;
-use crate::store::life::Rules;
 use crate::store::sqlite::{OpenMode, Options, SqliteStore};
 use crate::store::{ApiKeyView, ApiKeys, KeyScope};
+use delivery::progress::Rules;
 
 /// Make, list or revoke keys of the API
 #[derive(Args)]

@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::effects::Effects;
 use crate::provider::{ListQuery, Provider, ProviderError, ProviderMessage};
-use crate::store::life::WatchKind;
 use crate::store::{
     DueWatch, Evidence, Finding, NextWatch, Settlement, StoreError, WatchQuery, Watches,
 };
+use delivery::progress::WatchKind;
 
 /// Watches read at once.
 const PAGE: usize = 256;

@@ -1,12 +1,10 @@
 //! The memory: everything that is kept, behind traits of a few verbs each. Every verb takes a
 //! batch and is one commit; when it comes back, the commit is on disk.
 //!
-//! Engines contain SQL and nothing else: what a fact does is decided in [`life`], who a person is
+//! Engines contain SQL and nothing else: what a fact does is decided in [`delivery::progress`], who a person is
 //! in [`delivery::address`], and both are shared.
 
-pub mod count;
 mod idle;
-pub mod life;
 mod sealed;
 pub mod sqlite;
 mod types;

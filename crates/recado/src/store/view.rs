@@ -9,9 +9,9 @@ use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
 
-use super::count::Metric;
-use super::life::LastError;
 use super::{KeyScope, MessageId};
+use delivery::counter::Metric;
+use delivery::progress::LastError;
 
 /// One message as it is now, with its whole history.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
 
-use super::life::WatchKind;
+use delivery::progress::WatchKind;
 
 /// Which watches to read.
 #[derive(Clone, Copy, Debug)]

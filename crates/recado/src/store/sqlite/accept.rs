@@ -17,8 +17,8 @@ use super::idempotency::{keyed, replay};
 use super::person::{self, Candidate, Person};
 use super::{Shared, SqliteStore};
 use crate::secrets::PersonKey;
-use crate::store::life::{Flags, Progress};
 use crate::store::{AcceptRefusal, AcceptResult, MessageId, NewMessage, StoreError, sealed};
+use delivery::progress::{Flags, Progress};
 
 /// A message made ready outside the transaction.
 pub(super) struct Prepared {

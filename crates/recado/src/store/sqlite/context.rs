@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Shared;
 use super::writer::PendingNotifications;
-use crate::store::count::Metric;
-use crate::store::life::{
+use delivery::counter::Metric;
+use delivery::progress::{
     Event, Flags, LastError, Progress, ProgressChange, QueueChange, Reason, Transition, Watch,
 };
 

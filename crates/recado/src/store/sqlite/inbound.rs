@@ -16,10 +16,10 @@ use super::accept::{associated_data, message_id};
 use super::context::{Cohort, Context, TransitionInput, decrypt_error};
 use super::person::{self, ConsentCause, Person};
 use super::{Shared, SqliteStore};
-use crate::store::life::{Flags, Progress};
 use crate::store::{
     InboundQuery, InboundResult, InboundView, MessageId, NewInbound, StoreError, sealed,
 };
+use delivery::progress::{Flags, Progress};
 
 impl SqliteStore {
     pub(super) async fn inbound_batch(

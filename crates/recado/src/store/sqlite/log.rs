@@ -10,8 +10,6 @@ use rusqlite::{Connection, params};
 use super::SqliteStore;
 use super::accept::message_id;
 use super::messages::read_entry;
-use crate::store::count::Metric;
-use crate::store::life::WatchKind;
 use crate::store::{
     AcceptResult, ApiKeyView, ApiKeys, CloseRequest, CloseResult, CommandResult, ConsentView,
     Consents, CounterGroup, CounterQuery, CounterRow, DuePage, DueQuery, DueWatch, EventView,
@@ -21,6 +19,8 @@ use crate::store::{
     ReportResult, Reports, SenderView, Senders, Settlement, StoreError, StoreFuture, VerifyReport,
     WatchQuery, Watches,
 };
+use delivery::counter::Metric;
+use delivery::progress::WatchKind;
 
 impl SqliteStore {
     fn read_events(&self, after: i64, limit: usize) -> Result<Vec<EventView>, StoreError> {

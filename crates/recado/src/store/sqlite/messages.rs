@@ -15,11 +15,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::accept::{associated_data, message_id};
 use super::context::{Context, TransitionInput, stored_at, stored_or_null};
 use super::{Shared, SqliteStore, person};
-use crate::store::life::{Flags, LastError, Reason};
 use crate::store::{
     AttemptView, CommandResult, HistoryView, MessageCommand, MessageFilter, MessageId, MessagePage,
     MessageSummary, MessageView, StoreError,
 };
+use delivery::progress::{Flags, LastError, Reason};
 
 impl SqliteStore {
     pub(super) fn message_view(&self, id: MessageId) -> Result<Option<MessageView>, StoreError> {

@@ -30,8 +30,8 @@ pub use writer::Notifier;
 use self::context::Cohort;
 use self::writer::{Writer, store_error};
 use super::StoreError;
-use super::life::Rules;
 use crate::secrets::Vault;
+use delivery::progress::Rules;
 
 /// Connections for reading. Each read takes microseconds; long ones run beside the runtime.
 const READERS: usize = 4;

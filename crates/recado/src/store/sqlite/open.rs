@@ -20,7 +20,7 @@ use super::{READERS, Readers, Shared, SqliteStore};
 use crate::effects::Random;
 use crate::secrets::{MasterKey, Vault, WrappedKeys};
 use crate::store::StoreError;
-use crate::store::life::Rules;
+use delivery::progress::Rules;
 
 mod migrations {
     refinery::embed_migrations!("src/store/sqlite/migrations");

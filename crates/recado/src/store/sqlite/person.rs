@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::Shared;
 use super::context::{Context, TransitionInput, decrypt_error, numbers, stored_at, stored_or_null};
 use crate::secrets::PersonKey;
-use crate::store::life::Progress;
+use delivery::progress::Progress;
 
 /// A person as stored.
 pub(super) struct Person {

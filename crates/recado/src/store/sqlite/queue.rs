@@ -16,11 +16,11 @@ use super::SqliteStore;
 use super::accept::{associated_data, message_id};
 use super::context::{Context, TransitionInput, stored_at};
 use super::person::{self, Person};
-use crate::store::life::{Flags, Progress, Reason, ReportFact};
 use crate::store::{
     AttemptId, CloseRequest, CloseResult, DueMessage, DuePage, DueQuery, OpenAttempt, OpenRequest,
     OpenResult, StoreError, sealed,
 };
+use delivery::progress::{Flags, Progress, Reason, ReportFact};
 
 /// From this age on a message's `send_at` decides whether it is too old to be tried again.
 const SEND_AT_MATTERS: Duration = Duration::from_secs(3_600);

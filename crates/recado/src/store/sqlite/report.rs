@@ -13,8 +13,8 @@ use super::SqliteStore;
 use super::context::{
     Context, PROGRESS_COLUMNS, PROGRESS_WIDTH, read_progress, stored_at, stored_or_null,
 };
-use crate::store::life::{Progress, ReportFact};
 use crate::store::{Report, ReportResult, StoreError};
+use delivery::progress::{Progress, ReportFact};
 
 const ATTEMPT_COLUMNS: &str = "attempt.id, attempt.message_id, attempt.outcome, attempt.sid, \
      attempt.variant, attempt.seen";

@@ -11,9 +11,9 @@ use rusqlite::{Connection, Row};
 
 use super::SqliteStore;
 use super::context::{numbers, stored_at, stored_or_null};
-use crate::store::count::{Metric, Stage, bucket};
-use crate::store::life::CONTRADICTS;
 use crate::store::{StoreError, VerifyReport};
+use delivery::counter::{Metric, Stage, bucket};
+use delivery::progress::CONTRADICTS;
 
 /// Differences that are listed in words; the rest is only counted.
 const DIFFERENCES_MAX: usize = 100;

@@ -13,8 +13,8 @@ use rusqlite::{Connection, params};
 use super::accept::{associated_data, message_id};
 use super::context::{Context, stored_at, stored_or_null};
 use super::{Shared, SqliteStore, person};
-use crate::store::life::{ReportFact, Watch, WatchKind};
 use crate::store::{DueWatch, Evidence, Finding, Settlement, StoreError, WatchQuery, sealed};
+use delivery::progress::{ReportFact, Watch, WatchKind};
 
 impl SqliteStore {
     pub(super) async fn watches_due(&self, query: WatchQuery) -> Result<Vec<DueWatch>, StoreError> {

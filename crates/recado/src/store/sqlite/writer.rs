@@ -310,7 +310,7 @@ impl Room {
             db: &self.connection,
             shared: &self.shared,
             counts: HashMap::new(),
-            change: crate::store::life::ProgressChange::default(),
+            change: delivery::progress::ProgressChange::default(),
             pending: PendingNotifications::default(),
         };
         let worked = batch

@@ -151,23 +151,23 @@ const MEDDLING: &[(&str, &str)] = &[
     ("INSERT INTO counter VALUES (1, 11, 63016, 5)", "counter"),
     (
         "UPDATE progress SET state = 13 WHERE message_id = 1",
-        "another life",
+        "another progress",
     ),
     (
         "UPDATE progress SET attempts = 7 WHERE message_id = 1",
-        "another life",
+        "another progress",
     ),
     (
         "UPDATE progress SET sent_at = 5 WHERE message_id = 1",
-        "another life",
+        "another progress",
     ),
     (
         "UPDATE progress SET accepted_at = 5 WHERE message_id = 1",
-        "another life",
+        "another progress",
     ),
     (
         "UPDATE event SET state = 13 WHERE id = (SELECT max(id) FROM event)",
-        "another life",
+        "another progress",
     ),
     ("DELETE FROM event WHERE id = 2", "does not follow"),
     (

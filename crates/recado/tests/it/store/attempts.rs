@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use delivery::counter::Metric;
 use delivery::message::{Message, Policy};
 use delivery::outcome::{
     NotSentCause, Outcome, OutcomeKind, ProviderStatus, RetryAfter, UnknownCause,
 };
+use delivery::progress::{Reason, WatchKind};
 use delivery::retry::RetryPolicy;
 use delivery::state::State;
-use recado::store::count::Metric;
-use recado::store::life::{Reason, WatchKind};
 use recado::store::{AttemptId, CloseResult, CommandResult, Finding, MessageCommand, OpenResult};
 
 use super::world::*;

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use delivery::codes::Codes;
 use delivery::message::SenderName;
+use delivery::progress::Rules;
 use delivery::retry::RetryPolicy;
 use delivery::time::Timestamp;
 use recado::effects::Random;
 use recado::secrets::MasterKey;
-use recado::store::life::Rules;
 use recado::store::sqlite::{OpenMode, Options, SqliteStore};
 use recado::store::{Store, StoreError};
 

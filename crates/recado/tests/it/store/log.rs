@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use delivery::counter::{Metric, bucket};
 use delivery::message::{Kind, Message, SenderName};
 use delivery::outcome::ProviderStatus;
 use delivery::state::State;
 use delivery::time::Timestamp;
-use recado::store::count::{Metric, bucket};
 use recado::store::{
     CounterGroup, CounterQuery, CounterRow, EventView, KeyScope, MessageFilter, MessageId,
     MessageSummary, NewApiKey,

@@ -2,9 +2,9 @@
 
 use delivery::message::{Message, Policy, Priority, SenderName};
 use delivery::outcome::OutcomeKind;
+use delivery::progress::Reason;
 use delivery::state::State;
 use delivery::time::Timestamp;
-use recado::store::life::Reason;
 use recado::store::{DueQuery, MessageCommand, MessageId, OpenRequest, OpenResult};
 
 use super::world::*;

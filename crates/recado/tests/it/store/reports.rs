@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use delivery::address::{Address, Context};
+use delivery::counter::Metric;
 use delivery::message::{Content, Message, Policy};
 use delivery::outcome::{Outcome, OutcomeKind, ProviderStatus, UnknownCause};
 use delivery::sid::Sid;
 use delivery::state::State;
-use recado::store::count::Metric;
 use recado::store::{
     AttemptId, CloseRequest, CommandResult, CounterGroup, CounterRow, MessageCommand, MessageId,
     NewMessage, OpenRequest, OpenResult, Report, ReportResult,

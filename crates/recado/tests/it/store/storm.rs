@@ -10,9 +10,9 @@ use delivery::message::{
     BusinessKey, Content, DedupeChoice, Kind, Message, Policy, Priority, SenderName, WindowChoice,
 };
 use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, RetryAfter, UnknownCause};
+use delivery::progress::WatchKind;
 use delivery::sid::Sid;
 use delivery::state::State;
-use recado::store::life::WatchKind;
 use recado::store::{
     AcceptResult, AttemptId, CloseRequest, DueQuery, Finding, Idempotency, MessageCommand,
     MessageId, MessageView, NewInbound, NewMessage, NextWatch, OpenRequest, OpenResult, Report,

@@ -1,11 +1,11 @@
 //! What must be looked after: unknown attempts and silent messages.
 
+use delivery::counter::Metric;
 use delivery::message::{Content, Message, Policy, SenderName, WindowChoice};
 use delivery::outcome::{OutcomeKind, ProviderStatus};
+use delivery::progress::WatchKind;
 use delivery::settle::TextEvidence;
 use delivery::state::State;
-use recado::store::count::Metric;
-use recado::store::life::WatchKind;
 use recado::store::{Finding, NextWatch, Report, ReportResult, WatchQuery};
 
 use super::world::*;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::address::{Address, Context};
+use delivery::counter::Metric;
 use delivery::event::Source;
 use delivery::message::{
     Content, DedupeChoice, Kind, Message, Policy, Priority, SenderName, WindowChoice,
@@ -14,7 +15,6 @@ use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, UnknownCause};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
-use recado::store::count::Metric;
 use recado::store::{
     AcceptRefusal, AcceptResult, AttemptId, CloseRequest, CloseResult, CommandResult, CounterGroup,
     CounterQuery, CounterRow, DuePage, DueQuery, DueWatch, Finding, Idempotency, InboundResult,

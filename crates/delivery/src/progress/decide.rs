@@ -1,14 +1,14 @@
 //! What we decide ourselves: stop, hold, release, retry, give up.
 
-use delivery::codes::ErrorSource;
-use delivery::event::{EventKind, Source};
-use delivery::limits::ATTEMPTS_MAX;
-use delivery::retry::{self, AttemptFailure, Decision, GiveUp, RetryInput};
-use delivery::state::{Fact, State, Step};
-use delivery::time::Timestamp;
+use crate::codes::ErrorSource;
+use crate::counter::Metric;
+use crate::event::{EventKind, Source};
+use crate::limits::ATTEMPTS_MAX;
+use crate::retry::{self, AttemptFailure, Decision, GiveUp, RetryInput};
+use crate::state::{Fact, State, Step};
+use crate::time::Timestamp;
 
 use super::{Flags, LastError, Reason, Transition};
-use crate::store::count::Metric;
 
 impl Transition<'_> {
     /// The time for evidence about an unknown attempt is over.

@@ -15,7 +15,7 @@ pub struct Count {
     pub by: i64,
 }
 
-delivery::stored! {
+crate::stored! {
     /// What is counted.
     Metric {
         /// Messages accepted.

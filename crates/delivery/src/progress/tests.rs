@@ -1,19 +1,20 @@
-//! Lives, step by step: whatever comes in whatever order, the counters say what the events say,
+//! Messages, step by step: whatever comes in whatever order, the counters say what the events say,
 //! the queue change says what the due time says, and what was stopped stays stopped.
 
 use std::collections::HashMap;
 
-use delivery::codes::Codes;
-use delivery::event::{EventKind, Source};
-use delivery::message::Policy;
-use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, UnknownCause};
-use delivery::retry::RetryPolicy;
-use delivery::sid::Sid;
-use delivery::state::State;
-use delivery::time::Timestamp;
+use crate::codes::Codes;
+use crate::event::{EventKind, Source};
+use crate::message::Policy;
+use crate::outcome::{NotSentCause, Outcome, ProviderStatus, UnknownCause};
+use crate::retry::RetryPolicy;
+use crate::sid::Sid;
+use crate::state::State;
+use crate::time::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
+use crate::counter::Metric;
 
 const START: Timestamp = Timestamp::from_seconds(1_000_000);
 

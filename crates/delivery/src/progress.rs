@@ -1,15 +1,49 @@
-//! The progress of a message as engines read and write it, and what one fact changes.
+//! The progress of a message: everything that decides what happens to it, and what one fact changes.
+//!
+//! A [`Transition`] works one fact into one [`Progress`], as a value: the events to append, the
+//! counters to move, the change of the queue, the watch to set. Whoever keeps the rows loads a
+//! progress, calls one function, and writes the [`ProgressChange`].
 
-use delivery::codes::Scope;
-use delivery::event::{EventKind, Source};
-use delivery::message::{Policy, Priority};
-use delivery::outcome::ProviderStatus;
-use delivery::state::State;
-use delivery::time::Timestamp;
+mod decide;
+mod fact;
+#[cfg(test)]
+mod tests;
+mod transition;
 
-use crate::store::count::Count;
+pub use fact::ReportFact;
+pub use transition::Transition;
 
-/// Everything of a message that decides what happens to it.
+use std::time::Duration;
+
+use crate::codes::{Codes, Scope};
+use crate::counter::Count;
+use crate::event::{EventKind, Source};
+use crate::message::{Policy, Priority};
+use crate::outcome::ProviderStatus;
+use crate::retry::RetryPolicy;
+use crate::state::State;
+use crate::time::Timestamp;
+
+/// The rules that transactions need.
+#[derive(Clone)]
+pub struct Rules {
+    /// Error codes and what to do about them.
+    pub codes: Codes,
+    /// How often and how late attempts are repeated.
+    pub retry_policy: RetryPolicy,
+    /// Waits of retry and reconcile are divided by this; 1 except in tests and demonstrations.
+    pub clock_scale: u32,
+}
+
+impl Rules {
+    /// A wait, divided by the clock scale.
+    pub fn wait(&self, duration: Duration) -> Duration {
+        duration / self.clock_scale.max(1)
+    }
+}
+
+/// Everything of a message that decides what happens to it. Its keys are numbers that whoever keeps
+/// the rows has given them; the rules only pass them on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Key of the message.
@@ -91,7 +125,7 @@ pub struct LastError {
     pub code: Option<u32>,
 }
 
-delivery::stored! {
+crate::stored! {
     /// Stable reasons for failures.
     Reason {
         /// The provider refused it or reported a failure.
@@ -202,7 +236,7 @@ pub struct Watch {
     pub kind: WatchKind,
 }
 
-delivery::stored! {
+crate::stored! {
     /// What a watch looks for.
     WatchKind {
         /// Whether the provider has a message that nobody knows of.

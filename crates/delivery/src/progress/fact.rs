@@ -1,63 +1,15 @@
-//! What a fact does to a message, as a value: the events to append, the counters to move, the
-//! change of the queue, the watch to set. Engines load a [`Progress`], call one of the functions
-//! here, and write the [`ProgressChange`]; so the logic stands once, and engines hold SQL only.
+//! What attempts and reports change.
 
-mod decide;
-mod record;
-#[cfg(test)]
-mod tests;
+use crate::codes::ErrorSource;
+use crate::counter::{Metric, Stage};
+use crate::event::{EventKind, Source};
+use crate::limits::{SETTLE_POLLS, SILENT_POLLS};
+use crate::outcome::{NotSentCause, Outcome, OutcomeKind, ProviderStatus, UnknownCause};
+use crate::retry::AttemptFailure;
+use crate::state::{Fact, State, Step, state_of};
+use crate::time::Timestamp;
 
-use std::time::Duration;
-
-use delivery::codes::{Codes, ErrorSource};
-use delivery::event::{EventKind, Source};
-use delivery::limits::{SETTLE_POLLS, SILENT_POLLS};
-use delivery::outcome::{NotSentCause, Outcome, OutcomeKind, ProviderStatus, UnknownCause};
-use delivery::retry::{AttemptFailure, RetryPolicy};
-use delivery::state::{Fact, State, Step, advance, state_of};
-use delivery::time::Timestamp;
-
-use super::count::{Count, Metric, Stage};
-pub use record::{
-    CONTRADICTS, Event, Flags, LastError, Progress, ProgressChange, QueueChange, Reason, Watch,
-    WatchKind,
-};
-
-/// The rules that transactions need.
-#[derive(Clone)]
-pub struct Rules {
-    /// Error codes and what to do about them.
-    pub codes: Codes,
-    /// How often and how late attempts are repeated.
-    pub retry_policy: RetryPolicy,
-    /// Waits of retry and reconcile are divided by this; 1 except in tests and demonstrations.
-    pub clock_scale: u32,
-}
-
-impl Rules {
-    /// A wait, divided by the clock scale.
-    pub fn wait(&self, duration: Duration) -> Duration {
-        duration / self.clock_scale.max(1)
-    }
-}
-
-/// One fact being worked into one progress.
-pub struct Transition<'a> {
-    /// The message.
-    pub progress: &'a mut Progress,
-    /// What changes besides.
-    pub change: &'a mut ProgressChange,
-    /// The rules.
-    pub rules: &'a Rules,
-    /// Now: the time of every event of this commit.
-    pub now: Timestamp,
-    /// 64 random bits, for jitter.
-    pub random: u64,
-    /// Whether the person's other address form may be tried: it exists and none is proven.
-    pub variant_untried: bool,
-    /// Not before: known for messages that are old enough for it to matter.
-    pub send_at: Option<Timestamp>,
-}
+use super::{CONTRADICTS, Event, Flags, LastError, Reason, Transition, Watch, WatchKind};
 
 /// What a status report says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -340,7 +292,7 @@ impl Transition<'_> {
     fn suppress_if_refused_by_person(&mut self, code: Option<u32>) {
         if code.is_some()
             && self.rules.codes.rule(code, ErrorSource::Status).action
-                == delivery::codes::Action::OptOut
+                == crate::codes::Action::OptOut
         {
             self.change.suppress_person = true;
         }
@@ -386,93 +338,6 @@ impl Transition<'_> {
             self.progress.error = None;
             self.progress.failed_at = None;
         }
-    }
-
-    fn step(&mut self, fact: Fact) -> Step {
-        let before = self.progress.state;
-        let step = advance(before, fact);
-        let after = step.state(before);
-        if matches!(step, Step::Anomaly(_)) {
-            self.change.anomaly = true;
-            self.count(Metric::Anomalies, 0, 1);
-        }
-        if after != before {
-            self.count_state(before, -1);
-            self.count_state(after, 1);
-            self.progress.state = after;
-        }
-        // An attempt may still turn out to be under way, and to fail: that leads to no other.
-        if matches!(after, State::Canceled | State::Expired | State::Suppressed) {
-            self.progress.flags.set(Flags::STOPPED);
-        }
-        step
-    }
-
-    fn enqueue(&mut self, at: Timestamp) {
-        self.progress.due_at = Some(at);
-        self.change.queue = QueueChange::Enqueue(at);
-    }
-
-    fn dequeue(&mut self) {
-        if self.progress.due_at.take().is_some()
-            || matches!(self.change.queue, QueueChange::Enqueue(_))
-        {
-            self.change.queue = QueueChange::Dequeue;
-        }
-    }
-
-    fn event(&mut self, kind: EventKind, source: Source) {
-        self.event_about(kind, source, None);
-    }
-
-    fn event_about(&mut self, kind: EventKind, source: Source, attempt: Option<i64>) {
-        let state = self.progress.state;
-        self.push(Event {
-            kind,
-            source,
-            state,
-            attempt,
-            status: None,
-            code: None,
-            detail: None,
-        });
-    }
-
-    fn push_detail(&mut self, kind: EventKind, source: Source, detail: &str) {
-        self.event_about(kind, source, None);
-        if let Some(event) = self.change.events.last_mut() {
-            event.detail = Some(detail.to_owned());
-        }
-    }
-
-    fn push(&mut self, event: Event) {
-        self.change.events.push(event);
-    }
-
-    fn count(&mut self, metric: Metric, code: i64, by: i64) {
-        self.change.counts.push(Count {
-            cohort: self.progress.cohort,
-            metric,
-            code,
-            by,
-        });
-    }
-
-    fn count_state(&mut self, state: State, by: i64) {
-        self.count(Metric::State, state.number(), by);
-    }
-
-    fn count_outcome(&mut self, kind: OutcomeKind) {
-        self.count(Metric::Outcomes, kind.number(), 1);
-    }
-
-    fn count_error(&mut self, code: Option<u32>) {
-        self.count(Metric::Errors, i64::from(code.unwrap_or(0)), 1);
-    }
-
-    fn count_stage(&mut self, stage: Stage, from: Timestamp) {
-        let bucket = super::count::bucket(self.now.since(from));
-        self.count(stage.metric(), bucket, 1);
     }
 }
 
