@@ -16,7 +16,7 @@ use sha1::Sha1;
 use tokio::sync::Semaphore;
 
 use crate::form::encode;
-use crate::world::TruthCallback;
+use crate::truth::TruthCallback;
 
 /// Requests that are open at once.
 const OPEN_MAX: usize = 64;

@@ -14,7 +14,8 @@ use crate::faults::CreateFault;
 use crate::form::Form;
 use crate::net::{Cut, broken};
 use crate::phone::{Character, Fate, fate};
-use crate::world::{Coming, Inner, Record, TruthMessage, World, has_ninth_digit, person, real};
+use crate::truth::TruthMessage;
+use crate::world::{Coming, Inner, Record, World, has_ninth_digit, person, real};
 
 /// How long a free-form answer stays allowed after the person's last message.
 const WINDOW: Duration = Duration::from_secs(24 * 3_600);

@@ -33,6 +33,7 @@ mod net;
 mod phone;
 mod resource;
 mod schedule;
+mod truth;
 mod world;
 
 use std::net::SocketAddr;
@@ -45,7 +46,7 @@ use tokio_util::task::TaskTracker;
 pub use faults::{CreateFault, Faults, Share};
 pub use inbound::{Inbound, InboundResult};
 pub use phone::{Character, Phone};
-pub use world::{TruthCallback, TruthMessage, TruthStatus};
+pub use truth::{TruthCallback, TruthMessage, TruthStatus};
 
 use world::World;
 

@@ -8,7 +8,8 @@ use crate::answer::rfc3339;
 use crate::callback::Call;
 use crate::chance::Chance;
 use crate::inbound::{self, Inbound};
-use crate::world::{Coming, Inner, TruthCallback, TruthStatus, World};
+use crate::truth::{TruthCallback, TruthMessage, TruthStatus};
+use crate::world::{Coming, Inner, World};
 
 /// Lets things come until it is stopped.
 pub(crate) async fn run(world: Arc<World>, stop: CancellationToken) {
@@ -223,7 +224,7 @@ async fn call_back(world: &World, life: u64, at: (usize, usize), forged: bool) {
 /// The fields of a status callback, in Twilio's order.
 fn fields(
     world: &World,
-    message: &crate::world::TruthMessage,
+    message: &TruthMessage,
     status: &TruthStatus,
 ) -> Vec<(&'static str, String)> {
     let mut fields = Vec::with_capacity(16);
