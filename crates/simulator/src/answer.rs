@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::Settings;
+use crate::settings::Settings;
 use crate::world::Record;
 
 /// An error of Twilio's API.

@@ -33,6 +33,7 @@ mod net;
 mod phone;
 mod resource;
 mod schedule;
+mod settings;
 mod truth;
 mod world;
 
@@ -46,57 +47,10 @@ use tokio_util::task::TaskTracker;
 pub use faults::{CreateFault, Faults, Share};
 pub use inbound::{Inbound, InboundResult};
 pub use phone::{Character, Phone};
+pub use settings::Settings;
 pub use truth::{TruthCallback, TruthMessage, TruthStatus};
 
 use world::World;
-
-/// How to run a simulator.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Address to listen on; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// The account: `AC` and 32 hexadecimal digits.
-    pub account_sid: String,
-    /// The auth token: it opens the API and signs callbacks.
-    pub auth_token: String,
-    /// API keys that open the API as well: SID and secret.
-    pub api_keys: Vec<(String, String)>,
-    /// Our WhatsApp senders in E.164; empty takes every number.
-    pub senders: Vec<String>,
-    /// Messaging Services (`MG…`); empty takes every one.
-    pub messaging_services: Vec<String>,
-    /// Where inbound messages go.
-    pub inbound_url: Option<String>,
-    /// Everything random comes from it.
-    pub seed: u64,
-    /// Times of deliveries and callbacks are divided by it.
-    pub time_scale: f64,
-    /// Whether free-form text outside 24 hours after the person's last message fails (63016).
-    pub window_enforced: bool,
-    /// What goes wrong.
-    pub faults: Faults,
-    /// Phones whose character is known; all others draw one.
-    pub phones: Vec<Phone>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            account_sid: "AC00000000000000000000000000000001".to_owned(),
-            auth_token: "0123456789abcdef0123456789abcdef".to_owned(),
-            api_keys: Vec::new(),
-            senders: Vec::new(),
-            messaging_services: Vec::new(),
-            inbound_url: None,
-            seed: 1,
-            time_scale: 1.0,
-            window_enforced: true,
-            faults: Faults::default(),
-            phones: Vec::new(),
-        }
-    }
-}
 
 /// A running simulator.
 pub struct Simulator {

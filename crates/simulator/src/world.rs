@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use crate::Settings;
 use crate::callback::Caller;
 use crate::chance::{Chance, key};
 use crate::faults::{CreateFault, Faults, Script};
 use crate::phone::{Character, Phone};
+use crate::settings::Settings;
 use crate::truth::TruthMessage;
 
 /// Nothing is waited for longer: a year.
