@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use crate::answer::{ApiError, json_answer, message, rfc3339};
 use crate::asked::Asked;
-use crate::chance::Chance;
 use crate::faults::CreateFault;
 use crate::form::Form;
 use crate::net::{Cut, broken};
 use crate::phone::{Character, Fate, fate};
+use crate::rng::Rng;
 use crate::truth::TruthMessage;
 use crate::world::{Coming, Inner, Record, World, has_ninth_digit, person, real};
 
@@ -34,19 +34,19 @@ pub(crate) async fn create(world: &Arc<World>, form: &Form) -> Response {
     };
     let received = jiff::Timestamp::now();
     let (key, fault) = world.next_fault(&asked.to);
-    let mut chance = Chance::of_part(world.settings.seed, key, 2);
+    let mut rng = Rng::of_part(world.settings.seed, key, 2);
     let (faults, latency) = {
         let inner = world.inner();
         let (from, to) = inner.faults.latency_ms;
-        (inner.faults.clone(), chance.between(from, to))
+        (inner.faults.clone(), rng.between(from, to))
     };
     tokio::time::sleep(real(latency)).await;
     if let Some(refusal) = refused(&fault) {
         return refusal;
     }
     let (accepted, first_status) =
-        accept(world, asked, key, &mut chance, (received, answered(&fault)));
-    if chance.happens(faults.callback_before_answer) {
+        accept(world, asked, key, &mut rng, (received, answered(&fault)));
+    if rng.happens(faults.callback_before_answer) {
         let most = world.scaled(first_status + 250.0) + EARLY_MORE;
         // At the latest then: a callback may be late, or there may be none.
         drop(tokio::time::timeout(most, called_back(world, &accepted)).await);
@@ -166,16 +166,16 @@ fn accept(
     world: &World,
     asked: Asked,
     key: u64,
-    chance: &mut Chance,
+    rng: &mut Rng,
     (received, answered): (jiff::Timestamp, String),
 ) -> (Value, f64) {
     let mut inner = world.inner();
     let inner = &mut *inner;
-    let fate = decide(world, inner, &asked, chance);
+    let fate = decide(world, inner, &asked, rng);
     let sid = format!(
         "{}{}",
         if asked.media.is_empty() { "SM" } else { "MM" },
-        chance.hex()
+        rng.hex()
     );
     let starts = asked.send_at.map_or(Duration::ZERO, |at| {
         let wait = at.duration_since(jiff::Timestamp::now());
@@ -207,7 +207,7 @@ fn accept(
     }
     if let Some(text) = fate.answer {
         let after = fate.statuses.last().map_or(0.0, |(after, ..)| *after);
-        let after = after + chance.between(1_000.0, 8_000.0);
+        let after = after + rng.between(1_000.0, 8_000.0);
         let coming = Coming::Answer {
             message: place,
             text,
@@ -253,20 +253,20 @@ fn record(asked: &Asked, sid: String, key: u64, answered: String, lag: Duration)
 }
 
 /// What becomes of a message, from the phone's character and the 24-hour window.
-fn decide(world: &World, inner: &mut Inner, asked: &Asked, chance: &mut Chance) -> Fate {
+fn decide(world: &World, inner: &mut Inner, asked: &Asked, rng: &mut Rng) -> Fate {
     let who = person(&asked.to);
     let character = inner
         .phones
         .get(&who)
         .cloned()
-        .unwrap_or_else(|| Character::drawn(chance));
+        .unwrap_or_else(|| Character::drawn(rng));
     let first_time =
         character == Character::LimitedOnce && inner.limited_before.insert(who.clone());
     let open = inner
         .last_inbound
         .get(&who)
         .is_some_and(|at| at.elapsed() < WINDOW);
-    let mut fate = fate(&character, has_ninth_digit(&asked.to), first_time, chance);
+    let mut fate = fate(&character, has_ninth_digit(&asked.to), first_time, rng);
     if world.settings.window_enforced && asked.content_sid.is_none() && !open {
         // Free-form outside the window is accepted and fails later.
         fate.statuses.truncate(1);

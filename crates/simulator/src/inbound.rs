@@ -6,8 +6,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::callback::Call;
-use crate::chance::{Chance, key};
 use crate::phone::Character;
+use crate::rng::{Rng, key};
 use crate::world::{World, person};
 
 /// What a person writes.
@@ -69,12 +69,12 @@ pub(crate) async fn deliver(world: &Arc<World>, inbound: Inbound) -> InboundResu
             .to_owned();
         let from = if short { who.clone() } else { plain };
         inner.last_inbound.insert(who.clone(), Instant::now());
-        let mut chance = Chance::of_part(world.settings.seed, key(&who), inner.inbound_count);
+        let mut rng = Rng::of_part(world.settings.seed, key(&who), inner.inbound_count);
         let kind = if inbound.media.is_empty() { "SM" } else { "MM" };
         let sid = inbound
             .sid
             .clone()
-            .unwrap_or_else(|| format!("{kind}{}", chance.hex()));
+            .unwrap_or_else(|| format!("{kind}{}", rng.hex()));
         (inner.inbound_url.clone(), sid, from)
     };
     let Some(url) = url else {
@@ -87,7 +87,7 @@ pub(crate) async fn deliver(world: &Arc<World>, inbound: Inbound) -> InboundResu
         url: &url,
         fields: fields(world, &inbound, &sid, &from),
         token: &world.settings.auth_token,
-        idempotency: Chance::of_part(world.settings.seed, key(&sid), 3).hex(),
+        idempotency: Rng::of_part(world.settings.seed, key(&sid), 3).hex(),
     };
     let told = world.caller.send(&call).await;
     InboundResult {

@@ -22,7 +22,6 @@
 mod answer;
 mod asked;
 mod callback;
-mod chance;
 mod control;
 mod create;
 mod faults;
@@ -32,6 +31,7 @@ mod list;
 mod net;
 mod phone;
 mod resource;
+mod rng;
 mod schedule;
 mod settings;
 mod truth;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::chance::Chance;
+use crate::rng::Rng;
 
 /// A phone whose character is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +48,8 @@ pub enum Character {
 
 impl Character {
     /// The character of a phone that nobody described.
-    pub(crate) fn drawn(chance: &mut Chance) -> Self {
-        match chance.fraction() {
+    pub(crate) fn drawn(rng: &mut Rng) -> Self {
+        match rng.fraction() {
             f if f < 0.45 => Self::ReadsAtOnce,
             f if f < 0.80 => Self::ReadsLater,
             _ => Self::NeverReads,
@@ -68,12 +68,12 @@ pub(crate) fn fate(
     character: &Character,
     has_ninth_digit: bool,
     first_time: bool,
-    chance: &mut Chance,
+    rng: &mut Rng,
 ) -> Fate {
-    let sent = chance.between(150.0, 450.0);
-    let delivered = sent + chance.between(300.0, 1_800.0);
-    let soon = delivered + chance.between(500.0, 4_000.0);
-    let later = delivered + chance.between(5_000.0, 60_000.0);
+    let sent = rng.between(150.0, 450.0);
+    let delivered = sent + rng.between(300.0, 1_800.0);
+    let soon = delivered + rng.between(500.0, 4_000.0);
+    let later = delivered + rng.between(5_000.0, 60_000.0);
     let fails = |code| vec![(sent, "failed", Some(code))];
     let arrives = |read: Option<f64>| {
         let mut statuses = vec![(sent, "sent", None), (delivered, "delivered", None)];
@@ -88,11 +88,7 @@ pub(crate) fn fate(
         Character::OffThenOn => {
             vec![
                 (sent, "sent", None),
-                (
-                    sent + chance.between(60_000.0, 600_000.0),
-                    "delivered",
-                    None,
-                ),
+                (sent + rng.between(60_000.0, 600_000.0), "delivered", None),
             ]
         }
         Character::NotOnWhatsapp => fails(63_024),

@@ -16,10 +16,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::answer::{ApiError, json_answer, message, rfc2822};
-use crate::chance::{Chance, key};
 use crate::create::create;
 use crate::form::Form;
 use crate::list::list;
+use crate::rng::{Rng, key};
 use crate::schedule::set_status;
 use crate::world::{Inner, World};
 
@@ -59,7 +59,7 @@ async fn around(State(world): State<Arc<World>>, request: Request, next: Next) -
             response
         }
     };
-    let id = Chance::of_part(world.settings.seed, key("request"), number).hex();
+    let id = Rng::of_part(world.settings.seed, key("request"), number).hex();
     let seconds = started.elapsed().as_secs_f64();
     let headers = response.headers_mut();
     let values = [
@@ -231,7 +231,7 @@ async fn media(
             let part = 100 + u64::try_from(place).unwrap_or_default();
             let id = format!(
                 "ME{}",
-                Chance::of_part(world.settings.seed, record.key, part).hex()
+                Rng::of_part(world.settings.seed, record.key, part).hex()
             );
             json!({
                 "sid": id,

@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::rfc3339;
 use crate::callback::Call;
-use crate::chance::Chance;
 use crate::inbound::{self, Inbound};
+use crate::rng::Rng;
 use crate::truth::{TruthCallback, TruthMessage, TruthStatus};
 use crate::world::{Coming, Inner, World};
 
@@ -129,15 +129,15 @@ pub(crate) fn set_status(
 fn plan_callback(world: &World, inner: &mut Inner, at: (usize, usize), key: u64) {
     let (message, place) = at;
     let place_number = u64::try_from(place).unwrap_or_default();
-    let mut chance = Chance::of_part(world.settings.seed, key, 16 + place_number);
+    let mut rng = Rng::of_part(world.settings.seed, key, 16 + place_number);
     let faults = inner.faults.clone();
-    let lost = chance.happens(faults.callback_lost);
-    let late = chance.happens(faults.callback_late);
-    let doubled = chance.happens(faults.callback_doubled);
+    let lost = rng.happens(faults.callback_lost);
+    let late = rng.happens(faults.callback_late);
+    let doubled = rng.happens(faults.callback_doubled);
     // The whole message is reordered or none of it: its callbacks then come in a random order.
-    let mut of_message = Chance::of_part(world.settings.seed, key, 1);
+    let mut of_message = Rng::of_part(world.settings.seed, key, 1);
     let reordered = of_message.happens(faults.callback_reordered);
-    let forged = chance.happens(faults.callback_forged);
+    let forged = rng.happens(faults.callback_forged);
     if lost {
         if let Some(status) = inner
             .records
@@ -148,7 +148,7 @@ fn plan_callback(world: &World, inner: &mut Inner, at: (usize, usize), key: u64)
         }
         return;
     }
-    let mut after = chance.between(5.0, 60.0);
+    let mut after = rng.between(5.0, 60.0);
     if late {
         after += faults.callback_late_ms;
     }
@@ -160,7 +160,7 @@ fn plan_callback(world: &World, inner: &mut Inner, at: (usize, usize), key: u64)
         } else {
             (0.0, 2_000.0)
         };
-        after += chance.between(low, high);
+        after += rng.between(low, high);
     }
     let callback = |forged| Coming::Callback {
         message,
@@ -171,7 +171,7 @@ fn plan_callback(world: &World, inner: &mut Inner, at: (usize, usize), key: u64)
     if doubled {
         world.plan(
             inner,
-            world.scaled(after + chance.between(1.0, 500.0)),
+            world.scaled(after + rng.between(1.0, 500.0)),
             callback(false),
         );
     }
@@ -194,7 +194,7 @@ async fn call_back(world: &World, life: u64, at: (usize, usize), forged: bool) {
     let Some((url, fields, key)) = prepared else {
         return;
     };
-    let mut chance = Chance::of_part(
+    let mut rng = Rng::of_part(
         world.settings.seed,
         key,
         1_000 + u64::try_from(place).unwrap_or_default(),
@@ -208,7 +208,7 @@ async fn call_back(world: &World, life: u64, at: (usize, usize), forged: bool) {
         url: &url,
         fields,
         token,
-        idempotency: chance.hex(),
+        idempotency: rng.hex(),
     };
     let told = world.caller.send(&call).await;
     let mut inner = world.inner();

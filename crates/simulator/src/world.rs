@@ -10,9 +10,9 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::callback::Caller;
-use crate::chance::{Chance, key};
 use crate::faults::{CreateFault, Faults, Script};
 use crate::phone::{Character, Phone};
+use crate::rng::{Rng, key};
 use crate::settings::Settings;
 use crate::truth::TruthMessage;
 
@@ -183,7 +183,7 @@ impl World {
         self.changed.notify_waiters();
     }
 
-    /// What the next create to this address meets, with the key of its chances. The key comes
+    /// What the next create to this address meets, with the key of its random numbers. The key comes
     /// from the address and how often it was asked for, so that requests which come in another
     /// order meet the same.
     pub(crate) fn next_fault(&self, to: &str) -> (u64, CreateFault) {
@@ -195,7 +195,7 @@ impl World {
         if let Some(fault) = scripted(&mut inner.scripts, to) {
             return (key, fault);
         }
-        let draw = Chance::of(self.settings.seed, key).fraction();
+        let draw = Rng::of(self.settings.seed, key).fraction();
         let mut reached = 0.0;
         for share in &inner.faults.create {
             reached += share.share;

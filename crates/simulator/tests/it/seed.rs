@@ -1,4 +1,4 @@
-//! Chance comes from the seed: faults in their shares, and the same ones whatever the order.
+//! Everything random comes from the seed: faults in their shares, and the same ones whatever the order.
 
 use std::collections::BTreeMap;
 
@@ -102,7 +102,7 @@ async fn two_thousand_creates_meet_the_same_in_every_order_of_one_seed() {
     let other = run(8, &forward, 32).await;
     assert!(
         one.0 != other.0 && one.1 != other.1,
-        "another seed is other luck"
+        "another seed meets other faults"
     );
     for (seen, truth) in [&one, &other] {
         shares_are_right(seen, truth);
@@ -145,7 +145,7 @@ fn shares_are_right(seen: &[String], truth: &[String]) {
 }
 
 /// What a message's callbacks meet depends on the message alone too.
-async fn callback_luck(seed: u64, order: &[usize]) -> Vec<String> {
+async fn callback_faults(seed: u64, order: &[usize]) -> Vec<String> {
     let receiver = Receiver::start().await;
     let faults = Faults {
         callback_lost: 0.3,
@@ -164,12 +164,12 @@ async fn callback_luck(seed: u64, order: &[usize]) -> Vec<String> {
         caller.text(&address(*number), Some(&url)).await.sid();
     }
     let one = |m: &TruthMessage| {
-        let luck: Vec<_> = m
+        let faults: Vec<_> = m
             .statuses
             .iter()
             .map(|s| (s.callback.lost, s.callback.tries))
             .collect();
-        format!("{} {} {:?} {luck:?}", m.to, m.sid, words(m))
+        format!("{} {} {:?} {faults:?}", m.to, m.sid, words(m))
     };
     let mut told: Vec<String> = caller.quiet().await.iter().map(one).collect();
     told.sort();
@@ -185,7 +185,7 @@ async fn callback_luck(seed: u64, order: &[usize]) -> Vec<String> {
 async fn callbacks_meet_the_same_in_every_order_of_one_seed() {
     let forward: Vec<usize> = (0..120).collect();
     let backward: Vec<usize> = (0..120).rev().collect();
-    let one = callback_luck(3, &forward).await;
-    assert_eq!(one, callback_luck(3, &backward).await);
-    assert_ne!(one, callback_luck(4, &forward).await);
+    let one = callback_faults(3, &forward).await;
+    assert_eq!(one, callback_faults(3, &backward).await);
+    assert_ne!(one, callback_faults(4, &forward).await);
 }

@@ -1,18 +1,18 @@
-//! Chance from a seed: the same message meets the same luck in every run.
+//! Random numbers from a seed: the same message draws the same numbers in every run.
 
-/// A small generator (SplitMix64: Steele, Lea, Flood, 2014).
+/// A small random number generator (SplitMix64: Steele, Lea, Flood, 2014).
 #[derive(Clone, Debug)]
-pub(crate) struct Chance(u64);
+pub(crate) struct Rng(u64);
 
-impl Chance {
-    /// The chance of one message, whatever happens to others.
+impl Rng {
+    /// The numbers of one message, whatever happens to others.
     pub(crate) fn of(seed: u64, key: u64) -> Self {
-        let mut chance = Self(seed ^ key.wrapping_mul(0xd129_0d3a_7f4c_52e5));
-        chance.next();
-        chance
+        let mut rng = Self(seed ^ key.wrapping_mul(0xd129_0d3a_7f4c_52e5));
+        rng.next();
+        rng
     }
 
-    /// The chance of one part of a message, for example of its second callback.
+    /// The numbers of one part of a message, for example of its second callback.
     pub(crate) fn of_part(seed: u64, key: u64, part: u64) -> Self {
         Self::of(seed ^ part.wrapping_mul(0x9fb2_1c65_1e98_df25), key)
     }
@@ -39,7 +39,7 @@ impl Chance {
         self.fraction() < probability
     }
 
-    /// An even draw between two numbers.
+    /// A uniform draw between two numbers.
     pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.fraction()
     }
