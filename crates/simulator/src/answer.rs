@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::settings::Settings;
-use crate::world::Record;
+use crate::state::Record;
 
 /// An error of Twilio's API.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::answer::ApiError;
 use crate::form::Form;
-use crate::world::World;
+use crate::state::State;
 
 /// Text, in characters (21617).
 const BODY_MAX: usize = 1_600;
@@ -28,15 +28,15 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// Reads and checks a form.
-    pub(crate) fn read(world: &World, form: &Form) -> Result<Self, ApiError> {
+    pub(crate) fn read(state: &State, form: &Form) -> Result<Self, ApiError> {
         let to = recipient(form)?;
-        let service = service(world, form)?;
-        let from = sender(world, form, &to, service.is_some())?;
+        let service = service(state, form)?;
+        let from = sender(state, form, &to, service.is_some())?;
         let content_sid = content_sid(form)?;
         let content_variables = content_variables(form, content_sid.is_some())?;
         let media = media(form)?;
         let body = body(
-            world,
+            state,
             form,
             content_sid.as_deref(),
             content_variables.as_deref(),
@@ -78,7 +78,7 @@ fn recipient(form: &Form) -> Result<String, ApiError> {
 }
 
 fn sender(
-    world: &World,
+    state: &State,
     form: &Form,
     to: &str,
     has_service: bool,
@@ -99,7 +99,7 @@ fn sender(
     if !is_e164(number) {
         return refuse(21_212, "Invalid 'From' Number");
     }
-    let senders = &world.settings.senders;
+    let senders = &state.settings.senders;
     if senders.is_empty() || senders.iter().any(|known| known == number) {
         return Ok(Some(from.to_owned()));
     }
@@ -109,14 +109,14 @@ fn sender(
     )
 }
 
-fn service(world: &World, form: &Form) -> Result<Option<String>, ApiError> {
+fn service(state: &State, form: &Form) -> Result<Option<String>, ApiError> {
     let Some(service) = form.filled("MessagingServiceSid") else {
         return Ok(None);
     };
     if !is_sid(service, "MG") {
         return refuse(21_705, "The Messaging Service Sid is invalid.");
     }
-    let known = &world.settings.messaging_services;
+    let known = &state.settings.messaging_services;
     if known.is_empty() || known.iter().any(|sid| sid == service) {
         return Ok(Some(service.to_owned()));
     }
@@ -177,14 +177,14 @@ fn media(form: &Form) -> Result<Vec<String>, ApiError> {
 }
 
 fn body(
-    world: &World,
+    state: &State,
     form: &Form,
     content_sid: Option<&str>,
     variables: Option<&str>,
     media: &[String],
 ) -> Result<String, ApiError> {
     if let Some(sid) = content_sid {
-        return Ok(rendered(world, sid, variables));
+        return Ok(rendered(state, sid, variables));
     }
     let body = form.get("Body").unwrap_or_default();
     if body.chars().count() > BODY_MAX {
@@ -203,11 +203,11 @@ fn body(
 }
 
 /// The text of a known template with its values put in; of an unknown one, the values.
-fn rendered(world: &World, sid: &str, variables: Option<&str>) -> String {
+fn rendered(state: &State, sid: &str, variables: Option<&str>) -> String {
     let values: serde_json::Map<String, Value> = variables
         .and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default();
-    let template = world.inner().templates.get(sid).cloned();
+    let template = state.inner().templates.get(sid).cloned();
     let Some(template) = template else {
         let values: Vec<&str> = values.values().filter_map(Value::as_str).collect();
         return values.join(" ");

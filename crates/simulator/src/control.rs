@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{self, Path, Query};
 use axum::http::StatusCode;
 use axum::response::Json;
 use axum::routing::{get, post, put};
@@ -13,18 +13,18 @@ use serde_json::{Value, json};
 use crate::faults::{Faults, Script};
 use crate::inbound::{Inbound, InboundResult, deliver};
 use crate::phone::Phone;
-use crate::world::World;
+use crate::state::State;
 
 const PAGE: usize = 1_000;
 const PAGE_MAX: usize = 10_000;
 
-type Shared = State<Arc<World>>;
+type Shared = extract::State<Arc<State>>;
 
 /// The paths under `/simulator`.
-pub(crate) fn router(world: Arc<World>) -> Router {
+pub(crate) fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/simulator/truth", get(truth))
-        .route("/simulator/state", get(state))
+        .route("/simulator/state", get(counts))
         .route("/simulator/phones", put(phones))
         .route("/simulator/faults", put(faults).get(current_faults))
         .route("/simulator/script", post(script))
@@ -32,7 +32,7 @@ pub(crate) fn router(world: Arc<World>) -> Router {
         .route("/simulator/inbound", post(inbound))
         .route("/simulator/templates/{sid}", put(template))
         .route("/simulator/reset", post(reset))
-        .with_state(world)
+        .with_state(state)
 }
 
 #[derive(Deserialize)]
@@ -43,17 +43,17 @@ struct Page {
     limit: Option<usize>,
 }
 
-async fn truth(State(world): Shared, Query(page): Query<Page>) -> Json<Value> {
+async fn truth(extract::State(state): Shared, Query(page): Query<Page>) -> Json<Value> {
     let limit = page.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-    let messages = world.truth(page.cursor, limit);
+    let messages = state.truth(page.cursor, limit);
     let reached = page.cursor + messages.len();
-    let more = world.inner().records.len() > reached;
+    let more = state.inner().records.len() > reached;
     Json(json!({ "messages": messages, "next_cursor": more.then_some(reached) }))
 }
 
-async fn state(State(world): Shared) -> Json<Value> {
-    let pending = world.pending();
-    let inner = world.inner();
+async fn counts(extract::State(state): Shared) -> Json<Value> {
+    let pending = state.pending();
+    let inner = state.inner();
     Json(json!({
         "creates": inner.creates,
         "accepted": inner.records.len(),
@@ -63,22 +63,22 @@ async fn state(State(world): Shared) -> Json<Value> {
     }))
 }
 
-async fn phones(State(world): Shared, Json(phones): Json<Vec<Phone>>) -> StatusCode {
-    world.inner().set_phones(phones);
+async fn phones(extract::State(state): Shared, Json(phones): Json<Vec<Phone>>) -> StatusCode {
+    state.inner().set_phones(phones);
     StatusCode::NO_CONTENT
 }
 
-async fn current_faults(State(world): Shared) -> Json<Faults> {
-    Json(world.inner().faults.clone())
+async fn current_faults(extract::State(state): Shared) -> Json<Faults> {
+    Json(state.inner().faults.clone())
 }
 
-async fn faults(State(world): Shared, Json(faults): Json<Faults>) -> StatusCode {
-    world.inner().faults = faults;
+async fn faults(extract::State(state): Shared, Json(faults): Json<Faults>) -> StatusCode {
+    state.inner().faults = faults;
     StatusCode::NO_CONTENT
 }
 
-async fn script(State(world): Shared, Json(script): Json<Script>) -> StatusCode {
-    world.inner().scripts.push_back(script);
+async fn script(extract::State(state): Shared, Json(script): Json<Script>) -> StatusCode {
+    state.inner().scripts.push_back(script);
     StatusCode::NO_CONTENT
 }
 
@@ -88,13 +88,13 @@ struct Webhook {
     inbound_url: Option<String>,
 }
 
-async fn webhook(State(world): Shared, Json(webhook): Json<Webhook>) -> StatusCode {
-    world.inner().inbound_url = webhook.inbound_url;
+async fn webhook(extract::State(state): Shared, Json(webhook): Json<Webhook>) -> StatusCode {
+    state.inner().inbound_url = webhook.inbound_url;
     StatusCode::NO_CONTENT
 }
 
-async fn inbound(State(world): Shared, Json(asked): Json<Inbound>) -> Json<InboundResult> {
-    Json(deliver(&world, asked).await)
+async fn inbound(extract::State(state): Shared, Json(asked): Json<Inbound>) -> Json<InboundResult> {
+    Json(deliver(&state, asked).await)
 }
 
 #[derive(Deserialize)]
@@ -104,15 +104,15 @@ struct Template {
 }
 
 async fn template(
-    State(world): Shared,
+    extract::State(state): Shared,
     Path(sid): Path<String>,
     Json(template): Json<Template>,
 ) -> StatusCode {
-    world.inner().templates.insert(sid, template.body);
+    state.inner().templates.insert(sid, template.body);
     StatusCode::NO_CONTENT
 }
 
-async fn reset(State(world): Shared) -> StatusCode {
-    world.reset();
+async fn reset(extract::State(state): Shared) -> StatusCode {
+    state.reset();
     StatusCode::NO_CONTENT
 }

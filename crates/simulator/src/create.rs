@@ -14,8 +14,8 @@ use crate::form::Form;
 use crate::net::{Cut, broken};
 use crate::phone::{Character, Fate, fate};
 use crate::rng::Rng;
+use crate::state::{Coming, Inner, Record, State, has_ninth_digit, person, real};
 use crate::truth::TruthMessage;
-use crate::world::{Coming, Inner, Record, World, has_ninth_digit, person, real};
 
 /// How long a free-form answer stays allowed after the person's last message.
 const WINDOW: Duration = Duration::from_secs(24 * 3_600);
@@ -27,16 +27,16 @@ const HANG: Duration = Duration::from_secs(600);
 const EARLY_MORE: Duration = Duration::from_millis(500);
 
 /// Answers a create.
-pub(crate) async fn create(world: &Arc<World>, form: &Form) -> Response {
-    let asked = match Asked::read(world, form) {
+pub(crate) async fn create(state: &Arc<State>, form: &Form) -> Response {
+    let asked = match Asked::read(state, form) {
         Ok(asked) => asked,
         Err(error) => return error.into_response(),
     };
     let received = jiff::Timestamp::now();
-    let (key, fault) = world.next_fault(&asked.to);
-    let mut rng = Rng::of_part(world.settings.seed, key, 2);
+    let (key, fault) = state.next_fault(&asked.to);
+    let mut rng = Rng::of_part(state.settings.seed, key, 2);
     let (faults, latency) = {
-        let inner = world.inner();
+        let inner = state.inner();
         let (from, to) = inner.faults.latency_ms;
         (inner.faults.clone(), rng.between(from, to))
     };
@@ -45,22 +45,22 @@ pub(crate) async fn create(world: &Arc<World>, form: &Form) -> Response {
         return refusal;
     }
     let (accepted, first_status) =
-        accept(world, asked, key, &mut rng, (received, answered(&fault)));
+        accept(state, asked, key, &mut rng, (received, answered(&fault)));
     if rng.happens(faults.callback_before_answer) {
-        let most = world.scaled(first_status + 250.0) + EARLY_MORE;
+        let most = state.scaled(first_status + 250.0) + EARLY_MORE;
         // At the latest then: a callback may be late, or there may be none.
-        drop(tokio::time::timeout(most, called_back(world, &accepted)).await);
+        drop(tokio::time::timeout(most, called_back(state, &accepted)).await);
     }
     answer(&fault, &accepted).await
 }
 
 /// Waits until the first callback of a message was sent, or until it is clear that none comes.
-async fn called_back(world: &World, accepted: &Value) {
+async fn called_back(state: &State, accepted: &Value) {
     let sid = accepted["sid"].as_str().unwrap_or_default();
     loop {
-        let changed = world.changed.notified();
+        let changed = state.changed.notified();
         let waits = {
-            let inner = world.inner();
+            let inner = state.inner();
             let record = inner.by_sid.get(sid).and_then(|at| inner.records.get(*at));
             record.is_some_and(|r| {
                 let first = r.truth.statuses.first().map(|status| &status.callback);
@@ -163,15 +163,15 @@ fn cut() -> Response {
 /// Accepts a message; comes back with its object and the time of its first status in
 /// milliseconds.
 fn accept(
-    world: &World,
+    state: &State,
     asked: Asked,
     key: u64,
     rng: &mut Rng,
     (received, answered): (jiff::Timestamp, String),
 ) -> (Value, f64) {
-    let mut inner = world.inner();
+    let mut inner = state.inner();
     let inner = &mut *inner;
-    let fate = decide(world, inner, &asked, rng);
+    let fate = decide(state, inner, &asked, rng);
     let sid = format!(
         "{}{}",
         if asked.media.is_empty() { "SM" } else { "MM" },
@@ -179,20 +179,20 @@ fn accept(
     );
     let starts = asked.send_at.map_or(Duration::ZERO, |at| {
         let wait = at.duration_since(jiff::Timestamp::now());
-        world.scaled(wait.as_secs_f64() * 1_000.0)
+        state.scaled(wait.as_secs_f64() * 1_000.0)
     });
     let mut record = record(
         &asked,
         sid.clone(),
         key,
         answered,
-        world.scaled(inner.faults.list_lag_ms),
+        state.scaled(inner.faults.list_lag_ms),
     );
     record.truth.received_at = rfc3339(received);
     let place = inner.records.len();
     inner.by_sid.insert(sid, place);
     inner.by_to.entry(asked.to.clone()).or_default().push(place);
-    let object = message(&world.settings, &record);
+    let object = message(&state.settings, &record);
     inner.records.push(record);
     let mut first = None;
     let queued = asked.service.is_some().then_some((30.0, "queued", None));
@@ -203,7 +203,7 @@ fn accept(
             status,
             code,
         };
-        world.plan(inner, starts + world.scaled(after), coming);
+        state.plan(inner, starts + state.scaled(after), coming);
     }
     if let Some(text) = fate.answer {
         let after = fate.statuses.last().map_or(0.0, |(after, ..)| *after);
@@ -212,7 +212,7 @@ fn accept(
             message: place,
             text,
         };
-        world.plan(inner, starts + world.scaled(after), coming);
+        state.plan(inner, starts + state.scaled(after), coming);
     }
     (object, first.unwrap_or_default())
 }
@@ -253,7 +253,7 @@ fn record(asked: &Asked, sid: String, key: u64, answered: String, lag: Duration)
 }
 
 /// What becomes of a message, from the phone's character and the 24-hour window.
-fn decide(world: &World, inner: &mut Inner, asked: &Asked, rng: &mut Rng) -> Fate {
+fn decide(state: &State, inner: &mut Inner, asked: &Asked, rng: &mut Rng) -> Fate {
     let who = person(&asked.to);
     let character = inner
         .phones
@@ -267,7 +267,7 @@ fn decide(world: &World, inner: &mut Inner, asked: &Asked, rng: &mut Rng) -> Fat
         .get(&who)
         .is_some_and(|at| at.elapsed() < WINDOW);
     let mut fate = fate(&character, has_ninth_digit(&asked.to), first_time, rng);
-    if world.settings.window_enforced && asked.content_sid.is_none() && !open {
+    if state.settings.window_enforced && asked.content_sid.is_none() && !open {
         // Free-form outside the window is accepted and fails later.
         fate.statuses.truncate(1);
         if let Some((_, status, code)) = fate.statuses.first_mut() {

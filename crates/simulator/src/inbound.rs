@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::callback::Call;
 use crate::phone::Character;
 use crate::rng::{Rng, key};
-use crate::world::{World, person};
+use crate::state::{State, person};
 
 /// What a person writes.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -55,9 +55,9 @@ pub struct InboundResult {
 }
 
 /// Sends an inbound message to the webhook.
-pub(crate) async fn deliver(world: &Arc<World>, inbound: Inbound) -> InboundResult {
+pub(crate) async fn deliver(state: &Arc<State>, inbound: Inbound) -> InboundResult {
     let (url, sid, from) = {
-        let mut inner = world.inner();
+        let mut inner = state.inner();
         inner.inbound_count += 1;
         let who = person(&inbound.from);
         // WhatsApp knows this phone under the shorter form only, and so writes from it.
@@ -69,7 +69,7 @@ pub(crate) async fn deliver(world: &Arc<World>, inbound: Inbound) -> InboundResu
             .to_owned();
         let from = if short { who.clone() } else { plain };
         inner.last_inbound.insert(who.clone(), Instant::now());
-        let mut rng = Rng::of_part(world.settings.seed, key(&who), inner.inbound_count);
+        let mut rng = Rng::of_part(state.settings.seed, key(&who), inner.inbound_count);
         let kind = if inbound.media.is_empty() { "SM" } else { "MM" };
         let sid = inbound
             .sid
@@ -85,11 +85,11 @@ pub(crate) async fn deliver(world: &Arc<World>, inbound: Inbound) -> InboundResu
     };
     let call = Call {
         url: &url,
-        fields: fields(world, &inbound, &sid, &from),
-        token: &world.settings.auth_token,
-        idempotency: Rng::of_part(world.settings.seed, key(&sid), 3).hex(),
+        fields: fields(state, &inbound, &sid, &from),
+        token: &state.settings.auth_token,
+        idempotency: Rng::of_part(state.settings.seed, key(&sid), 3).hex(),
     };
-    let told = world.caller.send(&call).await;
+    let told = state.caller.send(&call).await;
     InboundResult {
         sid,
         answered: told.answered,
@@ -97,7 +97,7 @@ pub(crate) async fn deliver(world: &Arc<World>, inbound: Inbound) -> InboundResu
 }
 
 /// The fields, in Twilio's order.
-fn fields(world: &World, inbound: &Inbound, sid: &str, from: &str) -> Vec<(&'static str, String)> {
+fn fields(state: &State, inbound: &Inbound, sid: &str, from: &str) -> Vec<(&'static str, String)> {
     let mut fields = Vec::with_capacity(20);
     fields.push(("SmsMessageSid", sid.to_owned()));
     fields.push(("NumMedia", inbound.media.len().to_string()));
@@ -119,12 +119,12 @@ fn fields(world: &World, inbound: &Inbound, sid: &str, from: &str) -> Vec<(&'sta
     let to = inbound
         .to
         .clone()
-        .unwrap_or_else(|| world.sender_of_service());
+        .unwrap_or_else(|| state.sender_of_service());
     fields.push(("To", with_prefix(&to)));
     fields.push(("NumSegments", "1".to_owned()));
     fields.push(("ReferralNumMedia", "0".to_owned()));
     fields.push(("MessageSid", sid.to_owned()));
-    fields.push(("AccountSid", world.settings.account_sid.clone()));
+    fields.push(("AccountSid", state.settings.account_sid.clone()));
     fields.push(("From", with_prefix(from)));
     if let Some((url, kind)) = inbound.media.first() {
         // WhatsApp takes one medium a message.

@@ -34,8 +34,8 @@ mod resource;
 mod rng;
 mod schedule;
 mod settings;
+mod state;
 mod truth;
-mod world;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,12 +50,12 @@ pub use phone::{Character, Phone};
 pub use settings::Settings;
 pub use truth::{TruthCallback, TruthMessage, TruthStatus};
 
-use world::World;
+use state::State;
 
 /// A running simulator.
 pub struct Simulator {
     address: SocketAddr,
-    world: Arc<World>,
+    state: Arc<State>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -70,13 +70,13 @@ impl Simulator {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let world = Arc::new(World::new(settings, tasks.clone()));
-        tasks.spawn(schedule::run(Arc::clone(&world), stop.clone()));
-        let doors = resource::router(Arc::clone(&world)).merge(control::router(Arc::clone(&world)));
+        let state = Arc::new(State::new(settings, tasks.clone()));
+        tasks.spawn(schedule::run(Arc::clone(&state), stop.clone()));
+        let doors = resource::router(Arc::clone(&state)).merge(control::router(Arc::clone(&state)));
         tasks.spawn(net::serve(listener, doors, stop.clone(), tasks.clone()));
         Ok(Self {
             address,
-            world,
+            state,
             stop,
             tasks,
         })
@@ -94,32 +94,32 @@ impl Simulator {
 
     /// The account.
     pub fn account_sid(&self) -> &str {
-        &self.world.settings.account_sid
+        &self.state.settings.account_sid
     }
 
     /// The auth token.
     pub fn auth_token(&self) -> &str {
-        &self.world.settings.auth_token
+        &self.state.settings.auth_token
     }
 
     /// Everything accepted so far, in order.
     pub fn truth(&self) -> Vec<TruthMessage> {
-        self.world.truth(0, usize::MAX)
+        self.state.truth(0, usize::MAX)
     }
 
     /// Changes what goes wrong.
     pub fn set_faults(&self, faults: Faults) {
-        self.world.inner().faults = faults;
+        self.state.inner().faults = faults;
     }
 
     /// Gives phones their characters.
     pub fn set_phones(&self, phones: Vec<Phone>) {
-        self.world.inner().set_phones(phones);
+        self.state.inner().set_phones(phones);
     }
 
     /// Makes a template known: `{{1}}` and so on are replaced by its values.
     pub fn set_template(&self, content_sid: &str, body: &str) {
-        self.world
+        self.state
             .inner()
             .templates
             .insert(content_sid.to_owned(), body.to_owned());
@@ -127,24 +127,24 @@ impl Simulator {
 
     /// Says where inbound messages go.
     pub fn set_inbound_url(&self, url: String) {
-        self.world.inner().inbound_url = Some(url);
+        self.state.inner().inbound_url = Some(url);
     }
 
     /// A person writes; comes back with what the webhook answered.
     pub async fn inbound(&self, inbound: Inbound) -> InboundResult {
-        inbound::deliver(&self.world, inbound).await
+        inbound::deliver(&self.state, inbound).await
     }
 
     /// Statuses and callbacks that are still to come.
     pub fn pending(&self) -> usize {
-        self.world.pending()
+        self.state.pending()
     }
 
     /// Waits until nothing is to come any more.
     pub async fn quiet(&self) {
         loop {
             // Listens before it looks, so that nothing which comes in between is missed.
-            let changed = self.world.changed.notified();
+            let changed = self.state.changed.notified();
             if self.pending() == 0 {
                 return;
             }

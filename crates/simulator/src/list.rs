@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 
 use crate::answer::{ApiError, message};
 use crate::form::{Form, encode};
-use crate::world::{Record, World};
+use crate::state::{Record, State};
 
 const PAGE_SIZE: usize = 50;
 const PAGE_SIZE_MAX: usize = 1_000;
 
 /// Reads a page.
-pub(crate) fn list(world: &World, form: &Form) -> Result<Value, ApiError> {
+pub(crate) fn list(state: &State, form: &Form) -> Result<Value, ApiError> {
     let filter = Filter::read(form)?;
-    let inner = world.inner();
+    let inner = state.inner();
     let now = Instant::now();
     let before = match form.filled("PageToken") {
         None => usize::MAX,
@@ -40,7 +40,7 @@ pub(crate) fn list(world: &World, form: &Form) -> Result<Value, ApiError> {
     let more = found.next().is_some();
     let items: Vec<Value> = records
         .iter()
-        .map(|r| message(&world.settings, r))
+        .map(|r| message(&state.settings, r))
         .collect();
     let last = records.last().filter(|_| more);
     let ends = Ends {
@@ -52,7 +52,7 @@ pub(crate) fn list(world: &World, form: &Form) -> Result<Value, ApiError> {
             .nth(filter.page_size)
             .map(|record| record.truth.sid.as_str()),
     };
-    Ok(envelope(world, form, &filter, items, &ends))
+    Ok(envelope(state, form, &filter, items, &ends))
 }
 
 /// The messages after which the neighbouring pages begin.
@@ -62,7 +62,7 @@ struct Ends<'a> {
 }
 
 fn envelope(
-    world: &World,
+    state: &State,
     form: &Form,
     filter: &Filter,
     items: Vec<Value>,
@@ -76,7 +76,7 @@ fn envelope(
         pairs.push(("PageSize", filter.page_size.to_string()));
         pairs.push(("Page", page.to_string()));
         pairs.extend(token.map(|token| ("PageToken", token.to_owned())));
-        let account = &world.settings.account_sid;
+        let account = &state.settings.account_sid;
         format!(
             "/2010-04-01/Accounts/{account}/Messages.json?{}",
             encode(&pairs)

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::{self, DefaultBodyLimit, Path, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -21,13 +21,15 @@ use crate::form::Form;
 use crate::list::list;
 use crate::rng::{Rng, key};
 use crate::schedule::set_status;
-use crate::world::{Inner, World};
+use crate::state::{Inner, State};
 
 /// Larger requests are refused.
 const BODY_MAX: usize = 256 * 1_024;
 
+type Shared = extract::State<Arc<State>>;
+
 /// Twilio's paths.
-pub(crate) fn router(world: Arc<World>) -> Router {
+pub(crate) fn router(state: Arc<State>) -> Router {
     let one = "/2010-04-01/Accounts/{account}/Messages/{sid}";
     Router::new()
         .route(
@@ -36,19 +38,19 @@ pub(crate) fn router(world: Arc<World>) -> Router {
         )
         .route(one, any(one_message))
         .route(&format!("{one}/Media.json"), any(media))
-        .layer(middleware::from_fn_with_state(Arc::clone(&world), around))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), around))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .fallback(|| async { not_found("") })
-        .with_state(world)
+        .with_state(state)
 }
 
 /// Credentials, and the headers of every answer.
-async fn around(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
+async fn around(extract::State(state): Shared, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let concurrent = world.concurrent.fetch_add(1, Ordering::SeqCst) + 1;
-    let _leaves = Leaves(&world);
-    let number = world.requests.fetch_add(1, Ordering::SeqCst);
-    let mut response = match authorised(&world, request.headers(), request.uri().path()) {
+    let concurrent = state.concurrent.fetch_add(1, Ordering::SeqCst) + 1;
+    let _leaves = Leaves(&state);
+    let number = state.requests.fetch_add(1, Ordering::SeqCst);
+    let mut response = match authorised(&state, request.headers(), request.uri().path()) {
         Ok(()) => next.run(request).await,
         Err(error) => {
             let mut response = error.into_response();
@@ -59,7 +61,7 @@ async fn around(State(world): State<Arc<World>>, request: Request, next: Next) -
             response
         }
     };
-    let id = Rng::of_part(world.settings.seed, key("request"), number).hex();
+    let id = Rng::of_part(state.settings.seed, key("request"), number).hex();
     let seconds = started.elapsed().as_secs_f64();
     let headers = response.headers_mut();
     let values = [
@@ -76,7 +78,7 @@ async fn around(State(world): State<Arc<World>>, request: Request, next: Next) -
 }
 
 /// Counts a request out, also when it is dropped half-way.
-struct Leaves<'a>(&'a World);
+struct Leaves<'a>(&'a State);
 
 impl Drop for Leaves<'_> {
     fn drop(&mut self) {
@@ -84,8 +86,8 @@ impl Drop for Leaves<'_> {
     }
 }
 
-fn authorised(world: &World, headers: &HeaderMap, path: &str) -> Result<(), ApiError> {
-    let settings = &world.settings;
+fn authorised(state: &State, headers: &HeaderMap, path: &str) -> Result<(), ApiError> {
+    let settings = &state.settings;
     let given = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -110,16 +112,16 @@ fn authorised(world: &World, headers: &HeaderMap, path: &str) -> Result<(), ApiE
 }
 
 async fn messages(
-    State(world): State<Arc<World>>,
+    extract::State(state): Shared,
     method: Method,
     request: axum::http::Uri,
     body: Bytes,
 ) -> Response {
     if method == Method::POST {
-        return create(&world, &Form::parse(&String::from_utf8_lossy(&body))).await;
+        return create(&state, &Form::parse(&String::from_utf8_lossy(&body))).await;
     }
     if method == Method::GET {
-        return match list(&world, &Form::parse(request.query().unwrap_or_default())) {
+        return match list(&state, &Form::parse(request.query().unwrap_or_default())) {
             Ok(page) => json_answer(200, &page),
             Err(error) => error.into_response(),
         };
@@ -128,7 +130,7 @@ async fn messages(
 }
 
 async fn one_message(
-    State(world): State<Arc<World>>,
+    extract::State(state): Shared,
     Path((_, sid)): Path<(String, String)>,
     method: Method,
     body: Bytes,
@@ -136,12 +138,12 @@ async fn one_message(
     let Some(sid) = sid.strip_suffix(".json") else {
         return not_found(&sid);
     };
-    let mut inner = world.inner();
+    let mut inner = state.inner();
     let inner = &mut *inner;
     let place = inner.by_sid.get(sid).copied().unwrap_or(usize::MAX);
     if method == Method::POST {
         let form = Form::parse(&String::from_utf8_lossy(&body));
-        if let Err(error) = update(&world, inner, place, &form) {
+        if let Err(error) = update(&state, inner, place, &form) {
             return error.into_response();
         }
     }
@@ -149,7 +151,7 @@ async fn one_message(
         return not_found(sid);
     };
     match method {
-        Method::GET | Method::POST => json_answer(200, &message(&world.settings, record)),
+        Method::GET | Method::POST => json_answer(200, &message(&state.settings, record)),
         Method::DELETE if is_final(record.status) => {
             record.deleted = true;
             StatusCode::NO_CONTENT.into_response()
@@ -163,15 +165,15 @@ async fn one_message(
 }
 
 /// Cancels or redacts.
-fn update(world: &World, inner: &mut Inner, place: usize, form: &Form) -> Result<(), ApiError> {
+fn update(state: &State, inner: &mut Inner, place: usize, form: &Form) -> Result<(), ApiError> {
     let Some(record) = inner.records.get_mut(place).filter(|r| !r.deleted) else {
         return Ok(());
     };
     match form.filled("Status") {
         Some("canceled") if record.status == "scheduled" => {
             inner.forget_coming(place);
-            set_status(world, inner, place, "canceled", None);
-            world.changed.notify_waiters();
+            set_status(state, inner, place, "canceled", None);
+            state.changed.notify_waiters();
             return Ok(());
         }
         Some("canceled") => {
@@ -207,14 +209,14 @@ fn is_final(status: &str) -> bool {
 }
 
 async fn media(
-    State(world): State<Arc<World>>,
+    extract::State(state): Shared,
     Path((account, sid)): Path<(String, String)>,
     method: Method,
 ) -> Response {
     if method != Method::GET {
         return wrong_method();
     }
-    let inner = world.inner();
+    let inner = state.inner();
     let record = inner
         .by_sid
         .get(&sid)
@@ -231,7 +233,7 @@ async fn media(
             let part = 100 + u64::try_from(place).unwrap_or_default();
             let id = format!(
                 "ME{}",
-                Rng::of_part(world.settings.seed, record.key, part).hex()
+                Rng::of_part(state.settings.seed, record.key, part).hex()
             );
             json!({
                 "sid": id,

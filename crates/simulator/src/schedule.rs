@@ -8,14 +8,14 @@ use crate::answer::rfc3339;
 use crate::callback::Call;
 use crate::inbound::{self, Inbound};
 use crate::rng::Rng;
+use crate::state::{Coming, Inner, State};
 use crate::truth::{TruthCallback, TruthMessage, TruthStatus};
-use crate::world::{Coming, Inner, World};
 
 /// Lets things come until it is stopped.
-pub(crate) async fn run(world: Arc<World>, stop: CancellationToken) {
+pub(crate) async fn run(state: Arc<State>, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let changed = world.changed.notified();
-        let (due, next) = world.take_due();
+        let changed = state.changed.notified();
+        let (due, next) = state.take_due();
         let idle = due.is_empty();
         for (life, coming) in due {
             // Statuses in their order, at once; what talks to the other side in tasks of its own.
@@ -25,13 +25,13 @@ pub(crate) async fn run(world: Arc<World>, stop: CancellationToken) {
                 code,
             } = coming
             {
-                take_status(&world, life, message, status, code);
-                world.done();
+                take_status(&state, life, message, status, code);
+                state.done();
                 continue;
             }
-            let task = Arc::clone(&world);
+            let task = Arc::clone(&state);
             let stop = stop.clone();
-            world.tasks.spawn(async move {
+            state.tasks.spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = call(&task, life, coming) => {}
@@ -54,7 +54,7 @@ pub(crate) async fn run(world: Arc<World>, stop: CancellationToken) {
     }
 }
 
-async fn call(world: &Arc<World>, life: u64, coming: Coming) {
+async fn call(state: &Arc<State>, life: u64, coming: Coming) {
     match coming {
         Coming::Status { .. } => {}
         Coming::Callback {
@@ -62,11 +62,11 @@ async fn call(world: &Arc<World>, life: u64, coming: Coming) {
             place,
             forged,
         } => {
-            call_back(world, life, (message, place), forged).await;
+            call_back(state, life, (message, place), forged).await;
         }
         Coming::Answer { message, text } => {
             let from = {
-                let mut inner = world.inner();
+                let mut inner = state.inner();
                 inner
                     .record_of(life, message)
                     .map(|r| (r.truth.to.clone(), r.truth.from.clone()))
@@ -78,23 +78,23 @@ async fn call(world: &Arc<World>, life: u64, coming: Coming) {
                 body: Some(text),
                 ..Inbound::default()
             };
-            inbound::deliver(world, inbound).await;
+            inbound::deliver(state, inbound).await;
         }
     }
 }
 
-fn take_status(world: &World, life: u64, message: usize, status: &'static str, code: Option<u32>) {
-    let mut inner = world.inner();
+fn take_status(state: &State, life: u64, message: usize, status: &'static str, code: Option<u32>) {
+    let mut inner = state.inner();
     let record = inner.record_of(life, message);
     if record.is_none_or(|r| matches!(r.status, "canceled" | "failed")) {
         return;
     }
-    set_status(world, &mut inner, message, status, code);
+    set_status(state, &mut inner, message, status, code);
 }
 
 /// A message takes a status, and its callback is planned with what may go wrong.
 pub(crate) fn set_status(
-    world: &World,
+    state: &State,
     inner: &mut Inner,
     message: usize,
     status: &'static str,
@@ -111,7 +111,7 @@ pub(crate) fn set_status(
         record.sent = Some(now);
     }
     if record.truth.from.is_none() {
-        record.truth.from = Some(world.sender_of_service());
+        record.truth.from = Some(state.sender_of_service());
     }
     let place = record.truth.statuses.len();
     let key = record.key;
@@ -122,20 +122,20 @@ pub(crate) fn set_status(
         callback: TruthCallback::default(),
     });
     if record.truth.status_callback.is_some() {
-        plan_callback(world, inner, (message, place), key);
+        plan_callback(state, inner, (message, place), key);
     }
 }
 
-fn plan_callback(world: &World, inner: &mut Inner, at: (usize, usize), key: u64) {
+fn plan_callback(state: &State, inner: &mut Inner, at: (usize, usize), key: u64) {
     let (message, place) = at;
     let place_number = u64::try_from(place).unwrap_or_default();
-    let mut rng = Rng::of_part(world.settings.seed, key, 16 + place_number);
+    let mut rng = Rng::of_part(state.settings.seed, key, 16 + place_number);
     let faults = inner.faults.clone();
     let lost = rng.happens(faults.callback_lost);
     let late = rng.happens(faults.callback_late);
     let doubled = rng.happens(faults.callback_doubled);
     // The whole message is reordered or none of it: its callbacks then come in a random order.
-    let mut of_message = Rng::of_part(world.settings.seed, key, 1);
+    let mut of_message = Rng::of_part(state.settings.seed, key, 1);
     let reordered = of_message.happens(faults.callback_reordered);
     let forged = rng.happens(faults.callback_forged);
     if lost {
@@ -167,42 +167,42 @@ fn plan_callback(world: &World, inner: &mut Inner, at: (usize, usize), key: u64)
         place,
         forged,
     };
-    world.plan(inner, world.scaled(after), callback(false));
+    state.plan(inner, state.scaled(after), callback(false));
     if doubled {
-        world.plan(
+        state.plan(
             inner,
-            world.scaled(after + rng.between(1.0, 500.0)),
+            state.scaled(after + rng.between(1.0, 500.0)),
             callback(false),
         );
     }
     if forged {
-        world.plan(inner, world.scaled(after), callback(true));
+        state.plan(inner, state.scaled(after), callback(true));
     }
 }
 
 /// Sends the callback of one status.
-async fn call_back(world: &World, life: u64, at: (usize, usize), forged: bool) {
+async fn call_back(state: &State, life: u64, at: (usize, usize), forged: bool) {
     let (message, place) = at;
     let prepared = {
-        let mut inner = world.inner();
+        let mut inner = state.inner();
         inner.record_of(life, message).and_then(|record| {
             let status = record.truth.statuses.get(place)?;
             let url = record.truth.status_callback.clone()?;
-            Some((url, fields(world, &record.truth, status), record.key))
+            Some((url, fields(state, &record.truth, status), record.key))
         })
     };
     let Some((url, fields, key)) = prepared else {
         return;
     };
     let mut rng = Rng::of_part(
-        world.settings.seed,
+        state.settings.seed,
         key,
         1_000 + u64::try_from(place).unwrap_or_default(),
     );
     let token = if forged {
         "forged"
     } else {
-        world.settings.auth_token.as_str()
+        state.settings.auth_token.as_str()
     };
     let call = Call {
         url: &url,
@@ -210,8 +210,8 @@ async fn call_back(world: &World, life: u64, at: (usize, usize), forged: bool) {
         token,
         idempotency: rng.hex(),
     };
-    let told = world.caller.send(&call).await;
-    let mut inner = world.inner();
+    let told = state.caller.send(&call).await;
+    let mut inner = state.inner();
     let status = inner
         .record_of(life, message)
         .and_then(|r| r.truth.statuses.get_mut(place));
@@ -223,7 +223,7 @@ async fn call_back(world: &World, life: u64, at: (usize, usize), forged: bool) {
 
 /// The fields of a status callback, in Twilio's order.
 fn fields(
-    world: &World,
+    state: &State,
     message: &TruthMessage,
     status: &TruthStatus,
 ) -> Vec<(&'static str, String)> {
@@ -249,7 +249,7 @@ fn fields(
         fields.push(("MessagingServiceSid", service.clone()));
     }
     fields.push(("MessageSid", message.sid.clone()));
-    fields.push(("AccountSid", world.settings.account_sid.clone()));
+    fields.push(("AccountSid", state.settings.account_sid.clone()));
     if let Some(code) = status.error_code {
         fields.push((
             "ChannelStatusMessage",

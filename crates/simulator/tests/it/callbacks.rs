@@ -209,7 +209,7 @@ async fn do_not_come_when_nobody_asked() {
     assert!(receiver.calls().is_empty());
 }
 
-/// However fast the world runs, a message never takes its statuses in another order.
+/// However fast simulated time runs, a message never takes its statuses in another order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn statuses_keep_their_order_at_any_speed() {
     let caller = Caller::start(Settings {

@@ -103,7 +103,7 @@ async fn some_phones_take_their_time() {
         ..fast()
     })
     .await;
-    // Seconds of the world from `sent` to `delivered`, and from `delivered` to `read`.
+    // Simulated seconds from `sent` to `delivered`, and from `delivered` to `read`.
     let cases = [
         (Character::OffThenOn, 0, 60.0),
         (Character::ReadsLater, 1, 5.0),

@@ -74,7 +74,7 @@ pub(crate) struct Inner {
 }
 
 /// Everything, with what tasks share.
-pub(crate) struct World {
+pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) tasks: TaskTracker,
     pub(crate) caller: Caller,
@@ -86,7 +86,7 @@ pub(crate) struct World {
     inner: Mutex<Inner>,
 }
 
-impl World {
+impl State {
     pub(crate) fn new(settings: Settings, tasks: TaskTracker) -> Self {
         let inner = Inner::new(&settings);
         Self {
@@ -115,7 +115,7 @@ impl World {
         self.changed.notify_waiters();
     }
 
-    /// A time of the world, scaled to real time.
+    /// Simulated milliseconds as real time.
     pub(crate) fn scaled(&self, millis: f64) -> Duration {
         real(millis / self.settings.time_scale)
     }
