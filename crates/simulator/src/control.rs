@@ -93,8 +93,11 @@ async fn webhook(extract::State(state): Shared, Json(webhook): Json<Webhook>) ->
     StatusCode::NO_CONTENT
 }
 
-async fn inbound(extract::State(state): Shared, Json(asked): Json<Inbound>) -> Json<InboundResult> {
-    Json(deliver(&state, asked).await)
+async fn inbound(
+    extract::State(state): Shared,
+    Json(message): Json<Inbound>,
+) -> Json<InboundResult> {
+    Json(deliver(&state, message).await)
 }
 
 #[derive(Deserialize)]

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use crate::answer::{ApiError, json_answer, message, rfc3339};
-use crate::asked::Asked;
+use crate::create_params::CreateParams;
 use crate::faults::CreateFault;
 use crate::form::Form;
 use crate::net::{Cut, broken};
@@ -28,12 +28,12 @@ const EARLY_MORE: Duration = Duration::from_millis(500);
 
 /// Answers a create.
 pub(crate) async fn create(state: &Arc<State>, form: &Form) -> Response {
-    let asked = match Asked::read(state, form) {
-        Ok(asked) => asked,
+    let params = match CreateParams::read(state, form) {
+        Ok(params) => params,
         Err(error) => return error.into_response(),
     };
     let received = jiff::Timestamp::now();
-    let (key, fault) = state.next_fault(&asked.to);
+    let (key, fault) = state.next_fault(&params.to);
     let mut rng = Rng::of_part(state.settings.seed, key, 2);
     let (faults, latency) = {
         let inner = state.inner();
@@ -45,7 +45,7 @@ pub(crate) async fn create(state: &Arc<State>, form: &Form) -> Response {
         return refusal;
     }
     let (accepted, first_status) =
-        accept(state, asked, key, &mut rng, (received, answered(&fault)));
+        accept(state, params, key, &mut rng, (received, answered(&fault)));
     if rng.happens(faults.callback_before_answer) {
         let most = state.scaled(first_status + 250.0) + EARLY_MORE;
         // At the latest then: a callback may be late, or there may be none.
@@ -164,25 +164,25 @@ fn cut() -> Response {
 /// milliseconds.
 fn accept(
     state: &State,
-    asked: Asked,
+    params: CreateParams,
     key: u64,
     rng: &mut Rng,
     (received, answered): (jiff::Timestamp, String),
 ) -> (Value, f64) {
     let mut inner = state.inner();
     let inner = &mut *inner;
-    let fate = decide(state, inner, &asked, rng);
+    let fate = decide(state, inner, &params, rng);
     let sid = format!(
         "{}{}",
-        if asked.media.is_empty() { "SM" } else { "MM" },
+        if params.media.is_empty() { "SM" } else { "MM" },
         rng.hex()
     );
-    let starts = asked.send_at.map_or(Duration::ZERO, |at| {
+    let starts = params.send_at.map_or(Duration::ZERO, |at| {
         let wait = at.duration_since(jiff::Timestamp::now());
         state.scaled(wait.as_secs_f64() * 1_000.0)
     });
     let mut record = record(
-        &asked,
+        &params,
         sid.clone(),
         key,
         answered,
@@ -191,11 +191,15 @@ fn accept(
     record.truth.received_at = rfc3339(received);
     let place = inner.records.len();
     inner.by_sid.insert(sid, place);
-    inner.by_to.entry(asked.to.clone()).or_default().push(place);
+    inner
+        .by_to
+        .entry(params.to.clone())
+        .or_default()
+        .push(place);
     let object = message(&state.settings, &record);
     inner.records.push(record);
     let mut first = None;
-    let queued = asked.service.is_some().then_some((30.0, "queued", None));
+    let queued = params.service.is_some().then_some((30.0, "queued", None));
     for (after, status, code) in queued.into_iter().chain(fate.statuses.iter().copied()) {
         first.get_or_insert(after);
         let coming = Coming::Status {
@@ -217,9 +221,9 @@ fn accept(
     (object, first.unwrap_or_default())
 }
 
-fn record(asked: &Asked, sid: String, key: u64, answered: String, lag: Duration) -> Record {
+fn record(params: &CreateParams, sid: String, key: u64, answered: String, lag: Duration) -> Record {
     let now = jiff::Timestamp::now();
-    let status = match (asked.send_at, &asked.service) {
+    let status = match (params.send_at, &params.service) {
         (Some(_), _) => "scheduled",
         (None, Some(_)) => "accepted",
         (None, None) => "queued",
@@ -227,13 +231,13 @@ fn record(asked: &Asked, sid: String, key: u64, answered: String, lag: Duration)
     Record {
         truth: TruthMessage {
             sid,
-            to: asked.to.clone(),
-            from: asked.from.clone(),
-            messaging_service_sid: asked.service.clone(),
-            body: asked.body.clone(),
-            content_sid: asked.content_sid.clone(),
-            content_variables: asked.content_variables.clone(),
-            status_callback: asked.status_callback.clone(),
+            to: params.to.clone(),
+            from: params.from.clone(),
+            messaging_service_sid: params.service.clone(),
+            body: params.body.clone(),
+            content_sid: params.content_sid.clone(),
+            content_variables: params.content_variables.clone(),
+            status_callback: params.status_callback.clone(),
             received_at: String::new(),
             accepted_at: rfc3339(now),
             answered,
@@ -244,7 +248,7 @@ fn record(asked: &Asked, sid: String, key: u64, answered: String, lag: Duration)
         listed_from: Instant::now() + lag,
         status,
         error_code: None,
-        media: asked.media.clone(),
+        media: params.media.clone(),
         redacted: false,
         deleted: false,
         updated: now,
@@ -253,8 +257,8 @@ fn record(asked: &Asked, sid: String, key: u64, answered: String, lag: Duration)
 }
 
 /// What becomes of a message, from the phone's character and the 24-hour window.
-fn decide(state: &State, inner: &mut Inner, asked: &Asked, rng: &mut Rng) -> Fate {
-    let who = person(&asked.to);
+fn decide(state: &State, inner: &mut Inner, params: &CreateParams, rng: &mut Rng) -> Fate {
+    let who = person(&params.to);
     let character = inner
         .phones
         .get(&who)
@@ -266,8 +270,8 @@ fn decide(state: &State, inner: &mut Inner, asked: &Asked, rng: &mut Rng) -> Fat
         .last_inbound
         .get(&who)
         .is_some_and(|at| at.elapsed() < WINDOW);
-    let mut fate = fate(&character, has_ninth_digit(&asked.to), first_time, rng);
-    if state.settings.window_enforced && asked.content_sid.is_none() && !open {
+    let mut fate = fate(&character, has_ninth_digit(&params.to), first_time, rng);
+    if state.settings.window_enforced && params.content_sid.is_none() && !open {
         // Free-form outside the window is accepted and fails later.
         fate.statuses.truncate(1);
         if let Some((_, status, code)) = fate.statuses.first_mut() {

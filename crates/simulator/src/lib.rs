@@ -20,10 +20,10 @@
 //! | `POST /simulator/reset` | goes back to the settings, with no message; the webhook stays |
 
 mod answer;
-mod asked;
 mod callback;
 mod control;
 mod create;
+mod create_params;
 mod faults;
 mod form;
 mod inbound;

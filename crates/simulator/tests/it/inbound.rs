@@ -26,8 +26,8 @@ async fn start() -> (Caller, Receiver) {
 }
 
 /// A person writes; gives the answer of the door and the last request that came.
-async fn write(caller: &Caller, receiver: &Receiver, asked: &Value) -> (Value, Call) {
-    let answer = caller.control(Method::POST, "inbound", asked).await;
+async fn write(caller: &Caller, receiver: &Receiver, message: &Value) -> (Value, Call) {
+    let answer = caller.control(Method::POST, "inbound", message).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let call = receiver.calls().pop().unwrap();
     assert!(call.is_signed_with(caller.sim.auth_token()));
@@ -41,8 +41,8 @@ async fn write(caller: &Caller, receiver: &Receiver, asked: &Value) -> (Value, C
 #[tokio::test]
 async fn texts_have_the_fields_of_twilio() {
     let (caller, receiver) = start().await;
-    let asked = json!({ "from": "+5511900000001", "body": "Olá & até", "profile_name": "Ana" });
-    let (answer, call) = write(&caller, &receiver, &asked).await;
+    let message = json!({ "from": "+5511900000001", "body": "Olá & até", "profile_name": "Ana" });
+    let (answer, call) = write(&caller, &receiver, &message).await;
     assert_eq!(answer["answered"], 204);
     assert!(answer["sid"].as_str().unwrap().starts_with("SM"));
     let fields = [
@@ -94,21 +94,21 @@ async fn media_buttons_places_and_replies() {
         assert_eq!(call.field("MediaContentType0"), Some(kind));
         assert_eq!(call.field("Body"), Some(""));
     }
-    let asked = json!({ "from": from, "button": ["Confirmar", "yes-1"], "replied_to": "SM1" });
-    let (_, call) = write(&caller, &receiver, &asked).await;
+    let message = json!({ "from": from, "button": ["Confirmar", "yes-1"], "replied_to": "SM1" });
+    let (_, call) = write(&caller, &receiver, &message).await;
     assert_eq!(call.field("MessageType"), Some("button"));
     assert_eq!(call.field("Body"), Some("Confirmar"));
     assert_eq!(call.field("ButtonText"), Some("Confirmar"));
     assert_eq!(call.field("ButtonPayload"), Some("yes-1"));
     assert_eq!(call.field("OriginalRepliedMessageSid"), Some("SM1"));
     assert_eq!(call.field("OriginalRepliedMessageSender"), Some(SENDER));
-    let asked = json!({ "from": from, "location": [-3.71, -38.54] });
-    let (_, call) = write(&caller, &receiver, &asked).await;
+    let message = json!({ "from": from, "location": [-3.71, -38.54] });
+    let (_, call) = write(&caller, &receiver, &message).await;
     assert_eq!(call.field("MessageType"), Some("location"));
     assert_eq!(call.field("Latitude"), Some("-3.71"));
     assert_eq!(call.field("Longitude"), Some("-38.54"));
-    let asked = json!({ "from": from, "body": "STOP", "opt_out_type": "STOP" });
-    let (_, call) = write(&caller, &receiver, &asked).await;
+    let message = json!({ "from": from, "body": "STOP", "opt_out_type": "STOP" });
+    let (_, call) = write(&caller, &receiver, &message).await;
     assert_eq!(call.field("OptOutType"), Some("STOP"));
 }
 
@@ -157,8 +157,8 @@ async fn the_answer_of_the_webhook_is_told() {
         caller.control(Method::PUT, "webhook", &none).await.status,
         204
     );
-    let asked = json!({ "from": "+5511900000001" });
-    let answer = caller.control(Method::POST, "inbound", &asked).await;
+    let message = json!({ "from": "+5511900000001" });
+    let answer = caller.control(Method::POST, "inbound", &message).await;
     assert_eq!(answer.json()["answered"], Value::Null);
     assert_eq!(receiver.calls().len(), 3);
 }

@@ -195,8 +195,8 @@ fn enforced() -> Settings {
 }
 
 async fn person_writes(caller: &Caller, from: &str) {
-    let asked = json!({ "from": from, "body": "Oi" });
-    let answer = caller.control(Method::POST, "inbound", &asked).await;
+    let message = json!({ "from": from, "body": "Oi" });
+    let answer = caller.control(Method::POST, "inbound", &message).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(
         answer.json()["answered"],

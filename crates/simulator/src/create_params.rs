@@ -13,7 +13,7 @@ const BODY_MAX: usize = 1_600;
 const MEDIA_MAX: usize = 10;
 
 /// A checked create.
-pub(crate) struct Asked {
+pub(crate) struct CreateParams {
     pub(crate) to: String,
     pub(crate) from: Option<String>,
     pub(crate) service: Option<String>,
@@ -26,7 +26,7 @@ pub(crate) struct Asked {
     pub(crate) send_at: Option<jiff::Timestamp>,
 }
 
-impl Asked {
+impl CreateParams {
     /// Reads and checks a form.
     pub(crate) fn read(state: &State, form: &Form) -> Result<Self, ApiError> {
         let to = recipient(form)?;
