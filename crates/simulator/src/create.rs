@@ -14,7 +14,7 @@ use crate::form::Form;
 use crate::net::{Cut, broken};
 use crate::phone::{Character, Fate, fate};
 use crate::rng::Rng;
-use crate::state::{Coming, Inner, Record, State, has_ninth_digit, person, real};
+use crate::state::{Inner, Record, Scheduled, State, has_ninth_digit, person, real};
 use crate::truth::TruthMessage;
 
 /// How long a free-form answer stays allowed after the person's last message.
@@ -202,21 +202,21 @@ fn accept(
     let queued = params.service.is_some().then_some((30.0, "queued", None));
     for (after, status, code) in queued.into_iter().chain(fate.statuses.iter().copied()) {
         first.get_or_insert(after);
-        let coming = Coming::Status {
+        let scheduled = Scheduled::Status {
             message: place,
             status,
             code,
         };
-        state.plan(inner, starts + state.scaled(after), coming);
+        state.schedule(inner, starts + state.scaled(after), scheduled);
     }
     if let Some(text) = fate.answer {
         let after = fate.statuses.last().map_or(0.0, |(after, ..)| *after);
         let after = after + rng.between(1_000.0, 8_000.0);
-        let coming = Coming::Answer {
+        let scheduled = Scheduled::Answer {
             message: place,
             text,
         };
-        state.plan(inner, starts + state.scaled(after), coming);
+        state.schedule(inner, starts + state.scaled(after), scheduled);
     }
     (object, first.unwrap_or_default())
 }

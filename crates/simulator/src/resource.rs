@@ -171,7 +171,7 @@ fn update(state: &State, inner: &mut Inner, place: usize, form: &Form) -> Result
     };
     match form.filled("Status") {
         Some("canceled") if record.status == "scheduled" => {
-            inner.forget_coming(place);
+            inner.cancel_scheduled(place);
             set_status(state, inner, place, "canceled", None);
             state.changed.notify_waiters();
             return Ok(());

@@ -1,4 +1,4 @@
-//! What comes, when it comes: statuses, callbacks, answers of people.
+//! Performs what was scheduled, at its time: statuses, callbacks, answers of people.
 
 use std::sync::Arc;
 
@@ -8,24 +8,24 @@ use crate::answer::rfc3339;
 use crate::callback::Call;
 use crate::inbound::{self, Inbound};
 use crate::rng::Rng;
-use crate::state::{Coming, Inner, State};
+use crate::state::{Inner, Scheduled, State};
 use crate::truth::{TruthCallback, TruthMessage, TruthStatus};
 
-/// Lets things come until it is stopped.
+/// Performs what is due until it is stopped.
 pub(crate) async fn run(state: Arc<State>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let changed = state.changed.notified();
         let (due, next) = state.take_due();
         let idle = due.is_empty();
-        for (life, coming) in due {
+        for (generation, scheduled) in due {
             // Statuses in their order, at once; what talks to the other side in tasks of its own.
-            if let Coming::Status {
+            if let Scheduled::Status {
                 message,
                 status,
                 code,
-            } = coming
+            } = scheduled
             {
-                take_status(&state, life, message, status, code);
+                take_status(&state, generation, message, status, code);
                 state.done();
                 continue;
             }
@@ -34,7 +34,7 @@ pub(crate) async fn run(state: Arc<State>, stop: CancellationToken) {
             state.tasks.spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = call(&task, life, coming) => {}
+                    () = perform(&task, generation, scheduled) => {}
                 }
                 task.done();
             });
@@ -54,21 +54,21 @@ pub(crate) async fn run(state: Arc<State>, stop: CancellationToken) {
     }
 }
 
-async fn call(state: &Arc<State>, life: u64, coming: Coming) {
-    match coming {
-        Coming::Status { .. } => {}
-        Coming::Callback {
+async fn perform(state: &Arc<State>, generation: u64, scheduled: Scheduled) {
+    match scheduled {
+        Scheduled::Status { .. } => {}
+        Scheduled::Callback {
             message,
             place,
             forged,
         } => {
-            call_back(state, life, (message, place), forged).await;
+            send_callback(state, generation, (message, place), forged).await;
         }
-        Coming::Answer { message, text } => {
+        Scheduled::Answer { message, text } => {
             let from = {
                 let mut inner = state.inner();
                 inner
-                    .record_of(life, message)
+                    .record_of(generation, message)
                     .map(|r| (r.truth.to.clone(), r.truth.from.clone()))
             };
             let Some((from, to)) = from else { return };
@@ -83,16 +83,22 @@ async fn call(state: &Arc<State>, life: u64, coming: Coming) {
     }
 }
 
-fn take_status(state: &State, life: u64, message: usize, status: &'static str, code: Option<u32>) {
+fn take_status(
+    state: &State,
+    generation: u64,
+    message: usize,
+    status: &'static str,
+    code: Option<u32>,
+) {
     let mut inner = state.inner();
-    let record = inner.record_of(life, message);
+    let record = inner.record_of(generation, message);
     if record.is_none_or(|r| matches!(r.status, "canceled" | "failed")) {
         return;
     }
     set_status(state, &mut inner, message, status, code);
 }
 
-/// A message takes a status, and its callback is planned with what may go wrong.
+/// A message takes a status, and its callback is scheduled with its faults.
 pub(crate) fn set_status(
     state: &State,
     inner: &mut Inner,
@@ -122,11 +128,11 @@ pub(crate) fn set_status(
         callback: TruthCallback::default(),
     });
     if record.truth.status_callback.is_some() {
-        plan_callback(state, inner, (message, place), key);
+        schedule_callback(state, inner, (message, place), key);
     }
 }
 
-fn plan_callback(state: &State, inner: &mut Inner, at: (usize, usize), key: u64) {
+fn schedule_callback(state: &State, inner: &mut Inner, at: (usize, usize), key: u64) {
     let (message, place) = at;
     let place_number = u64::try_from(place).unwrap_or_default();
     let mut rng = Rng::of_part(state.settings.seed, key, 16 + place_number);
@@ -162,30 +168,30 @@ fn plan_callback(state: &State, inner: &mut Inner, at: (usize, usize), key: u64)
         };
         after += rng.between(low, high);
     }
-    let callback = |forged| Coming::Callback {
+    let callback = |forged| Scheduled::Callback {
         message,
         place,
         forged,
     };
-    state.plan(inner, state.scaled(after), callback(false));
+    state.schedule(inner, state.scaled(after), callback(false));
     if doubled {
-        state.plan(
+        state.schedule(
             inner,
             state.scaled(after + rng.between(1.0, 500.0)),
             callback(false),
         );
     }
     if forged {
-        state.plan(inner, state.scaled(after), callback(true));
+        state.schedule(inner, state.scaled(after), callback(true));
     }
 }
 
 /// Sends the callback of one status.
-async fn call_back(state: &State, life: u64, at: (usize, usize), forged: bool) {
+async fn send_callback(state: &State, generation: u64, at: (usize, usize), forged: bool) {
     let (message, place) = at;
     let prepared = {
         let mut inner = state.inner();
-        inner.record_of(life, message).and_then(|record| {
+        inner.record_of(generation, message).and_then(|record| {
             let status = record.truth.statuses.get(place)?;
             let url = record.truth.status_callback.clone()?;
             Some((url, fields(state, &record.truth, status), record.key))
@@ -213,7 +219,7 @@ async fn call_back(state: &State, life: u64, at: (usize, usize), forged: bool) {
     let told = state.caller.send(&call).await;
     let mut inner = state.inner();
     let status = inner
-        .record_of(life, message)
+        .record_of(generation, message)
         .and_then(|r| r.truth.statuses.get_mut(place));
     if let (Some(status), false) = (status, forged) {
         status.callback.tries += told.tries;

@@ -1,4 +1,4 @@
-//! Everything the simulator knows: accepted messages, phones, what is to come, and the truth log.
+//! Everything the simulator knows: accepted messages, phones, what is scheduled, and the truth log.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
@@ -34,8 +34,8 @@ pub(crate) struct Record {
     pub(crate) sent: Option<jiff::Timestamp>,
 }
 
-/// Something that is to come.
-pub(crate) enum Coming {
+/// Something that will happen at a later time.
+pub(crate) enum Scheduled {
     /// A message takes a status.
     Status {
         message: usize,
@@ -66,11 +66,11 @@ pub(crate) struct Inner {
     pub(crate) creates: u64,
     pub(crate) creates_to: HashMap<String, u64>,
     pub(crate) inbound_count: u64,
-    /// Grows with every reset: what was under way before does not touch what comes after.
-    life: u64,
-    coming: BinaryHeap<(Reverse<Instant>, Reverse<u64>)>,
-    what: HashMap<u64, Coming>,
-    next_coming: u64,
+    /// Counts the resets: what was scheduled before one does not touch what comes after it.
+    generation: u64,
+    timeline: BinaryHeap<(Reverse<Instant>, Reverse<u64>)>,
+    scheduled: HashMap<u64, Scheduled>,
+    next_key: u64,
 }
 
 /// Everything, with what tasks share.
@@ -79,7 +79,7 @@ pub(crate) struct State {
     pub(crate) tasks: TaskTracker,
     pub(crate) caller: Caller,
     pub(crate) running: AtomicUsize,
-    /// Told when something is to come, and when something has come.
+    /// Notified when something is scheduled, and when something is done.
     pub(crate) changed: Notify,
     pub(crate) concurrent: AtomicUsize,
     pub(crate) requests: AtomicU64,
@@ -107,10 +107,10 @@ impl State {
 
     pub(crate) fn reset(&self) {
         let mut inner = self.inner();
-        let (inbound_url, life) = (inner.inbound_url.take(), inner.life);
+        let (inbound_url, generation) = (inner.inbound_url.take(), inner.generation);
         *inner = Inner::new(&self.settings);
         inner.inbound_url = inbound_url;
-        inner.life = life + 1;
+        inner.generation = generation + 1;
         drop(inner);
         self.changed.notify_waiters();
     }
@@ -121,7 +121,7 @@ impl State {
     }
 
     pub(crate) fn pending(&self) -> usize {
-        self.inner().what.len() + self.running.load(Ordering::SeqCst)
+        self.inner().scheduled.len() + self.running.load(Ordering::SeqCst)
     }
 
     /// The sender that a Messaging Service takes.
@@ -145,39 +145,39 @@ impl State {
             .collect()
     }
 
-    /// Puts something that is to come.
-    pub(crate) fn plan(&self, inner: &mut Inner, after: Duration, coming: Coming) {
-        let key = inner.next_coming;
-        inner.next_coming += 1;
-        inner.what.insert(key, coming);
+    /// Schedules something after this time.
+    pub(crate) fn schedule(&self, inner: &mut Inner, after: Duration, scheduled: Scheduled) {
+        let key = inner.next_key;
+        inner.next_key += 1;
+        inner.scheduled.insert(key, scheduled);
         inner
-            .coming
+            .timeline
             .push((Reverse(Instant::now() + after), Reverse(key)));
         self.changed.notify_waiters();
         self.changed.notify_one();
     }
 
-    /// Takes what has come, with the life that it belongs to, or says when the next comes.
-    pub(crate) fn take_due(&self) -> (Vec<(u64, Coming)>, Option<Instant>) {
+    /// Takes what is due, with the generation that it belongs to; or returns when the next is due.
+    pub(crate) fn take_due(&self) -> (Vec<(u64, Scheduled)>, Option<Instant>) {
         let mut inner = self.inner();
-        let life = inner.life;
+        let generation = inner.generation;
         let now = Instant::now();
         let mut due = Vec::new();
-        while let Some((Reverse(at), Reverse(key))) = inner.coming.peek().copied() {
+        while let Some((Reverse(at), Reverse(key))) = inner.timeline.peek().copied() {
             if at > now {
                 return (due, Some(at));
             }
-            inner.coming.pop();
-            if let Some(coming) = inner.what.remove(&key) {
+            inner.timeline.pop();
+            if let Some(scheduled) = inner.scheduled.remove(&key) {
                 // Counted as running before the lock goes, so that `pending` never misses it.
                 self.running.fetch_add(1, Ordering::SeqCst);
-                due.push((life, coming));
+                due.push((generation, scheduled));
             }
         }
         (due, None)
     }
 
-    /// Says that something which had come is done.
+    /// Says that something which was due is done.
     pub(crate) fn done(self: &Arc<Self>) {
         self.running.fetch_sub(1, Ordering::SeqCst);
         self.changed.notify_waiters();
@@ -236,27 +236,27 @@ impl Inner {
             creates: 0,
             creates_to: HashMap::new(),
             inbound_count: 0,
-            life: 0,
-            coming: BinaryHeap::new(),
-            what: HashMap::new(),
-            next_coming: 0,
+            generation: 0,
+            timeline: BinaryHeap::new(),
+            scheduled: HashMap::new(),
+            next_key: 0,
         };
         inner.set_phones(settings.phones.clone());
         inner
     }
 
     /// A message, unless it was forgotten since.
-    pub(crate) fn record_of(&mut self, life: u64, message: usize) -> Option<&mut Record> {
-        let records = (self.life == life).then_some(&mut self.records)?;
+    pub(crate) fn record_of(&mut self, generation: u64, message: usize) -> Option<&mut Record> {
+        let records = (self.generation == generation).then_some(&mut self.records)?;
         records.get_mut(message)
     }
 
-    /// Nothing that was to come for this message comes.
-    pub(crate) fn forget_coming(&mut self, of: usize) {
-        self.what.retain(|_, coming| match coming {
-            Coming::Status { message, .. }
-            | Coming::Callback { message, .. }
-            | Coming::Answer { message, .. } => *message != of,
+    /// Cancels everything that is scheduled for this message.
+    pub(crate) fn cancel_scheduled(&mut self, of: usize) {
+        self.scheduled.retain(|_, scheduled| match scheduled {
+            Scheduled::Status { message, .. }
+            | Scheduled::Callback { message, .. }
+            | Scheduled::Answer { message, .. } => *message != of,
         });
     }
 
