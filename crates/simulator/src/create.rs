@@ -12,7 +12,7 @@ use crate::create_params::CreateParams;
 use crate::faults::CreateFault;
 use crate::form::Form;
 use crate::net::{Cut, broken};
-use crate::phone::{Character, Fate, fate};
+use crate::phone::{Character, PhoneScript, phone_script};
 use crate::rng::Rng;
 use crate::state::{Inner, Record, Scheduled, State, has_ninth_digit, person, real};
 use crate::truth::TruthMessage;
@@ -171,7 +171,7 @@ fn accept(
 ) -> (Value, f64) {
     let mut inner = state.inner();
     let inner = &mut *inner;
-    let fate = decide(state, inner, &params, rng);
+    let script = script_for(state, inner, &params, rng);
     let sid = format!(
         "{}{}",
         if params.media.is_empty() { "SM" } else { "MM" },
@@ -200,7 +200,7 @@ fn accept(
     inner.records.push(record);
     let mut first = None;
     let queued = params.service.is_some().then_some((30.0, "queued", None));
-    for (after, status, code) in queued.into_iter().chain(fate.statuses.iter().copied()) {
+    for (after, status, code) in queued.into_iter().chain(script.statuses.iter().copied()) {
         first.get_or_insert(after);
         let scheduled = Scheduled::Status {
             message: place,
@@ -209,8 +209,8 @@ fn accept(
         };
         state.schedule(inner, starts + state.scaled(after), scheduled);
     }
-    if let Some(text) = fate.answer {
-        let after = fate.statuses.last().map_or(0.0, |(after, ..)| *after);
+    if let Some(text) = script.answer {
+        let after = script.statuses.last().map_or(0.0, |(after, ..)| *after);
         let after = after + rng.between(1_000.0, 8_000.0);
         let scheduled = Scheduled::Answer {
             message: place,
@@ -256,8 +256,13 @@ fn record(params: &CreateParams, sid: String, key: u64, answered: String, lag: D
     }
 }
 
-/// What becomes of a message, from the phone's character and the 24-hour window.
-fn decide(state: &State, inner: &mut Inner, params: &CreateParams, rng: &mut Rng) -> Fate {
+/// What happens to a message, from the phone's character and the 24-hour window.
+fn script_for(
+    state: &State,
+    inner: &mut Inner,
+    params: &CreateParams,
+    rng: &mut Rng,
+) -> PhoneScript {
     let who = person(&params.to);
     let character = inner
         .phones
@@ -270,14 +275,14 @@ fn decide(state: &State, inner: &mut Inner, params: &CreateParams, rng: &mut Rng
         .last_inbound
         .get(&who)
         .is_some_and(|at| at.elapsed() < WINDOW);
-    let mut fate = fate(&character, has_ninth_digit(&params.to), first_time, rng);
+    let mut script = phone_script(&character, has_ninth_digit(&params.to), first_time, rng);
     if state.settings.window_enforced && params.content_sid.is_none() && !open {
         // Free-form outside the window is accepted and fails later.
-        fate.statuses.truncate(1);
-        if let Some((_, status, code)) = fate.statuses.first_mut() {
+        script.statuses.truncate(1);
+        if let Some((_, status, code)) = script.statuses.first_mut() {
             (*status, *code) = ("failed", code.or(Some(63_016)));
         }
-        fate.answer = None;
+        script.answer = None;
     }
-    fate
+    script
 }

@@ -57,19 +57,20 @@ impl Character {
     }
 }
 
-/// What becomes of a message: statuses with the milliseconds after acceptance.
-pub(crate) struct Fate {
+/// What happens to a message: statuses with the milliseconds after acceptance.
+pub(crate) struct PhoneScript {
     pub(crate) statuses: Vec<(f64, &'static str, Option<u32>)>,
+    /// What the person answers.
     pub(crate) answer: Option<String>,
 }
 
-/// Decides what becomes of a message.
-pub(crate) fn fate(
+/// What happens to one message to a phone.
+pub(crate) fn phone_script(
     character: &Character,
     has_ninth_digit: bool,
     first_time: bool,
     rng: &mut Rng,
-) -> Fate {
+) -> PhoneScript {
     let sent = rng.between(150.0, 450.0);
     let delivered = sent + rng.between(300.0, 1_800.0);
     let soon = delivered + rng.between(500.0, 4_000.0);
@@ -105,5 +106,5 @@ pub(crate) fn fate(
         Character::Answers(text) => Some(text.clone()),
         _ => None,
     };
-    Fate { statuses, answer }
+    PhoneScript { statuses, answer }
 }
