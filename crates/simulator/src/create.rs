@@ -12,7 +12,7 @@ use crate::create_params::CreateParams;
 use crate::faults::CreateFault;
 use crate::form::Form;
 use crate::net::{Cut, broken};
-use crate::phone::{Character, PhoneScript, phone_script};
+use crate::phone::{PhoneBehavior, PhoneScript, phone_script};
 use crate::rng::Rng;
 use crate::state::{Inner, Record, Scheduled, State, has_ninth_digit, person, real};
 use crate::truth::TruthMessage;
@@ -256,7 +256,7 @@ fn record(params: &CreateParams, sid: String, key: u64, answered: String, lag: D
     }
 }
 
-/// What happens to a message, from the phone's character and the 24-hour window.
+/// What happens to a message, from the phone's behavior and the 24-hour window.
 fn script_for(
     state: &State,
     inner: &mut Inner,
@@ -264,18 +264,18 @@ fn script_for(
     rng: &mut Rng,
 ) -> PhoneScript {
     let who = person(&params.to);
-    let character = inner
+    let behavior = inner
         .phones
         .get(&who)
         .cloned()
-        .unwrap_or_else(|| Character::drawn(rng));
+        .unwrap_or_else(|| PhoneBehavior::drawn(rng));
     let first_time =
-        character == Character::LimitedOnce && inner.limited_before.insert(who.clone());
+        behavior == PhoneBehavior::LimitedOnce && inner.limited_before.insert(who.clone());
     let open = inner
         .last_inbound
         .get(&who)
         .is_some_and(|at| at.elapsed() < WINDOW);
-    let mut script = phone_script(&character, has_ninth_digit(&params.to), first_time, rng);
+    let mut script = phone_script(&behavior, has_ninth_digit(&params.to), first_time, rng);
     if state.settings.window_enforced && params.content_sid.is_none() && !open {
         // Free-form outside the window is accepted and fails later.
         script.statuses.truncate(1);

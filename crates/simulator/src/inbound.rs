@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::callback::Call;
-use crate::phone::Character;
+use crate::phone::PhoneBehavior;
 use crate::rng::{Rng, key};
 use crate::state::{State, person};
 
@@ -61,7 +61,7 @@ pub(crate) async fn deliver(state: &Arc<State>, inbound: Inbound) -> InboundResu
         inner.inbound_count += 1;
         let who = person(&inbound.from);
         // WhatsApp knows this phone under the shorter form only, and so writes from it.
-        let short = inner.phones.get(&who) == Some(&Character::OnlyWithoutNinthDigit);
+        let short = inner.phones.get(&who) == Some(&PhoneBehavior::OnlyWithoutNinthDigit);
         let plain = inbound
             .from
             .strip_prefix("whatsapp:")

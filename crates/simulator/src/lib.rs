@@ -1,5 +1,5 @@
-//! A Twilio to run at home: the Messages resource over real HTTP, signed callbacks, phones with
-//! characters, faults on order, and a log of the truth.
+//! A local Twilio simulator: the Messages resource over real HTTP, signed callbacks, phones that
+//! behave differently, injected faults, and a log of the truth.
 //!
 //! It shares no code with the program that it judges: what it says that it accepted and delivered
 //! is evidence. Everything random comes from one seed and the number of the message, so that the
@@ -46,7 +46,7 @@ use tokio_util::task::TaskTracker;
 
 pub use faults::{CreateFault, Faults, Share};
 pub use inbound::{Inbound, InboundResult};
-pub use phone::{Character, Phone};
+pub use phone::{Phone, PhoneBehavior};
 pub use settings::Settings;
 pub use truth::{TruthCallback, TruthMessage, TruthStatus};
 
@@ -112,7 +112,7 @@ impl Simulator {
         self.state.inner().faults = faults;
     }
 
-    /// Gives phones their characters.
+    /// Sets how phones behave.
     pub fn set_phones(&self, phones: Vec<Phone>) {
         self.state.inner().set_phones(phones);
     }

@@ -1,23 +1,23 @@
-//! Phones with characters.
+//! Phones, and how each of them behaves.
 
 use serde::{Deserialize, Serialize};
 
 use crate::rng::Rng;
 
-/// A phone whose character is known.
+/// A phone whose behavior is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phone {
     /// E.164, for example `+5585988887777`.
     pub number: String,
-    /// What it is like.
-    pub character: Character,
+    /// How it behaves.
+    pub character: PhoneBehavior,
 }
 
-/// What a phone is like.
+/// How a phone behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Character {
+pub enum PhoneBehavior {
     /// Receives, and opens the message at once.
     ReadsAtOnce,
     /// Receives, and opens the message some time later.
@@ -46,8 +46,8 @@ pub enum Character {
     Answers(String),
 }
 
-impl Character {
-    /// The character of a phone that nobody described.
+impl PhoneBehavior {
+    /// The behavior of a phone that nobody described.
     pub(crate) fn drawn(rng: &mut Rng) -> Self {
         match rng.fraction() {
             f if f < 0.45 => Self::ReadsAtOnce,
@@ -66,7 +66,7 @@ pub(crate) struct PhoneScript {
 
 /// What happens to one message to a phone.
 pub(crate) fn phone_script(
-    character: &Character,
+    behavior: &PhoneBehavior,
     has_ninth_digit: bool,
     first_time: bool,
     rng: &mut Rng,
@@ -81,29 +81,29 @@ pub(crate) fn phone_script(
         statuses.extend(read.map(|at| (at, "read", None)));
         statuses
     };
-    let statuses = match character {
-        Character::ReadsAtOnce | Character::Answers(_) => arrives(Some(soon)),
-        Character::ReadsLater => arrives(Some(later)),
-        Character::NeverReads => arrives(None),
-        Character::Off => vec![(sent, "sent", None)],
-        Character::OffThenOn => {
+    let statuses = match behavior {
+        PhoneBehavior::ReadsAtOnce | PhoneBehavior::Answers(_) => arrives(Some(soon)),
+        PhoneBehavior::ReadsLater => arrives(Some(later)),
+        PhoneBehavior::NeverReads => arrives(None),
+        PhoneBehavior::Off => vec![(sent, "sent", None)],
+        PhoneBehavior::OffThenOn => {
             vec![
                 (sent, "sent", None),
                 (sent + rng.between(60_000.0, 600_000.0), "delivered", None),
             ]
         }
-        Character::NotOnWhatsapp => fails(63_024),
-        Character::OnlyWithoutNinthDigit if has_ninth_digit => fails(63_024),
-        Character::OnlyWithoutNinthDigit => arrives(Some(soon)),
-        Character::Blocked => fails(63_014),
-        Character::OptedOut => fails(21_610),
-        Character::MarketingOptedOut => fails(63_050),
-        Character::LimitedOnce if first_time => fails(63_018),
-        Character::LimitedOnce => arrives(Some(soon)),
-        Character::Fails(code) => fails(*code),
+        PhoneBehavior::NotOnWhatsapp => fails(63_024),
+        PhoneBehavior::OnlyWithoutNinthDigit if has_ninth_digit => fails(63_024),
+        PhoneBehavior::OnlyWithoutNinthDigit => arrives(Some(soon)),
+        PhoneBehavior::Blocked => fails(63_014),
+        PhoneBehavior::OptedOut => fails(21_610),
+        PhoneBehavior::MarketingOptedOut => fails(63_050),
+        PhoneBehavior::LimitedOnce if first_time => fails(63_018),
+        PhoneBehavior::LimitedOnce => arrives(Some(soon)),
+        PhoneBehavior::Fails(code) => fails(*code),
     };
-    let answer = match character {
-        Character::Answers(text) => Some(text.clone()),
+    let answer = match behavior {
+        PhoneBehavior::Answers(text) => Some(text.clone()),
         _ => None,
     };
     PhoneScript { statuses, answer }

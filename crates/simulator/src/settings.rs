@@ -30,7 +30,7 @@ pub struct Settings {
     pub window_enforced: bool,
     /// What goes wrong.
     pub faults: Faults,
-    /// Phones whose character is known; all others draw one.
+    /// Phones whose behavior is known; that of all others is drawn.
     pub phones: Vec<Phone>,
 }
 

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::callback::Caller;
 use crate::faults::{CreateFault, Faults, Script};
-use crate::phone::{Character, Phone};
+use crate::phone::{Phone, PhoneBehavior};
 use crate::rng::{Rng, key};
 use crate::settings::Settings;
 use crate::truth::TruthMessage;
@@ -56,7 +56,7 @@ pub(crate) struct Inner {
     pub(crate) records: Vec<Record>,
     pub(crate) by_sid: HashMap<String, usize>,
     pub(crate) by_to: HashMap<String, Vec<usize>>,
-    pub(crate) phones: HashMap<String, Character>,
+    pub(crate) phones: HashMap<String, PhoneBehavior>,
     pub(crate) limited_before: HashSet<String>,
     pub(crate) last_inbound: HashMap<String, Instant>,
     pub(crate) templates: HashMap<String, String>,

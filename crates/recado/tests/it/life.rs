@@ -1,7 +1,7 @@
 //! The main job: a message goes out once and its whole life is on record.
 
 use serde_json::json;
-use simulator::{Character, Phone};
+use simulator::{Phone, PhoneBehavior};
 
 use crate::house::{House, SENDER, mobile, notice};
 
@@ -11,7 +11,7 @@ async fn a_message_is_followed_until_it_is_read() {
         |settings| {
             settings.phones = vec![Phone {
                 number: mobile(1),
-                character: Character::ReadsAtOnce,
+                character: PhoneBehavior::ReadsAtOnce,
             }];
         },
         &[],
@@ -47,7 +47,7 @@ async fn a_message_is_followed_until_it_is_read() {
 async fn the_form_without_the_ninth_digit_is_tried_once_and_remembered() {
     let house = House::with(
         |settings| {
-            let character = Character::OnlyWithoutNinthDigit;
+            let character = PhoneBehavior::OnlyWithoutNinthDigit;
             settings.phones = vec![Phone {
                 number: mobile(2),
                 character,
@@ -121,15 +121,15 @@ async fn a_limit_that_passes_leads_to_a_new_attempt_and_a_block_to_none() {
             settings.phones = vec![
                 Phone {
                     number: mobile(4),
-                    character: Character::LimitedOnce,
+                    character: PhoneBehavior::LimitedOnce,
                 },
                 Phone {
                     number: mobile(5),
-                    character: Character::Blocked,
+                    character: PhoneBehavior::Blocked,
                 },
                 Phone {
                     number: mobile(6),
-                    character: Character::NotOnWhatsapp,
+                    character: PhoneBehavior::NotOnWhatsapp,
                 },
             ];
         },

@@ -5,7 +5,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::{Value, json};
-use simulator::{Character, Inbound, Phone};
+use simulator::{Inbound, Phone, PhoneBehavior};
 
 use crate::house::{House, TEMPLATE, mobile};
 
@@ -145,14 +145,14 @@ async fn no_number_name_or_text_lies_in_clear() {
     }
 }
 
-fn character(person: usize) -> Character {
+fn character(person: usize) -> PhoneBehavior {
     match person % 10 {
-        0 => Character::NotOnWhatsapp,
-        1 => Character::OnlyWithoutNinthDigit,
-        2 => Character::Blocked,
-        3 => Character::LimitedOnce,
-        4 => Character::Answers("SAIR".to_owned()),
-        _ => Character::ReadsAtOnce,
+        0 => PhoneBehavior::NotOnWhatsapp,
+        1 => PhoneBehavior::OnlyWithoutNinthDigit,
+        2 => PhoneBehavior::Blocked,
+        3 => PhoneBehavior::LimitedOnce,
+        4 => PhoneBehavior::Answers("SAIR".to_owned()),
+        _ => PhoneBehavior::ReadsAtOnce,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use hyper::Method;
 use serde_json::json;
-use simulator::{Character, Settings};
+use simulator::{PhoneBehavior, Settings};
 
 use crate::caller::{Caller, PERSON, SENDER, fast, phone};
 use crate::receiver::{Call, Receiver, decoded};
@@ -116,7 +116,7 @@ async fn of_failures_carry_the_code() {
     let caller = Caller::start(fast()).await;
     caller
         .sim
-        .set_phones(vec![phone(PERSON, Character::Fails(63_016))]);
+        .set_phones(vec![phone(PERSON, PhoneBehavior::Fails(63_016))]);
     let receiver = Receiver::start().await;
     let calls = calls_of(&caller, &receiver, &[("To", PERSON), FROM, TEXT]).await;
     assert_eq!(calls.len(), 1);

@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use simulator::{Character, Phone, Settings, Simulator, TruthMessage};
+use simulator::{Phone, PhoneBehavior, Settings, Simulator, TruthMessage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -52,12 +52,12 @@ pub(crate) fn fast() -> Settings {
     Settings {
         time_scale: 1_000.0,
         window_enforced: false,
-        phones: vec![phone(PERSON, Character::ReadsAtOnce)],
+        phones: vec![phone(PERSON, PhoneBehavior::ReadsAtOnce)],
         ..Settings::default()
     }
 }
 
-pub(crate) fn phone(address: &str, character: Character) -> Phone {
+pub(crate) fn phone(address: &str, character: PhoneBehavior) -> Phone {
     Phone {
         number: address.trim_start_matches("whatsapp:").to_owned(),
         character,

@@ -2,7 +2,7 @@
 
 use hyper::Method;
 use serde_json::{Value, json};
-use simulator::{Character, Faults, Settings};
+use simulator::{Faults, PhoneBehavior, Settings};
 
 use crate::caller::{Caller, PERSON, fast, phone, words};
 use crate::receiver::{NEVER, Receiver};
@@ -229,7 +229,7 @@ async fn faults_are_read_back_as_they_were_put() {
 #[tokio::test]
 async fn a_reset_goes_back_to_the_start() {
     let settings = Settings {
-        phones: vec![phone(PERSON, Character::Blocked)],
+        phones: vec![phone(PERSON, PhoneBehavior::Blocked)],
         faults: Faults {
             callback_doubled: 1.0,
             ..Faults::default()

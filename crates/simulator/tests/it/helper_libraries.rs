@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use hyper::Method;
 use serde_json::{Value, json};
-use simulator::{Character, Settings};
+use simulator::{PhoneBehavior, Settings};
 
 use crate::caller::{Caller, PERSON, SENDER, fast, phone};
 use crate::receiver::Receiver;
@@ -169,14 +169,14 @@ async fn check(language: &'static Language) {
 }
 
 fn settings() -> Settings {
-    let reads = |address| phone(address, Character::ReadsAtOnce);
+    let reads = |address| phone(address, PhoneBehavior::ReadsAtOnce);
     Settings {
         senders: vec!["+551140000000".to_owned()],
         phones: vec![
             reads(PERSON),
             reads(MANY),
             reads(DATED),
-            phone(NOT_ON_WHATSAPP, Character::NotOnWhatsapp),
+            phone(NOT_ON_WHATSAPP, PhoneBehavior::NotOnWhatsapp),
         ],
         // A scheduled message must stay so for as long as a check takes.
         time_scale: 50.0,

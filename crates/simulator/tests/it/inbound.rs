@@ -2,7 +2,7 @@
 
 use hyper::Method;
 use serde_json::{Value, json};
-use simulator::{Character, Settings};
+use simulator::{PhoneBehavior, Settings};
 
 use crate::caller::{Caller, SENDER, fast, phone};
 use crate::receiver::{Call, Receiver};
@@ -130,7 +130,7 @@ async fn the_same_message_can_come_again() {
 #[tokio::test]
 async fn a_phone_without_the_ninth_digit_writes_without_it() {
     let (caller, receiver) = start().await;
-    let only_without = phone("+5585988880001", Character::OnlyWithoutNinthDigit);
+    let only_without = phone("+5585988880001", PhoneBehavior::OnlyWithoutNinthDigit);
     caller.sim.set_phones(vec![only_without]);
     let (_, call) = write(&caller, &receiver, &json!({ "from": "+5585988880001" })).await;
     assert_eq!(call.field("From"), Some("whatsapp:+558588880001"));

@@ -2,7 +2,7 @@
 
 use hyper::Method;
 use serde_json::Value;
-use simulator::{Character, Settings};
+use simulator::{PhoneBehavior, Settings};
 
 use crate::caller::{Answer, Caller, PERSON, fast, phone, words};
 use crate::receiver::Receiver;
@@ -61,7 +61,7 @@ async fn is_fetched_as_it_was_created_and_then_as_it_became() {
     assert_eq!(fetched.field("status"), "read");
     assert!(fetched.json()["date_sent"].is_string());
 
-    let blocked = vec![phone(PERSON, Character::Blocked)];
+    let blocked = vec![phone(PERSON, PhoneBehavior::Blocked)];
     caller.sim.set_phones(blocked);
     let sid = caller.text(PERSON, None).await.sid();
     caller.quiet().await;

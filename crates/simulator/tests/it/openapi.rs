@@ -3,7 +3,7 @@
 use hyper::Method;
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
-use simulator::{Character, Settings};
+use simulator::{PhoneBehavior, Settings};
 
 use crate::caller::{Answer, Caller, PERSON, SENDER, fast, phone};
 
@@ -97,8 +97,8 @@ fn check(validator: &Validator, answer: &Answer) {
 fn settings() -> Settings {
     Settings {
         phones: vec![
-            phone(PERSON, Character::ReadsAtOnce),
-            phone("+5511900000002", Character::Blocked),
+            phone(PERSON, PhoneBehavior::ReadsAtOnce),
+            phone("+5511900000002", PhoneBehavior::Blocked),
         ],
         ..fast()
     }

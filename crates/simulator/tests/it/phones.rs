@@ -1,8 +1,8 @@
-//! Phones with characters, the 24-hour window, and templates.
+//! Phones and their behavior, the 24-hour window, and templates.
 
 use hyper::Method;
 use serde_json::{Value, json};
-use simulator::{Character, Settings, TruthMessage};
+use simulator::{PhoneBehavior, Settings, TruthMessage};
 
 use crate::caller::{Caller, PERSON, SENDER, fast, phone, words};
 use crate::receiver::Receiver;
@@ -51,34 +51,32 @@ fn read() -> (Vec<String>, Option<u32>) {
 }
 
 #[tokio::test]
-async fn each_character_takes_its_course() {
+async fn each_behavior_takes_its_course() {
     let cases = [
-        (Character::ReadsAtOnce, read()),
-        (Character::ReadsLater, read()),
-        (Character::NeverReads, arrived(&["sent", "delivered"])),
-        (Character::Off, arrived(&["sent"])),
-        (Character::OffThenOn, arrived(&["sent", "delivered"])),
-        (Character::NotOnWhatsapp, failed(63_024)),
-        (Character::Blocked, failed(63_014)),
-        (Character::OptedOut, failed(21_610)),
-        (Character::MarketingOptedOut, failed(63_050)),
-        (Character::Fails(30_001), failed(30_001)),
-        (Character::Answers("SAIR".to_owned()), read()),
+        (PhoneBehavior::ReadsAtOnce, read()),
+        (PhoneBehavior::ReadsLater, read()),
+        (PhoneBehavior::NeverReads, arrived(&["sent", "delivered"])),
+        (PhoneBehavior::Off, arrived(&["sent"])),
+        (PhoneBehavior::OffThenOn, arrived(&["sent", "delivered"])),
+        (PhoneBehavior::NotOnWhatsapp, failed(63_024)),
+        (PhoneBehavior::Blocked, failed(63_014)),
+        (PhoneBehavior::OptedOut, failed(21_610)),
+        (PhoneBehavior::MarketingOptedOut, failed(63_050)),
+        (PhoneBehavior::Fails(30_001), failed(30_001)),
+        (PhoneBehavior::Answers("SAIR".to_owned()), read()),
     ];
     let caller = Caller::start(settings()).await;
-    for (character, expected) in cases {
-        caller
-            .sim
-            .set_phones(vec![phone(PERSON, character.clone())]);
-        assert_eq!(course(&caller, PERSON).await, expected, "{character:?}");
+    for (behavior, expected) in cases {
+        caller.sim.set_phones(vec![phone(PERSON, behavior.clone())]);
+        assert_eq!(course(&caller, PERSON).await, expected, "{behavior:?}");
         let again = course(&caller, PERSON).await;
-        assert_eq!(again, expected, "{character:?}, the second time");
+        assert_eq!(again, expected, "{behavior:?}, the second time");
     }
 }
 
-/// The same characters by their names in JSON.
+/// The same behavior by its name in JSON.
 #[tokio::test]
-async fn characters_are_set_by_name() {
+async fn behavior_is_set_by_name() {
     let caller = Caller::start(settings()).await;
     let cases = [
         (json!("never_reads"), arrived(&["sent", "delivered"])),
@@ -88,11 +86,11 @@ async fn characters_are_set_by_name() {
         (json!({ "answers": "Sim" }), read()),
         (json!("off"), arrived(&["sent"])),
     ];
-    for (character, expected) in cases {
-        let phones = json!([{ "number": "+5511900000001", "character": character }]);
+    for (behavior, expected) in cases {
+        let phones = json!([{ "number": "+5511900000001", "character": behavior }]);
         let answer = caller.control(Method::PUT, "phones", &phones).await;
         assert_eq!(answer.status, 204, "{}", answer.text);
-        assert_eq!(course(&caller, PERSON).await, expected, "{character}");
+        assert_eq!(course(&caller, PERSON).await, expected, "{behavior}");
     }
 }
 
@@ -105,20 +103,18 @@ async fn some_phones_take_their_time() {
     .await;
     // Simulated seconds from `sent` to `delivered`, and from `delivered` to `read`.
     let cases = [
-        (Character::OffThenOn, 0, 60.0),
-        (Character::ReadsLater, 1, 5.0),
+        (PhoneBehavior::OffThenOn, 0, 60.0),
+        (PhoneBehavior::ReadsLater, 1, 5.0),
     ];
-    for (character, place, least) in cases {
-        caller
-            .sim
-            .set_phones(vec![phone(PERSON, character.clone())]);
+    for (behavior, place, least) in cases {
+        caller.sim.set_phones(vec![phone(PERSON, behavior.clone())]);
         caller.text(PERSON, None).await.sid();
         let truth = caller.quiet().await;
         let statuses = &truth.last().unwrap().statuses;
         let at = |place: usize| statuses[place].at.parse::<jiff::Timestamp>().unwrap();
         let wait = at(place + 1).duration_since(at(place)).as_secs_f64() * 100.0;
         // A millisecond less for the clock, which is not the one that waits.
-        assert!(wait >= least - 0.1, "{character:?}: {wait} s");
+        assert!(wait >= least - 0.1, "{behavior:?}: {wait} s");
     }
 }
 
@@ -128,7 +124,7 @@ async fn only_the_first_message_meets_a_limit() {
     let other = "whatsapp:+5511900000002";
     // What came before the phone was described does not count.
     course(&caller, other).await;
-    let limited = |to| phone(to, Character::LimitedOnce);
+    let limited = |to| phone(to, PhoneBehavior::LimitedOnce);
     caller.sim.set_phones(vec![limited(PERSON), limited(other)]);
     for to in [PERSON, other] {
         assert_eq!(course(&caller, to).await, failed(63_018), "{to}");
@@ -141,13 +137,13 @@ async fn only_the_first_message_meets_a_limit() {
 async fn both_forms_of_a_brazilian_mobile_are_one_phone() {
     for described in [WITH_NINTH, WITHOUT_NINTH] {
         let caller = Caller::start(settings()).await;
-        let only_without = Character::OnlyWithoutNinthDigit;
+        let only_without = PhoneBehavior::OnlyWithoutNinthDigit;
         caller.sim.set_phones(vec![phone(described, only_without)]);
         assert_eq!(course(&caller, WITH_NINTH).await, failed(63_024));
         assert_eq!(course(&caller, WITHOUT_NINTH).await, read());
         caller
             .sim
-            .set_phones(vec![phone(described, Character::Blocked)]);
+            .set_phones(vec![phone(described, PhoneBehavior::Blocked)]);
         assert_eq!(course(&caller, WITH_NINTH).await, failed(63_014));
         assert_eq!(course(&caller, WITHOUT_NINTH).await, failed(63_014));
     }
@@ -159,7 +155,7 @@ async fn other_numbers_are_themselves() {
     let caller = Caller::start(settings()).await;
     caller
         .sim
-        .set_phones(vec![phone("+5585988880001", Character::Blocked)]);
+        .set_phones(vec![phone("+5585988880001", PhoneBehavior::Blocked)]);
     for to in [
         "whatsapp:+5585988880002",
         "whatsapp:+5511988880001",
@@ -231,7 +227,7 @@ async fn free_form_needs_a_message_from_the_person() {
 async fn either_form_of_the_number_opens_the_window() {
     for from in [WITH_NINTH, WITHOUT_NINTH] {
         let caller = Caller::start(enforced()).await;
-        let reads = phone(WITH_NINTH, Character::ReadsAtOnce);
+        let reads = phone(WITH_NINTH, PhoneBehavior::ReadsAtOnce);
         caller.sim.set_phones(vec![reads]);
         person_writes(&caller, from).await;
         assert_eq!(course(&caller, WITH_NINTH).await, read());
@@ -244,17 +240,17 @@ async fn a_phone_that_takes_nothing_says_so_also_outside_the_window() {
     let caller = Caller::start(enforced()).await;
     caller
         .sim
-        .set_phones(vec![phone(PERSON, Character::Blocked)]);
+        .set_phones(vec![phone(PERSON, PhoneBehavior::Blocked)]);
     assert_eq!(course(&caller, PERSON).await, failed(63_014));
 }
 
 #[tokio::test]
 async fn people_answer_what_they_receive() {
     let receiver = Receiver::start().await;
-    let character = Character::Answers("SAIR, por favor".to_owned());
+    let behavior = PhoneBehavior::Answers("SAIR, por favor".to_owned());
     let settings = Settings {
         inbound_url: Some(receiver.url("/inbound?k=1")),
-        phones: vec![phone(PERSON, character)],
+        phones: vec![phone(PERSON, behavior)],
         senders: vec!["+551140000000".to_owned()],
         ..enforced()
     };

@@ -20,7 +20,7 @@ async fn told(url: &str) -> TruthCallback {
     let caller = Caller::start(fast()).await;
     caller
         .sim
-        .set_phones(vec![phone(PERSON, simulator::Character::Off)]);
+        .set_phones(vec![phone(PERSON, simulator::PhoneBehavior::Off)]);
     caller.text(PERSON, Some(url)).await.sid();
     let truth = caller.quiet().await;
     assert_eq!(truth[0].statuses.len(), 1);

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use serde_json::json;
-use simulator::{Character, CreateFault, Faults, Phone, Settings, Share, Simulator};
+use simulator::{CreateFault, Faults, Phone, PhoneBehavior, Settings, Share, Simulator};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -159,7 +159,7 @@ fn phones() -> Vec<Phone> {
         number: number.to_owned(),
         character,
     };
-    let mut phones = vec![phone(LEAVES, Character::Answers("SAIR".to_owned()))];
+    let mut phones = vec![phone(LEAVES, PhoneBehavior::Answers("SAIR".to_owned()))];
     let known = super::sheet::read_text(super::NOTICES, &super::Defaults::default());
     let rows = known.unwrap_or_default();
     let numbers = rows.iter().filter_map(|row| match &row.verdict {
@@ -168,11 +168,11 @@ fn phones() -> Vec<Phone> {
     });
     for (place, number) in numbers.filter(|number| number != LEAVES).enumerate() {
         let character = match place % 100 {
-            7 => Character::NotOnWhatsapp,
-            21 | 63 => Character::OnlyWithoutNinthDigit,
-            35 => Character::Off,
-            49 => Character::LimitedOnce,
-            77 => Character::Blocked,
+            7 => PhoneBehavior::NotOnWhatsapp,
+            21 | 63 => PhoneBehavior::OnlyWithoutNinthDigit,
+            35 => PhoneBehavior::Off,
+            49 => PhoneBehavior::LimitedOnce,
+            77 => PhoneBehavior::Blocked,
             _ => continue,
         };
         phones.push(phone(&number, character));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use simulator::{Character, Phone};
+use simulator::{Phone, PhoneBehavior};
 
 use super::{encoded, field_problem, in_seconds, later, problem, with};
 use crate::house::{House, SENDER, mobile, notice};
@@ -22,7 +22,7 @@ async fn every_filter_finds_what_it_should_and_all_hold_together() {
     let house = House::with(
         |settings| {
             settings.senders = vec![SENDER.to_owned(), OTHER_SENDER.to_owned()];
-            let (number, character) = (mobile(2), Character::Fails(63_013));
+            let (number, character) = (mobile(2), PhoneBehavior::Fails(63_013));
             settings.phones = vec![Phone { number, character }];
         },
         &[("TWILIO_WHATSAPP_FROM", &both)],

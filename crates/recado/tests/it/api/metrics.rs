@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::json;
-use simulator::{Character, Phone};
+use simulator::{Phone, PhoneBehavior};
 
 use super::later;
 use crate::house::{House, SENDER, mobile, notice};
@@ -158,7 +158,7 @@ fn value(families: &HashMap<String, Family>, name: &str, label: &str) -> Option<
 async fn the_page_is_valid_true_and_names_no_person() {
     let house = House::with(
         |settings| {
-            let (number, character) = (mobile(2), Character::Fails(63_013));
+            let (number, character) = (mobile(2), PhoneBehavior::Fails(63_013));
             settings.phones = vec![Phone { number, character }];
         },
         &[],

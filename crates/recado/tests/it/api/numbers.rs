@@ -2,7 +2,7 @@
 //! nothing.
 
 use serde_json::{Value, json};
-use simulator::{Character, Phone};
+use simulator::{Phone, PhoneBehavior};
 
 use super::{encoded, field_problem, in_seconds, later, problem, with};
 use crate::house::{House, SENDER, TEMPLATE, mobile, notice};
@@ -63,12 +63,14 @@ async fn populated() -> House {
     let house = House::with(
         |settings| {
             settings.phones = (0..5)
-                .map(|n| character(n, Character::ReadsAtOnce))
+                .map(|n| character(n, PhoneBehavior::ReadsAtOnce))
                 .collect();
             settings
                 .phones
-                .extend((5..7).map(|n| character(n, Character::NeverReads)));
-            settings.phones.push(character(7, Character::Fails(63_013)));
+                .extend((5..7).map(|n| character(n, PhoneBehavior::NeverReads)));
+            settings
+                .phones
+                .push(character(7, PhoneBehavior::Fails(63_013)));
         },
         &[],
     )

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{Character, Phone};
+use simulator::{Phone, PhoneBehavior};
 
 use super::{in_seconds, later, problem, with};
 use crate::house::{Answer, House, SENDER, mobile, notice};
@@ -71,7 +71,7 @@ async fn what_has_not_left_can_be_canceled_once_and_for_all() {
 async fn a_retry_is_one_new_attempt_however_often_it_is_asked_for() {
     let house = House::with(
         |settings| {
-            let (number, character) = (mobile(1), Character::Fails(63_013));
+            let (number, character) = (mobile(1), PhoneBehavior::Fails(63_013));
             settings.phones = vec![Phone { number, character }];
         },
         &[],
@@ -82,7 +82,7 @@ async fn a_retry_is_one_new_attempt_however_often_it_is_asked_for() {
     pause(&house, "pause").await;
     house.simulator.set_phones(vec![Phone {
         number: mobile(1),
-        character: Character::ReadsAtOnce,
+        character: PhoneBehavior::ReadsAtOnce,
     }]);
     for changed in [true, false, false] {
         let answer = command(&house, &id, "retry").await;

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{Character, Phone};
+use simulator::{Phone, PhoneBehavior};
 
 use super::{ended, err, later, lines, out};
 use crate::house::{House, command, mobile, notice};
@@ -15,7 +15,7 @@ use crate::house::{House, command, mobile, notice};
 async fn lists_pages_filters_and_masks() {
     let house = House::with(
         |settings| {
-            let (number, character) = (mobile(500), Character::Fails(63_013));
+            let (number, character) = (mobile(500), PhoneBehavior::Fails(63_013));
             settings.phones = vec![Phone { number, character }];
         },
         &[],
@@ -62,7 +62,7 @@ async fn lists_pages_filters_and_masks() {
 async fn one_message_is_shown_canceled_and_tried_again() {
     let house = House::with(
         |settings| {
-            let (number, character) = (mobile(1), Character::Fails(63_013));
+            let (number, character) = (mobile(1), PhoneBehavior::Fails(63_013));
             settings.phones = vec![Phone { number, character }];
         },
         &[],
@@ -96,7 +96,7 @@ async fn one_message_is_shown_canceled_and_tried_again() {
     );
     house.simulator.set_phones(vec![Phone {
         number: mobile(1),
-        character: Character::ReadsAtOnce,
+        character: PhoneBehavior::ReadsAtOnce,
     }]);
     let tried = json_of(&["messages", "retry", &failed, "--json"]);
     assert_eq!(

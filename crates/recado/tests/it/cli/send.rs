@@ -1,16 +1,16 @@
 //! `recado send`: one message, and how it ends.
 
 use serde_json::json;
-use simulator::{Character, Phone};
+use simulator::{Phone, PhoneBehavior};
 
 use super::{ended, err, lines, out};
 use crate::house::{House, TEMPLATE, mobile, run};
 
 fn phones(settings: &mut simulator::Settings) {
     settings.phones = [
-        (1, Character::ReadsAtOnce),
-        (2, Character::NeverReads),
-        (3, Character::Fails(63_013)),
+        (1, PhoneBehavior::ReadsAtOnce),
+        (2, PhoneBehavior::NeverReads),
+        (3, PhoneBehavior::Fails(63_013)),
     ]
     .map(|(n, character)| Phone {
         number: mobile(n),
