@@ -102,8 +102,8 @@ fn refused(fault: &CreateFault) -> Option<Response> {
         CreateFault::ResetBefore => cut(),
         CreateFault::Redirect => {
             let mut response = json_answer(307, &Value::Null);
-            let place = HeaderValue::from_static("/elsewhere");
-            response.headers_mut().insert(header::LOCATION, place);
+            let location = HeaderValue::from_static("/elsewhere");
+            response.headers_mut().insert(header::LOCATION, location);
             response
         }
         CreateFault::Refuse { status, code } => ApiError::new(
@@ -189,13 +189,13 @@ fn accept(
         state.scaled(inner.faults.list_lag_ms),
     );
     record.truth.received_at = rfc3339(received);
-    let place = inner.records.len();
-    inner.by_sid.insert(sid, place);
+    let index = inner.records.len();
+    inner.by_sid.insert(sid, index);
     inner
         .by_to
         .entry(params.to.clone())
         .or_default()
-        .push(place);
+        .push(index);
     let object = message(&state.settings, &record);
     inner.records.push(record);
     let mut first = None;
@@ -203,7 +203,7 @@ fn accept(
     for (after, status, code) in queued.into_iter().chain(script.statuses.iter().copied()) {
         first.get_or_insert(after);
         let scheduled = Scheduled::Status {
-            message: place,
+            message: index,
             status,
             code,
         };
@@ -213,7 +213,7 @@ fn accept(
         let after = script.statuses.last().map_or(0.0, |(after, ..)| *after);
         let after = after + rng.between(1_000.0, 8_000.0);
         let scheduled = Scheduled::Answer {
-            message: place,
+            message: index,
             text,
         };
         state.schedule(inner, starts + state.scaled(after), scheduled);

@@ -28,10 +28,10 @@ pub(crate) fn list(state: &State, form: &Form) -> Result<Value, ApiError> {
         Some(to) => inner.by_to.get(to).cloned().unwrap_or_default(),
         None => (0..inner.records.len()).collect(),
     };
-    let shown = |place: &&usize| {
+    let shown = |index: &&usize| {
         inner
             .records
-            .get(**place)
+            .get(**index)
             .filter(|record| !record.deleted && record.listed_from <= now && filter.matches(record))
     };
     let (newer, older): (Vec<&usize>, Vec<&usize>) = all.iter().partition(|at| **at >= before);

@@ -140,14 +140,14 @@ async fn one_message(
     };
     let mut inner = state.inner();
     let inner = &mut *inner;
-    let place = inner.by_sid.get(sid).copied().unwrap_or(usize::MAX);
+    let index = inner.by_sid.get(sid).copied().unwrap_or(usize::MAX);
     if method == Method::POST {
         let form = Form::parse(&String::from_utf8_lossy(&body));
-        if let Err(error) = update(&state, inner, place, &form) {
+        if let Err(error) = update(&state, inner, index, &form) {
             return error.into_response();
         }
     }
-    let Some(record) = inner.records.get_mut(place).filter(|r| !r.deleted) else {
+    let Some(record) = inner.records.get_mut(index).filter(|r| !r.deleted) else {
         return not_found(sid);
     };
     match method {
@@ -165,14 +165,14 @@ async fn one_message(
 }
 
 /// Cancels or redacts.
-fn update(state: &State, inner: &mut Inner, place: usize, form: &Form) -> Result<(), ApiError> {
-    let Some(record) = inner.records.get_mut(place).filter(|r| !r.deleted) else {
+fn update(state: &State, inner: &mut Inner, index: usize, form: &Form) -> Result<(), ApiError> {
+    let Some(record) = inner.records.get_mut(index).filter(|r| !r.deleted) else {
         return Ok(());
     };
     match form.filled("Status") {
         Some("canceled") if record.status == "scheduled" => {
-            inner.cancel_scheduled(place);
-            set_status(state, inner, place, "canceled", None);
+            inner.cancel_scheduled(index);
+            set_status(state, inner, index, "canceled", None);
             state.changed.notify_waiters();
             return Ok(());
         }
@@ -220,7 +220,7 @@ async fn media(
     let record = inner
         .by_sid
         .get(&sid)
-        .and_then(|place| inner.records.get(*place));
+        .and_then(|index| inner.records.get(*index));
     let Some(record) = record.filter(|record| !record.deleted) else {
         return not_found(&sid);
     };
@@ -229,8 +229,8 @@ async fn media(
         .media
         .iter()
         .enumerate()
-        .map(|(place, _)| {
-            let part = 100 + u64::try_from(place).unwrap_or_default();
+        .map(|(index, _)| {
+            let part = 100 + u64::try_from(index).unwrap_or_default();
             let id = format!(
                 "ME{}",
                 Rng::of_part(state.settings.seed, record.key, part).hex()

@@ -59,10 +59,10 @@ async fn perform(state: &Arc<State>, generation: u64, scheduled: Scheduled) {
         Scheduled::Status { .. } => {}
         Scheduled::Callback {
             message,
-            place,
+            index,
             forged,
         } => {
-            send_callback(state, generation, (message, place), forged).await;
+            send_callback(state, generation, (message, index), forged).await;
         }
         Scheduled::Answer { message, text } => {
             let from = {
@@ -119,7 +119,7 @@ pub(crate) fn set_status(
     if record.truth.from.is_none() {
         record.truth.from = Some(state.sender_of_service());
     }
-    let place = record.truth.statuses.len();
+    let index = record.truth.statuses.len();
     let key = record.key;
     record.truth.statuses.push(TruthStatus {
         status: status.to_owned(),
@@ -128,14 +128,14 @@ pub(crate) fn set_status(
         callback: TruthCallback::default(),
     });
     if record.truth.status_callback.is_some() {
-        schedule_callback(state, inner, (message, place), key);
+        schedule_callback(state, inner, (message, index), key);
     }
 }
 
 fn schedule_callback(state: &State, inner: &mut Inner, at: (usize, usize), key: u64) {
-    let (message, place) = at;
-    let place_number = u64::try_from(place).unwrap_or_default();
-    let mut rng = Rng::of_part(state.settings.seed, key, 16 + place_number);
+    let (message, index) = at;
+    let part = u64::try_from(index).unwrap_or_default();
+    let mut rng = Rng::of_part(state.settings.seed, key, 16 + part);
     let faults = inner.faults.clone();
     let lost = rng.happens(faults.callback_lost);
     let late = rng.happens(faults.callback_late);
@@ -148,7 +148,7 @@ fn schedule_callback(state: &State, inner: &mut Inner, at: (usize, usize), key: 
         if let Some(status) = inner
             .records
             .get_mut(message)
-            .and_then(|r| r.truth.statuses.get_mut(place))
+            .and_then(|r| r.truth.statuses.get_mut(index))
         {
             status.callback.lost = true;
         }
@@ -161,7 +161,7 @@ fn schedule_callback(state: &State, inner: &mut Inner, at: (usize, usize), key: 
     if reordered {
         // The first comes after the second, which follows it within two seconds; the others come
         // as it happens.
-        let (low, high) = if place == 0 {
+        let (low, high) = if index == 0 {
             (4_000.0, 6_000.0)
         } else {
             (0.0, 2_000.0)
@@ -170,7 +170,7 @@ fn schedule_callback(state: &State, inner: &mut Inner, at: (usize, usize), key: 
     }
     let callback = |forged| Scheduled::Callback {
         message,
-        place,
+        index,
         forged,
     };
     state.schedule(inner, state.scaled(after), callback(false));
@@ -188,11 +188,11 @@ fn schedule_callback(state: &State, inner: &mut Inner, at: (usize, usize), key: 
 
 /// Sends the callback of one status.
 async fn send_callback(state: &State, generation: u64, at: (usize, usize), forged: bool) {
-    let (message, place) = at;
+    let (message, index) = at;
     let prepared = {
         let mut inner = state.inner();
         inner.record_of(generation, message).and_then(|record| {
-            let status = record.truth.statuses.get(place)?;
+            let status = record.truth.statuses.get(index)?;
             let url = record.truth.status_callback.clone()?;
             Some((url, fields(state, &record.truth, status), record.key))
         })
@@ -203,7 +203,7 @@ async fn send_callback(state: &State, generation: u64, at: (usize, usize), forge
     let mut rng = Rng::of_part(
         state.settings.seed,
         key,
-        1_000 + u64::try_from(place).unwrap_or_default(),
+        1_000 + u64::try_from(index).unwrap_or_default(),
     );
     let token = if forged {
         "forged"
@@ -220,7 +220,7 @@ async fn send_callback(state: &State, generation: u64, at: (usize, usize), forge
     let mut inner = state.inner();
     let status = inner
         .record_of(generation, message)
-        .and_then(|r| r.truth.statuses.get_mut(place));
+        .and_then(|r| r.truth.statuses.get_mut(index));
     if let (Some(status), false) = (status, forged) {
         status.callback.tries += told.tries;
         status.callback.answered = told.answered;

@@ -45,7 +45,7 @@ pub(crate) enum Scheduled {
     /// A callback is sent.
     Callback {
         message: usize,
-        place: usize,
+        index: usize,
         forged: bool,
     },
     /// A person writes.
@@ -134,7 +134,7 @@ impl State {
         format!("whatsapp:{first}")
     }
 
-    /// The truth from one place on.
+    /// The truth from this index on.
     pub(crate) fn truth(&self, from: usize, limit: usize) -> Vec<TruthMessage> {
         self.inner()
             .records
@@ -208,14 +208,14 @@ impl State {
 }
 
 fn scripted(scripts: &mut VecDeque<Script>, to: &str) -> Option<CreateFault> {
-    let place = scripts
+    let index = scripts
         .iter()
         .position(|s| s.to.as_deref().is_none_or(|wanted| wanted == to))?;
-    let script = scripts.get_mut(place)?;
+    let script = scripts.get_mut(index)?;
     script.times = script.times.saturating_sub(1);
     let fault = script.fault.clone();
     if script.times == 0 {
-        scripts.remove(place);
+        scripts.remove(index);
     }
     Some(fault)
 }
