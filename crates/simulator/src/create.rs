@@ -11,7 +11,7 @@ use crate::answer::{ApiError, json_answer, message, rfc3339};
 use crate::create_params::CreateParams;
 use crate::faults::CreateFault;
 use crate::form::Form;
-use crate::net::{Cut, broken};
+use crate::net::{ResetNow, reset_after};
 use crate::phone::{PhoneBehavior, PhoneScript, phone_script};
 use crate::rng::Rng;
 use crate::state::{Inner, Record, Scheduled, State, has_ninth_digit, person, real};
@@ -99,7 +99,7 @@ fn refused(fault: &CreateFault) -> Option<Response> {
         } => {
             ApiError::new(*status, 20_500, "An internal server error has occurred").into_response()
         }
-        CreateFault::ResetBefore => cut(),
+        CreateFault::ResetBefore => reset(),
         CreateFault::Redirect => {
             let mut response = json_answer(307, &Value::Null);
             let location = HeaderValue::from_static("/elsewhere");
@@ -137,13 +137,13 @@ async fn answer(fault: &CreateFault, accepted: &Value) -> Response {
         CreateFault::ErrorAfter { status } => {
             ApiError::new(*status, 20_500, "An internal server error has occurred").into_response()
         }
-        CreateFault::ResetAfter { after_bytes: None } => cut(),
+        CreateFault::ResetAfter { after_bytes: None } => reset(),
         CreateFault::ResetAfter {
             after_bytes: Some(bytes),
-        } => broken(201, &accepted.to_string(), *bytes),
+        } => reset_after(201, &accepted.to_string(), *bytes),
         CreateFault::Hang => {
             tokio::time::sleep(HANG).await;
-            cut()
+            reset()
         }
         CreateFault::Garbage { body } => {
             let mut response = json_answer(201, accepted);
@@ -154,9 +154,9 @@ async fn answer(fault: &CreateFault, accepted: &Value) -> Response {
     }
 }
 
-fn cut() -> Response {
+fn reset() -> Response {
     let mut response = Response::default();
-    response.extensions_mut().insert(Cut);
+    response.extensions_mut().insert(ResetNow);
     response
 }
 

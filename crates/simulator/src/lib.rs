@@ -72,8 +72,9 @@ impl Simulator {
         let tasks = TaskTracker::new();
         let state = Arc::new(State::new(settings, tasks.clone()));
         tasks.spawn(schedule::run(Arc::clone(&state), stop.clone()));
-        let doors = resource::router(Arc::clone(&state)).merge(control::router(Arc::clone(&state)));
-        tasks.spawn(net::serve(listener, doors, stop.clone(), tasks.clone()));
+        let router =
+            resource::router(Arc::clone(&state)).merge(control::router(Arc::clone(&state)));
+        tasks.spawn(net::serve(listener, router, stop.clone(), tasks.clone()));
         Ok(Self {
             address,
             state,

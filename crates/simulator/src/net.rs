@@ -1,4 +1,4 @@
-//! Connections that can be cut off in the middle, as real ones are.
+//! Connections that can be reset in the middle of a response, as real ones are.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -21,14 +21,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Put into an answer's extensions to cut the connection instead of answering.
+/// Put into a response's extensions to reset the connection instead of sending the response.
 #[derive(Clone, Copy)]
-pub(crate) struct Cut;
+pub(crate) struct ResetNow;
 
 /// Accepts connections until it is stopped.
 pub(crate) async fn serve(
     listener: TcpListener,
-    doors: Router,
+    router: Router,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
@@ -45,36 +45,36 @@ pub(crate) async fn serve(
             continue;
         }
         let stop = stop.clone();
-        let doors = doors.clone();
+        let router = router.clone();
         tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = connection(stream, doors) => {}
+                () = connection(stream, router) => {}
             }
         });
     }
 }
 
-async fn connection(stream: TcpStream, doors: Router) {
-    let cut = Arc::new(AtomicBool::new(false));
-    let io = TokioIo::new(Cuttable {
+async fn connection(stream: TcpStream, router: Router) {
+    let reset = Arc::new(AtomicBool::new(false));
+    let io = TokioIo::new(ResettableStream {
         stream,
-        cut: Arc::clone(&cut),
+        reset: Arc::clone(&reset),
     });
-    let inner = TowerToHyperService::new(doors);
+    let inner = TowerToHyperService::new(router);
     let service = service_fn(move |request| {
         let answer = inner.call(request);
-        let cut = Arc::clone(&cut);
+        let reset = Arc::clone(&reset);
         async move {
             let answer: Result<Response, Infallible> = answer.await;
             match answer {
-                Ok(response) if response.extensions().get::<Cut>().is_some() => {
-                    cut.store(true, Ordering::SeqCst);
-                    Err("cut")
+                Ok(response) if response.extensions().get::<ResetNow>().is_some() => {
+                    reset.store(true, Ordering::SeqCst);
+                    Err("reset")
                 }
                 Ok(response) => {
-                    if response.extensions().get::<CutBody>().is_some() {
-                        cut.store(true, Ordering::SeqCst);
+                    if response.extensions().get::<ResetInBody>().is_some() {
+                        reset.store(true, Ordering::SeqCst);
                     }
                     Ok(response)
                 }
@@ -82,23 +82,24 @@ async fn connection(stream: TcpStream, doors: Router) {
             }
         }
     });
-    // A connection that ends early is what some of the faults are for.
+    // An error here is a connection that ended early, which some of the faults cause.
     drop(http1::Builder::new().serve_connection(io, service).await);
 }
 
-/// Marks an answer whose body ends with an error.
+/// Marks a response whose body ends with a reset.
 #[derive(Clone, Copy)]
-pub(crate) struct CutBody;
+pub(crate) struct ResetInBody;
 
-/// An answer that promises all of `text` and breaks off after some of it.
-pub(crate) fn broken(status: u16, text: &str, after: usize) -> Response {
-    let part = Bytes::copy_from_slice(&text.as_bytes()[..after.min(text.len())]);
-    let cut = stream::once(async {
-        // Until everything before is written: an error at once would keep even the head back.
+/// A response that announces all of `text` and resets the connection after this many bytes of it.
+pub(crate) fn reset_after(status: u16, text: &str, bytes: usize) -> Response {
+    let whole = text.as_bytes();
+    let part = Bytes::copy_from_slice(whole.get(..bytes).unwrap_or(whole));
+    let end = stream::once(async {
+        // Lets everything before it be written: an immediate error would hold back even the head.
         tokio::task::yield_now().await;
-        Err(std::io::Error::other("cut"))
+        Err(std::io::Error::other("reset"))
     });
-    let parts = stream::iter([Ok(part)]).chain(cut);
+    let parts = stream::iter([Ok(part)]).chain(end);
     let mut response = Response::new(Body::from_stream(parts));
     *response.status_mut() = axum::http::StatusCode::from_u16(status).unwrap_or_default();
     let headers = response.headers_mut();
@@ -107,26 +108,26 @@ pub(crate) fn broken(status: u16, text: &str, after: usize) -> Response {
         "content-type",
         axum::http::HeaderValue::from_static("application/json"),
     );
-    response.extensions_mut().insert(CutBody);
+    response.extensions_mut().insert(ResetInBody);
     response
 }
 
-/// A stream that is reset, not closed, when it was cut.
-struct Cuttable {
+/// A stream that can be reset instead of closed.
+struct ResettableStream {
     stream: TcpStream,
-    cut: Arc<AtomicBool>,
+    reset: Arc<AtomicBool>,
 }
 
-impl Drop for Cuttable {
+impl Drop for ResettableStream {
     fn drop(&mut self) {
-        if self.cut.load(Ordering::SeqCst) {
-            // A reset instead of an orderly end; without it the end is still an end.
+        if self.reset.load(Ordering::SeqCst) {
+            // Makes the close a reset; when that fails, the connection is merely closed.
             drop(self.stream.set_zero_linger());
         }
     }
 }
 
-impl AsyncRead for Cuttable {
+impl AsyncRead for ResettableStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -136,7 +137,7 @@ impl AsyncRead for Cuttable {
     }
 }
 
-impl AsyncWrite for Cuttable {
+impl AsyncWrite for ResettableStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
