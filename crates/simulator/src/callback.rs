@@ -59,29 +59,29 @@ impl Caller {
         let (url, overrides) = overrides(call.url);
         let body = encode(&call.fields);
         let signature = sign(url, &call.fields, call.token);
-        let mut told = TruthCallback::default();
+        let mut result = TruthCallback::default();
         let until = tokio::time::Instant::now() + overrides.total;
-        while told.tries <= overrides.retries && tokio::time::Instant::now() < until {
-            told.tries += 1;
+        while result.tries <= overrides.retries && tokio::time::Instant::now() < until {
+            result.tries += 1;
             // All tries share the total time, also the one that gets no answer.
             let limit = overrides
                 .read
                 .min(until.saturating_duration_since(tokio::time::Instant::now()));
             let outcome = self.once(url, &body, &signature, call, limit).await;
-            told.answered = outcome.ok();
+            result.answered = outcome.ok();
             let again = match outcome {
                 Ok(status) if status >= 500 => overrides.on_5xx,
                 Ok(status) if status >= 400 => overrides.on_4xx,
                 Ok(_) => false,
-                Err(Trouble::Connect) => overrides.on_connect,
-                Err(Trouble::Read) => overrides.on_read,
+                Err(CallError::Connect) => overrides.on_connect,
+                Err(CallError::Read) => overrides.on_read,
             };
-            if !again || told.tries > overrides.retries {
+            if !again || result.tries > overrides.retries {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(100 << told.tries.min(5))).await;
+            tokio::time::sleep(Duration::from_millis(100 << result.tries.min(5))).await;
         }
-        told
+        result
     }
 
     async fn once(
@@ -91,7 +91,7 @@ impl Caller {
         signature: &str,
         call: &Call<'_>,
         limit: Duration,
-    ) -> Result<u16, Trouble> {
+    ) -> Result<u16, CallError> {
         let _permit = self.open.acquire().await;
         let request = Request::post(url)
             .header(
@@ -103,13 +103,13 @@ impl Caller {
             .header("user-agent", "TwilioProxy/1.1")
             .header("accept", "*/*")
             .body(Full::new(Bytes::from(body.to_owned())))
-            .map_err(|_| Trouble::Connect)?;
+            .map_err(|_| CallError::Connect)?;
         let answered = tokio::time::timeout(limit, async {
             let response = self.http.request(request).await.map_err(|error| {
                 if error.is_connect() {
-                    Trouble::Connect
+                    CallError::Connect
                 } else {
-                    Trouble::Read
+                    CallError::Read
                 }
             })?;
             let status = response.status().as_u16();
@@ -117,15 +117,15 @@ impl Caller {
                 .into_body()
                 .collect()
                 .await
-                .map_err(|_| Trouble::Read)?;
+                .map_err(|_| CallError::Read)?;
             Ok(status)
         });
-        answered.await.unwrap_or(Err(Trouble::Read))
+        answered.await.unwrap_or(Err(CallError::Read))
     }
 }
 
 #[derive(Clone, Copy)]
-enum Trouble {
+enum CallError {
     Connect,
     Read,
 }

@@ -89,10 +89,10 @@ pub(crate) async fn deliver(state: &Arc<State>, inbound: Inbound) -> InboundResu
         token: &state.settings.auth_token,
         idempotency: Rng::of_part(state.settings.seed, key(&sid), 3).hex(),
     };
-    let told = state.caller.send(&call).await;
+    let result = state.caller.send(&call).await;
     InboundResult {
         sid,
-        answered: told.answered,
+        answered: result.answered,
     }
 }
 

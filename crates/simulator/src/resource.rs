@@ -38,19 +38,22 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         )
         .route(one, any(one_message))
         .route(&format!("{one}/Media.json"), any(media))
-        .layer(middleware::from_fn_with_state(Arc::clone(&state), around))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            authenticated,
+        ))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .fallback(|| async { not_found("") })
         .with_state(state)
 }
 
-/// Credentials, and the headers of every answer.
-async fn around(extract::State(state): Shared, request: Request, next: Next) -> Response {
+/// Checks the credentials, and adds Twilio's headers to every answer.
+async fn authenticated(extract::State(state): Shared, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let concurrent = state.concurrent.fetch_add(1, Ordering::SeqCst) + 1;
-    let _leaves = Leaves(&state);
+    let _request = OpenRequest(&state);
     let number = state.requests.fetch_add(1, Ordering::SeqCst);
-    let mut response = match authorised(&state, request.headers(), request.uri().path()) {
+    let mut response = match check_credentials(&state, request.headers(), request.uri().path()) {
         Ok(()) => next.run(request).await,
         Err(error) => {
             let mut response = error.into_response();
@@ -77,16 +80,16 @@ async fn around(extract::State(state): Shared, request: Request, next: Next) -> 
     response
 }
 
-/// Counts a request out, also when it is dropped half-way.
-struct Leaves<'a>(&'a State);
+/// Ends the count of a request, also when the request is dropped halfway.
+struct OpenRequest<'a>(&'a State);
 
-impl Drop for Leaves<'_> {
+impl Drop for OpenRequest<'_> {
     fn drop(&mut self) {
         self.0.concurrent.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-fn authorised(state: &State, headers: &HeaderMap, path: &str) -> Result<(), ApiError> {
+fn check_credentials(state: &State, headers: &HeaderMap, path: &str) -> Result<(), ApiError> {
     let settings = &state.settings;
     let given = headers
         .get(header::AUTHORIZATION)

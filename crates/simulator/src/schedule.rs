@@ -216,14 +216,14 @@ async fn send_callback(state: &State, generation: u64, at: (usize, usize), forge
         token,
         idempotency: rng.hex(),
     };
-    let told = state.caller.send(&call).await;
+    let result = state.caller.send(&call).await;
     let mut inner = state.inner();
     let status = inner
         .record_of(generation, message)
         .and_then(|r| r.truth.statuses.get_mut(index));
     if let (Some(status), false) = (status, forged) {
-        status.callback.tries += told.tries;
-        status.callback.answered = told.answered;
+        status.callback.tries += result.tries;
+        status.callback.answered = result.answered;
     }
 }
 
