@@ -1,4 +1,4 @@
-//! Answers in Twilio's shape.
+//! Responses in Twilio's format.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -37,7 +37,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A JSON answer with the headers that Twilio sends.
+/// A JSON response with the headers that Twilio sends.
 pub(crate) fn json_answer(status: u16, body: &Value) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, body.to_string()).into_response();
@@ -46,7 +46,7 @@ pub(crate) fn json_answer(status: u16, body: &Value) -> Response {
     response
 }
 
-/// A message object.
+/// A message as Twilio's API shows it.
 pub(crate) fn message(settings: &Settings, record: &Record) -> Value {
     let account = &settings.account_sid;
     let truth = &record.truth;
@@ -64,7 +64,7 @@ pub(crate) fn message(settings: &Settings, record: &Record) -> Value {
         "body": if record.redacted { "" } else { truth.body.as_str() },
         "status": record.status,
         "direction": "outbound-api",
-        // A Messaging Service has not chosen a sender yet, and nothing is cut into segments.
+        // 0 until the Messaging Service has chosen a sender; WhatsApp does not split messages.
         "num_segments": if truth.from.is_none() { "0" } else { "1" },
         "num_media": record.media.len().to_string(),
         "price": null,

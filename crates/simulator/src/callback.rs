@@ -1,4 +1,4 @@
-//! Signed requests to the other side, repeated as their URL asks for.
+//! Signed requests to the customer's server, retried as their URL asks.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use crate::form::encode;
 use crate::truth::TruthCallback;
 
-/// Requests that are open at once.
+/// How many requests may be open at once.
 const OPEN_MAX: usize = 64;
 
 /// Sends signed requests.
@@ -33,7 +33,7 @@ pub(crate) struct Call<'a> {
     pub(crate) url: &'a str,
     pub(crate) fields: Vec<(&'static str, String)>,
     pub(crate) token: &'a str,
-    /// Twilio's idempotency token: the same for every try.
+    /// Twilio's idempotency token: the same for every attempt.
     pub(crate) idempotency: String,
 }
 
@@ -54,7 +54,7 @@ impl Caller {
         }
     }
 
-    /// Sends a request as often as its URL asks for.
+    /// Sends a request, and retries it as its URL asks.
     pub(crate) async fn send(&self, call: &Call<'_>) -> TruthCallback {
         let (url, overrides) = overrides(call.url);
         let body = encode(&call.fields);
@@ -63,7 +63,7 @@ impl Caller {
         let until = tokio::time::Instant::now() + overrides.total;
         while result.tries <= overrides.retries && tokio::time::Instant::now() < until {
             result.tries += 1;
-            // All tries share the total time, also the one that gets no answer.
+            // All attempts share the total time, including one that gets no answer.
             let limit = overrides
                 .read
                 .min(until.saturating_duration_since(tokio::time::Instant::now()));
@@ -131,7 +131,7 @@ enum CallError {
 }
 
 /// Twilio's connection overrides (twilio.com/docs/usage/webhooks/webhooks-connection-overrides):
-/// by default one more try, and only after a connection that could not be made.
+/// by default one retry, and only when the connection could not be made.
 struct Overrides {
     retries: u32,
     read: Duration,

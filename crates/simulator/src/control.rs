@@ -1,4 +1,4 @@
-//! The doors for tests and people: the truth, faults, phones, inbound messages.
+//! Routes for tests and people: the truth log, faults, phones, inbound messages.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const PAGE_MAX: usize = 10_000;
 
 type Shared = extract::State<Arc<State>>;
 
-/// The paths under `/simulator`.
+/// The routes under `/simulator`.
 pub(crate) fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/simulator/truth", get(truth))

@@ -1,4 +1,4 @@
-//! `POST …/Messages.json`: checks, acceptance, and what goes wrong on the way.
+//! `POST …/Messages.json`: checks, acceptance and faults.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,16 +17,16 @@ use crate::rng::Rng;
 use crate::state::{Inner, Record, Scheduled, State, has_ninth_digit, person, real};
 use crate::truth::TruthMessage;
 
-/// How long a free-form answer stays allowed after the person's last message.
+/// How long free-form messages are allowed after the person's last message.
 const WINDOW: Duration = Duration::from_secs(24 * 3_600);
 
-/// How long a request that is never answered is held; longer than anybody waits.
+/// How long a request that gets no answer is kept open; longer than any client waits.
 const HANG: Duration = Duration::from_secs(600);
 
-/// How long an answer waits, in real time, for a callback that shall come before it.
-const EARLY_MORE: Duration = Duration::from_millis(500);
+/// How much longer, in real time, a response waits for the callback that must come before it.
+const EARLY_CALLBACK_MARGIN: Duration = Duration::from_millis(500);
 
-/// Answers a create.
+/// Handles a create.
 pub(crate) async fn create(state: &Arc<State>, form: &Form) -> Response {
     let params = match CreateParams::read(state, form) {
         Ok(params) => params,
@@ -47,15 +47,15 @@ pub(crate) async fn create(state: &Arc<State>, form: &Form) -> Response {
     let (accepted, first_status) =
         accept(state, params, key, &mut rng, (received, answered(&fault)));
     if rng.happens(faults.callback_before_answer) {
-        let most = state.scaled(first_status + 250.0) + EARLY_MORE;
-        // At the latest then: a callback may be late, or there may be none.
-        drop(tokio::time::timeout(most, called_back(state, &accepted)).await);
+        let most = state.scaled(first_status + 250.0) + EARLY_CALLBACK_MARGIN;
+        // The wait is limited because the callback may be late or never come.
+        drop(tokio::time::timeout(most, wait_for_first_callback(state, &accepted)).await);
     }
     answer(&fault, &accepted).await
 }
 
-/// Waits until the first callback of a message was sent, or until it is clear that none comes.
-async fn called_back(state: &State, accepted: &Value) {
+/// Waits until the first callback of a message was sent, or until it is clear that there is none.
+async fn wait_for_first_callback(state: &State, accepted: &Value) {
     let sid = accepted["sid"].as_str().unwrap_or_default();
     loop {
         let changed = state.changed.notified();
@@ -74,7 +74,7 @@ async fn called_back(state: &State, accepted: &Value) {
     }
 }
 
-/// The answer of a fault with which nothing is accepted.
+/// The response to a create that this fault keeps from being accepted.
 fn refused(fault: &CreateFault) -> Option<Response> {
     Some(match fault {
         CreateFault::TooMany { retry_after } => {
@@ -120,7 +120,7 @@ fn refused(fault: &CreateFault) -> Option<Response> {
     })
 }
 
-/// How the truth log names the answer to an accepted message.
+/// How the truth log names the response to an accepted message.
 fn answered(fault: &CreateFault) -> String {
     match fault {
         CreateFault::ErrorAfter { status } => status.to_string(),
@@ -131,7 +131,7 @@ fn answered(fault: &CreateFault) -> String {
     }
 }
 
-/// The answer to an accepted message.
+/// The response to an accepted message.
 async fn answer(fault: &CreateFault, accepted: &Value) -> Response {
     match fault {
         CreateFault::ErrorAfter { status } => {
@@ -160,7 +160,7 @@ fn reset() -> Response {
     response
 }
 
-/// Accepts a message; comes back with its object and the time of its first status in
+/// Accepts a message; returns it as Twilio's API shows it, and the time of its first status in
 /// milliseconds.
 fn accept(
     state: &State,
@@ -277,7 +277,7 @@ fn script_for(
         .is_some_and(|at| at.elapsed() < WINDOW);
     let mut script = phone_script(&behavior, has_ninth_digit(&params.to), first_time, rng);
     if state.settings.window_enforced && params.content_sid.is_none() && !open {
-        // Free-form outside the window is accepted and fails later.
+        // A free-form message outside the window is accepted and fails later.
         script.statuses.truncate(1);
         if let Some((_, status, code)) = script.statuses.first_mut() {
             (*status, *code) = ("failed", code.or(Some(63_016)));

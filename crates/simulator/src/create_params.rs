@@ -1,4 +1,4 @@
-//! What a create asks for, checked as Twilio checks it.
+//! The parameters of a create, checked as Twilio checks them.
 
 use serde_json::Value;
 
@@ -6,13 +6,13 @@ use crate::answer::ApiError;
 use crate::form::Form;
 use crate::state::State;
 
-/// Text, in characters (21617).
+/// Longest text, in characters (21617).
 const BODY_MAX: usize = 1_600;
 
-/// Media of one message (21623).
+/// Most media files in one message (21623).
 const MEDIA_MAX: usize = 10;
 
-/// A checked create.
+/// The checked parameters of a create.
 pub(crate) struct CreateParams {
     pub(crate) to: String,
     pub(crate) from: Option<String>,
@@ -202,7 +202,7 @@ fn body(
     Ok(body.to_owned())
 }
 
-/// The text of a known template with its values put in; of an unknown one, the values.
+/// A known template with its values filled in, or just the values of an unknown one.
 fn rendered(state: &State, sid: &str, variables: Option<&str>) -> String {
     let values: serde_json::Map<String, Value> = variables
         .and_then(|text| serde_json::from_str(text).ok())
@@ -212,7 +212,7 @@ fn rendered(state: &State, sid: &str, variables: Option<&str>) -> String {
         let values: Vec<&str> = values.values().filter_map(Value::as_str).collect();
         return values.join(" ");
     };
-    // In one pass, so that a value which looks like a placeholder stays as it is.
+    // One pass, so that a value which looks like a placeholder is not replaced itself.
     let mut parts = template.split("{{");
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {

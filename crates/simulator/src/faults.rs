@@ -1,4 +1,4 @@
-//! What goes wrong, by probability or by script.
+//! Faults, injected by probability or by script.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -6,30 +6,30 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
-    /// How long a create takes, from and to, in milliseconds of real time.
+    /// Shortest and longest time that a create takes, in milliseconds of real time.
     pub latency_ms: (f64, f64),
-    /// What creates meet, each with its share.
+    /// Faults of creates, each with its share.
     pub create: Vec<Share>,
-    /// Callbacks that never come.
+    /// Callbacks that are never sent.
     pub callback_lost: f64,
-    /// Callbacks that come late.
+    /// Callbacks that are sent late.
     pub callback_late: f64,
     /// How late, in milliseconds (scaled).
     pub callback_late_ms: f64,
-    /// Callbacks that come twice.
+    /// Callbacks that are sent twice.
     pub callback_doubled: f64,
-    /// Messages whose callbacks come in another order: the first one after the second, unless the
+    /// Messages whose callbacks are sent out of order: the first after the second, unless the
     /// second status itself takes longer than two seconds.
     pub callback_reordered: f64,
-    /// Callbacks that come before the create was answered.
+    /// Messages whose first callback is sent before the create is answered.
     pub callback_before_answer: f64,
-    /// Forged copies, with a wrong signature, beside the real callback.
+    /// Callbacks that are accompanied by a forged copy with a wrong signature.
     pub callback_forged: f64,
-    /// How long until a message shows in the list, in milliseconds (scaled).
+    /// How long a message takes to appear in the list, in milliseconds (scaled).
     pub list_lag_ms: f64,
 }
 
-/// One fault with its share of the creates.
+/// A fault and its share of the creates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Share {
@@ -39,17 +39,17 @@ pub struct Share {
     pub fault: CreateFault,
 }
 
-/// What a create can meet.
+/// What can go wrong with a create.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CreateFault {
-    /// 429 (20429); not processed.
+    /// 429 (20429); nothing is accepted.
     TooMany {
         /// The `Retry-After` header as written.
         #[serde(default)]
         retry_after: Option<String>,
     },
-    /// A 5xx (or another status) with nothing accepted.
+    /// A 5xx (or another status); nothing is accepted.
     ErrorBefore {
         /// The status.
         status: u16,
@@ -62,40 +62,40 @@ pub enum CreateFault {
         /// The status.
         status: u16,
     },
-    /// The connection is reset with nothing accepted.
+    /// The connection is reset; nothing is accepted.
     #[serde(deserialize_with = "no_fields")]
     ResetBefore,
-    /// The message is accepted and the connection reset, after so many bytes of the answer's body
-    /// (none: before the first byte of the answer).
+    /// The message is accepted and the connection is reset, either before the first byte of the
+    /// response or after this many bytes of its body.
     ResetAfter {
-        /// Bytes of the body that still go out.
+        /// How many bytes of the body are sent; `None` sends nothing at all.
         #[serde(default)]
         after_bytes: Option<usize>,
     },
-    /// Accepted, and never answered.
+    /// The message is accepted and the request never answered.
     #[serde(deserialize_with = "no_fields")]
     Hang,
-    /// Accepted, answered 201 with this body.
+    /// The message is accepted and answered with 201 and this body.
     Garbage {
         /// The body.
         body: String,
     },
-    /// A redirect with nothing accepted.
+    /// A redirect; nothing is accepted.
     #[serde(deserialize_with = "no_fields")]
     Redirect,
-    /// A Twilio error with nothing accepted.
+    /// A Twilio error; nothing is accepted.
     Refuse {
         /// HTTP status.
         status: u16,
         /// Twilio's code.
         code: u32,
     },
-    /// Nothing at all: for scripts that let a request through before others.
+    /// No fault: for scripts that let a request through before others.
     #[serde(deserialize_with = "no_fields")]
     None,
 }
 
-/// What the next creates shall meet.
+/// A fault for the next creates.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Script {
@@ -105,7 +105,7 @@ pub(crate) struct Script {
     /// How many creates.
     #[serde(default = "once")]
     pub(crate) times: u32,
-    /// What they meet.
+    /// What happens to them.
     pub(crate) fault: CreateFault,
 }
 
@@ -113,7 +113,7 @@ fn once() -> u32 {
     1
 }
 
-/// Refuses fields where a fault has none, which serde would overlook beside a tag.
+/// Refuses fields of a fault that has none; serde itself ignores them beside a tag.
 fn no_fields<'de, D: Deserializer<'de>>(fault: D) -> Result<(), D::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -1,8 +1,8 @@
-//! Forms, read and written.
+//! Decodes and encodes HTML forms.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// What a form leaves as it is.
+/// What a form does not encode.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -46,7 +46,7 @@ impl Form {
     }
 }
 
-/// Writes pairs as a body.
+/// Encodes pairs as a body.
 pub(crate) fn encode(pairs: &[(&str, String)]) -> String {
     let parts: Vec<String> = pairs
         .iter()

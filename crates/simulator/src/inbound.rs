@@ -1,4 +1,4 @@
-//! People who write to us: inbound messages on order.
+//! Inbound messages: people who write to us.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::state::{State, person};
 pub struct Inbound {
     /// The person: E.164, with or without `whatsapp:`.
     pub from: String,
-    /// Our sender; without it the first one.
+    /// Our sender; the first one by default.
     #[serde(default)]
     pub to: Option<String>,
     /// The text.
@@ -28,7 +28,7 @@ pub struct Inbound {
     /// A tapped button: text and payload.
     #[serde(default)]
     pub button: Option<(String, String)>,
-    /// A place: degrees north, degrees east.
+    /// A location: degrees north, degrees east.
     #[serde(default)]
     pub location: Option<(f64, f64)>,
     /// `STOP`, `START` or `HELP`, as Advanced Opt-Out adds it.
@@ -40,17 +40,17 @@ pub struct Inbound {
     /// The message that it answers.
     #[serde(default)]
     pub replied_to: Option<String>,
-    /// The SID, to send the same message again.
+    /// The SID to use, for sending the same message again.
     #[serde(default)]
     pub sid: Option<String>,
 }
 
-/// What became of an inbound message.
+/// What happened to an inbound message.
 #[derive(Clone, Debug, Serialize)]
 pub struct InboundResult {
     /// Its SID.
     pub sid: String,
-    /// The status that the webhook answered; `None` when it did not, or when there is none.
+    /// The status of the webhook's response; `None` without a response or without a webhook.
     pub answered: Option<u16>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn deliver(state: &Arc<State>, inbound: Inbound) -> InboundResu
         let mut inner = state.inner();
         inner.inbound_count += 1;
         let who = person(&inbound.from);
-        // WhatsApp knows this phone under the shorter form only, and so writes from it.
+        // WhatsApp knows this phone only without the ninth digit, so its messages come from there.
         let short = inner.phones.get(&who) == Some(&PhoneBehavior::OnlyWithoutNinthDigit);
         let plain = inbound
             .from
@@ -127,7 +127,7 @@ fn fields(state: &State, inbound: &Inbound, sid: &str, from: &str) -> Vec<(&'sta
     fields.push(("AccountSid", state.settings.account_sid.clone()));
     fields.push(("From", with_prefix(from)));
     if let Some((url, kind)) = inbound.media.first() {
-        // WhatsApp takes one medium a message.
+        // A WhatsApp message has at most one media file.
         fields.push(("MediaUrl0", url.clone()));
         fields.push(("MediaContentType0", kind.clone()));
     }

@@ -1,11 +1,11 @@
 //! A local Twilio simulator: the Messages resource over real HTTP, signed callbacks, phones that
 //! behave differently, injected faults, and a log of the truth.
 //!
-//! It shares no code with the program that it judges: what it says that it accepted and delivered
-//! is evidence. Everything random comes from one seed and the number of the message, so that the
-//! same requests in the same order give the same faults.
+//! It shares no code with the program under test, so its log of what it accepted and delivered is
+//! evidence. Everything random comes from one seed, the address of the message, and how many
+//! messages that address was sent before: the same requests meet the same faults, in any order.
 //!
-//! Beside Twilio's paths under `/2010-04-01` it has doors of its own, without credentials:
+//! Besides Twilio's paths under `/2010-04-01` it has its own routes, which need no credentials:
 //!
 //! | request | what it does |
 //! |---|---|
@@ -13,11 +13,11 @@
 //! | `GET /simulator/state` | counts |
 //! | `PUT /simulator/phones` | a list of `{number, character}` |
 //! | `PUT /simulator/faults` | a [`Faults`] value |
-//! | `POST /simulator/script` | what the next creates shall meet: `{to?, times?, fault}` |
+//! | `POST /simulator/script` | a fault for the next creates: `{to?, times?, fault}` |
 //! | `PUT /simulator/webhook` | `{inbound_url}`: where inbound messages go |
-//! | `POST /simulator/inbound` | a person writes: `{from, to?, body?, …}`; answers what the webhook answered |
-//! | `PUT /simulator/templates/{HX…}` | `{body}` with `{{1}}`: known templates are rendered |
-//! | `POST /simulator/reset` | goes back to the settings, with no message; the webhook stays |
+//! | `POST /simulator/inbound` | a person writes: `{from, to?, body?, …}`; returns the status of the webhook's response |
+//! | `PUT /simulator/templates/{HX…}` | `{body}` with `{{1}}`: makes a template known, so that it is rendered |
+//! | `POST /simulator/reset` | forgets all messages and goes back to the settings, except for the webhook |
 
 mod answer;
 mod callback;
@@ -61,10 +61,10 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Starts to listen and to deliver.
+    /// Starts listening and delivering.
     ///
     /// # Errors
-    /// When the address cannot be listened on.
+    /// When it cannot listen on the address.
     pub async fn start(settings: Settings) -> std::io::Result<Self> {
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
@@ -108,7 +108,7 @@ impl Simulator {
         self.state.truth(0, usize::MAX)
     }
 
-    /// Changes what goes wrong.
+    /// Replaces the faults.
     pub fn set_faults(&self, faults: Faults) {
         self.state.inner().faults = faults;
     }
@@ -118,7 +118,7 @@ impl Simulator {
         self.state.inner().set_phones(phones);
     }
 
-    /// Makes a template known: `{{1}}` and so on are replaced by its values.
+    /// Makes a template known: `{{1}}` and so on are replaced with values.
     pub fn set_template(&self, content_sid: &str, body: &str) {
         self.state
             .inner()
@@ -126,25 +126,25 @@ impl Simulator {
             .insert(content_sid.to_owned(), body.to_owned());
     }
 
-    /// Says where inbound messages go.
+    /// Sets where inbound messages go.
     pub fn set_inbound_url(&self, url: String) {
         self.state.inner().inbound_url = Some(url);
     }
 
-    /// A person writes; comes back with what the webhook answered.
+    /// A person writes; returns how the webhook responded.
     pub async fn inbound(&self, inbound: Inbound) -> InboundResult {
         inbound::deliver(&self.state, inbound).await
     }
 
-    /// Statuses and callbacks that are still to come.
+    /// How many statuses, callbacks and answers of people are scheduled or under way.
     pub fn pending(&self) -> usize {
         self.state.pending()
     }
 
-    /// Waits until nothing is to come any more.
+    /// Waits until nothing is pending.
     pub async fn quiet(&self) {
         loop {
-            // Listens before it looks, so that nothing which comes in between is missed.
+            // Subscribes before it checks, so that a change in between is not missed.
             let changed = self.state.changed.notified();
             if self.pending() == 0 {
                 return;
@@ -153,7 +153,7 @@ impl Simulator {
         }
     }
 
-    /// Ends every task; what was to come does not come.
+    /// Stops every task; what is pending does not happen.
     pub async fn stop(self) {
         self.stop.cancel();
         self.tasks.close();

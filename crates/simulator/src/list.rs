@@ -45,7 +45,7 @@ pub(crate) fn list(state: &State, form: &Form) -> Result<Value, ApiError> {
     let last = records.last().filter(|_| more);
     let ends = Ends {
         next_after: last.map(|record| record.truth.sid.as_str()),
-        // The page before this one ends where this one begins.
+        // The previous page ends where this one begins.
         previous_after: newer
             .iter()
             .filter_map(shown)
@@ -55,7 +55,7 @@ pub(crate) fn list(state: &State, form: &Form) -> Result<Value, ApiError> {
     Ok(envelope(state, form, &filter, items, &ends))
 }
 
-/// The messages after which the neighbouring pages begin.
+/// The messages after which the neighboring pages begin.
 struct Ends<'a> {
     next_after: Option<&'a str>,
     previous_after: Option<&'a str>,
@@ -136,9 +136,9 @@ impl Filter {
     }
 
     fn matches(&self, record: &Record) -> bool {
-        // What is not sent yet goes by the time of its creation.
+        // A message that is not sent yet counts by the time of its creation.
         let at = record.sent.unwrap_or(record.created);
-        // Twilio shows whole seconds, and so it compares them.
+        // Twilio shows whole seconds, so whole seconds are compared.
         let at = jiff::Timestamp::from_second(at.as_second()).unwrap_or(at);
         self.from
             .as_ref()
@@ -151,7 +151,7 @@ impl Filter {
     }
 }
 
-/// A date, which stands for its first or last moment, or a time; all in GMT.
+/// A time, or a date, which stands for its first or last second; all in GMT.
 fn instant(name: &str, text: &str, end: bool) -> Result<jiff::Timestamp, ApiError> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time);

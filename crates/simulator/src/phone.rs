@@ -18,11 +18,11 @@ pub struct Phone {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PhoneBehavior {
-    /// Receives, and opens the message at once.
+    /// Receives the message and opens it at once.
     ReadsAtOnce,
-    /// Receives, and opens the message some time later.
+    /// Receives the message and opens it some time later.
     ReadsLater,
-    /// Receives and never opens it, or has read receipts off.
+    /// Receives the message and never opens it, or has read receipts turned off.
     NeverReads,
     /// Off: the message stays `sent`.
     Off,
@@ -30,24 +30,24 @@ pub enum PhoneBehavior {
     OffThenOn,
     /// Not on WhatsApp: 63024.
     NotOnWhatsapp,
-    /// Known to WhatsApp only without the ninth digit: 63024 under the form with it.
+    /// Known to WhatsApp only without the ninth digit: 63024 for the number with it.
     OnlyWithoutNinthDigit,
     /// Blocked the business: 63014.
     Blocked,
-    /// Opted out at Twilio: 21610, reported later.
+    /// Opted out at Twilio: 21610, reported after acceptance.
     OptedOut,
     /// Opted out of marketing: 63050.
     MarketingOptedOut,
-    /// Fails once with 63018, and is fine the next time.
+    /// Fails once with 63018, then works.
     LimitedOnce,
-    /// Fails always with this code.
+    /// Always fails with this code.
     Fails(u32),
-    /// Receives, and answers with this text.
+    /// Receives the message and answers with this text.
     Answers(String),
 }
 
 impl PhoneBehavior {
-    /// The behavior of a phone that nobody described.
+    /// Draws the behavior of a phone that is not in the settings.
     pub(crate) fn drawn(rng: &mut Rng) -> Self {
         match rng.fraction() {
             f if f < 0.45 => Self::ReadsAtOnce,
@@ -57,14 +57,15 @@ impl PhoneBehavior {
     }
 }
 
-/// What happens to a message: statuses with the milliseconds after acceptance.
+/// What happens to a message.
 pub(crate) struct PhoneScript {
+    /// Milliseconds after acceptance, status, error code.
     pub(crate) statuses: Vec<(f64, &'static str, Option<u32>)>,
     /// What the person answers.
     pub(crate) answer: Option<String>,
 }
 
-/// What happens to one message to a phone.
+/// Decides what happens to a message on a phone that behaves like this.
 pub(crate) fn phone_script(
     behavior: &PhoneBehavior,
     has_ninth_digit: bool,

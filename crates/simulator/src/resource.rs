@@ -47,7 +47,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .with_state(state)
 }
 
-/// Checks the credentials, and adds Twilio's headers to every answer.
+/// Checks the credentials, and adds Twilio's headers to every response.
 async fn authenticated(extract::State(state): Shared, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let concurrent = state.concurrent.fetch_add(1, Ordering::SeqCst) + 1;
@@ -80,7 +80,7 @@ async fn authenticated(extract::State(state): Shared, request: Request, next: Ne
     response
 }
 
-/// Ends the count of a request, also when the request is dropped halfway.
+/// A request that is counted as concurrent until it ends or is dropped.
 struct OpenRequest<'a>(&'a State);
 
 impl Drop for OpenRequest<'_> {
@@ -167,7 +167,7 @@ async fn one_message(
     }
 }
 
-/// Cancels or redacts.
+/// Cancels or redacts a message.
 fn update(state: &State, inner: &mut Inner, index: usize, form: &Form) -> Result<(), ApiError> {
     let Some(record) = inner.records.get_mut(index).filter(|r| !r.deleted) else {
         return Ok(());

@@ -35,7 +35,7 @@ impl Rng {
 
     /// Whether something of this probability happens.
     pub(crate) fn happens(&mut self, probability: f64) -> bool {
-        // The draw is made either way, so that one fault's probability does not move another's.
+        // Always draws, so that the probability of one fault does not change the draws of others.
         self.fraction() < probability
     }
 
@@ -50,7 +50,7 @@ impl Rng {
     }
 }
 
-/// A key from text (FNV-1a).
+/// Hashes text to a key (FNV-1a).
 pub(crate) fn key(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

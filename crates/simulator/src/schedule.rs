@@ -18,7 +18,7 @@ pub(crate) async fn run(state: Arc<State>, stop: CancellationToken) {
         let (due, next) = state.take_due();
         let idle = due.is_empty();
         for (generation, scheduled) in due {
-            // Statuses in their order, at once; what talks to the other side in tasks of its own.
+            // Statuses are taken right here, in order; everything that calls out gets its own task.
             if let Scheduled::Status {
                 message,
                 status,
@@ -98,7 +98,7 @@ fn take_status(
     set_status(state, &mut inner, message, status, code);
 }
 
-/// A message takes a status, and its callback is scheduled with its faults.
+/// Gives a message a status, and schedules the callback with its faults.
 pub(crate) fn set_status(
     state: &State,
     inner: &mut Inner,
@@ -140,7 +140,7 @@ fn schedule_callback(state: &State, inner: &mut Inner, at: (usize, usize), key: 
     let lost = rng.happens(faults.callback_lost);
     let late = rng.happens(faults.callback_late);
     let doubled = rng.happens(faults.callback_doubled);
-    // The whole message is reordered or none of it: its callbacks then come in a random order.
+    // All callbacks of a message are reordered, or none: this draw does not depend on the status.
     let mut of_message = Rng::of_part(state.settings.seed, key, 1);
     let reordered = of_message.happens(faults.callback_reordered);
     let forged = rng.happens(faults.callback_forged);
@@ -159,8 +159,8 @@ fn schedule_callback(state: &State, inner: &mut Inner, at: (usize, usize), key: 
         after += faults.callback_late_ms;
     }
     if reordered {
-        // The first comes after the second, which follows it within two seconds; the others come
-        // as it happens.
+        // The first callback is sent after the second, whose status follows within two seconds; the
+        // order of the others is left to the draw.
         let (low, high) = if index == 0 {
             (4_000.0, 6_000.0)
         } else {

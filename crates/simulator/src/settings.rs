@@ -8,27 +8,27 @@ use crate::phone::Phone;
 /// How to run a simulator.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Address to listen on; port 0 takes a free one.
+    /// Address to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
     /// The account: `AC` and 32 hexadecimal digits.
     pub account_sid: String,
-    /// The auth token: it opens the API and signs callbacks.
+    /// The auth token: it gives access to the API and signs callbacks.
     pub auth_token: String,
-    /// API keys that open the API as well: SID and secret.
+    /// API keys that give access to the API as well: SID and secret.
     pub api_keys: Vec<(String, String)>,
-    /// Our WhatsApp senders in E.164; empty takes every number.
+    /// Our WhatsApp senders in E.164; when empty, every number is one.
     pub senders: Vec<String>,
-    /// Messaging Services (`MG…`); empty takes every one.
+    /// Our Messaging Services (`MG…`); when empty, every one is known.
     pub messaging_services: Vec<String>,
     /// Where inbound messages go.
     pub inbound_url: Option<String>,
-    /// Everything random comes from it.
+    /// The seed of everything random.
     pub seed: u64,
-    /// Times of deliveries and callbacks are divided by it.
+    /// Deliveries and callbacks are this many times faster than in reality.
     pub time_scale: f64,
     /// Whether free-form text outside 24 hours after the person's last message fails (63016).
     pub window_enforced: bool,
-    /// What goes wrong.
+    /// The faults to inject.
     pub faults: Faults,
     /// Phones whose behavior is known; that of all others is drawn.
     pub phones: Vec<Phone>,

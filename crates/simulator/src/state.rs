@@ -16,10 +16,10 @@ use crate::rng::{Rng, key};
 use crate::settings::Settings;
 use crate::truth::TruthMessage;
 
-/// Nothing is waited for longer: a year.
+/// The longest wait: a year.
 const WAIT_MAX: Duration = Duration::from_secs(365 * 86_400);
 
-/// A message with what the truth log leaves out.
+/// A message, with what the truth log leaves out.
 pub(crate) struct Record {
     pub(crate) truth: TruthMessage,
     pub(crate) key: u64,
@@ -73,7 +73,7 @@ pub(crate) struct Inner {
     next_key: u64,
 }
 
-/// Everything, with what tasks share.
+/// The state that all requests and tasks share.
 pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) tasks: TaskTracker,
@@ -124,7 +124,7 @@ impl State {
         self.inner().scheduled.len() + self.running.load(Ordering::SeqCst)
     }
 
-    /// The sender that a Messaging Service takes.
+    /// The sender that a Messaging Service chooses.
     pub(crate) fn sender_of_service(&self) -> String {
         let first = self
             .settings
@@ -157,7 +157,7 @@ impl State {
         self.changed.notify_one();
     }
 
-    /// Takes what is due, with the generation that it belongs to; or returns when the next is due.
+    /// Takes what is due, with the generation it belongs to; also returns when the next is due.
     pub(crate) fn take_due(&self) -> (Vec<(u64, Scheduled)>, Option<Instant>) {
         let mut inner = self.inner();
         let generation = inner.generation;
@@ -169,7 +169,7 @@ impl State {
             }
             inner.timeline.pop();
             if let Some(scheduled) = inner.scheduled.remove(&key) {
-                // Counted as running before the lock goes, so that `pending` never misses it.
+                // Counted before the lock is released, so that `pending` never misses it.
                 self.running.fetch_add(1, Ordering::SeqCst);
                 due.push((generation, scheduled));
             }
@@ -177,15 +177,15 @@ impl State {
         (due, None)
     }
 
-    /// Says that something which was due is done.
+    /// Marks something that was due as done.
     pub(crate) fn done(self: &Arc<Self>) {
         self.running.fetch_sub(1, Ordering::SeqCst);
         self.changed.notify_waiters();
     }
 
-    /// What the next create to this address meets, with the key of its random numbers. The key comes
-    /// from the address and how often it was asked for, so that requests which come in another
-    /// order meet the same.
+    /// The fault of the next create to this address, and the key of its random numbers. The key is
+    /// made from the address and the number of creates to it before, so that requests in another
+    /// order meet the same faults.
     pub(crate) fn next_fault(&self, to: &str) -> (u64, CreateFault) {
         let mut inner = self.inner();
         inner.creates += 1;
@@ -245,7 +245,7 @@ impl Inner {
         inner
     }
 
-    /// A message, unless it was forgotten since.
+    /// A message, unless a reset has removed it since.
     pub(crate) fn record_of(&mut self, generation: u64, message: usize) -> Option<&mut Record> {
         let records = (self.generation == generation).then_some(&mut self.records)?;
         records.get_mut(message)
@@ -267,7 +267,7 @@ impl Inner {
     }
 }
 
-/// Milliseconds of real time as a time that can be waited for, whatever was asked for.
+/// Milliseconds of real time as a duration that can be waited for, however large they are.
 pub(crate) fn real(millis: f64) -> Duration {
     let seconds = (millis / 1_000.0).max(0.0);
     Duration::try_from_secs_f64(seconds)
@@ -275,7 +275,7 @@ pub(crate) fn real(millis: f64) -> Duration {
         .min(WAIT_MAX)
 }
 
-/// The person behind an address: both ninth-digit forms of a Brazilian mobile are one.
+/// The person behind an address: a Brazilian mobile is the same with and without its ninth digit.
 pub(crate) fn person(address: &str) -> String {
     let number = address.strip_prefix("whatsapp:").unwrap_or(address);
     match number.strip_prefix("+55") {

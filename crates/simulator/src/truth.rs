@@ -1,4 +1,4 @@
-//! The truth log: what was accepted, and what became of it.
+//! The truth log: what was accepted, and what happened to it.
 
 use serde::Serialize;
 
@@ -13,44 +13,44 @@ pub struct TruthMessage {
     pub from: Option<String>,
     /// Messaging Service as given.
     pub messaging_service_sid: Option<String>,
-    /// The text; of templates, the rendered one.
+    /// The text; for templates, the rendered text.
     pub body: String,
     /// The template.
     pub content_sid: Option<String>,
-    /// Its values, as the JSON text that was given.
+    /// The template's values, as the JSON text that was given.
     pub content_variables: Option<String>,
-    /// Where its reports go.
+    /// Where its status callbacks go.
     pub status_callback: Option<String>,
-    /// When its request had come in whole (RFC 3339).
+    /// When its request was received completely (RFC 3339).
     pub received_at: String,
     /// When it was accepted (RFC 3339).
     pub accepted_at: String,
-    /// How the create was answered: a status, or `reset`, `hang`.
+    /// How the create was answered: an HTTP status, `reset`, `hang` or `garbage`.
     pub answered: String,
-    /// What became of it, in order.
+    /// Its statuses, in order.
     pub statuses: Vec<TruthStatus>,
 }
 
-/// A status that a message really took.
+/// A status that a message really had.
 #[derive(Clone, Debug, Serialize)]
 pub struct TruthStatus {
-    /// Twilio's word.
+    /// Twilio's name of the status.
     pub status: String,
     /// When (RFC 3339).
     pub at: String,
     /// Twilio's error code.
     pub error_code: Option<u32>,
-    /// What became of its callback.
+    /// What happened to its callback.
     pub callback: TruthCallback,
 }
 
-/// What became of a callback.
+/// What happened to a callback.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct TruthCallback {
-    /// How often it was tried.
+    /// How many times sending it was tried.
     pub tries: u32,
-    /// The status of the last answer; `None` when there was none.
+    /// The status of the last response; `None` without one.
     pub answered: Option<u16>,
-    /// Whether it was lost on purpose.
+    /// Whether a fault kept it from being sent.
     pub lost: bool,
 }
