@@ -1,4 +1,4 @@
-//! Callbacks that are lost, late, doubled, reordered, forged, or earlier than the answer.
+//! Callbacks that are lost, late, doubled, reordered, forged, or earlier than the response.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use simulator::{Faults, Settings, TruthMessage};
 use crate::caller::{Caller, PERSON, fast};
 use crate::receiver::{Call, Receiver};
 
-/// Sends messages under these faults; gives the callbacks and the truth.
+/// Sends messages under these faults; returns the callbacks and the truth log.
 async fn under(
     faults: Faults,
     time_scale: f64,
@@ -28,7 +28,7 @@ async fn under(
     (caller, receiver.calls(), truth)
 }
 
-/// The reported statuses of each message, in the order in which they came.
+/// The reported statuses of each message, in the order of their arrival.
 fn by_message(calls: &[Call]) -> HashMap<&str, Vec<&str>> {
     let mut by: HashMap<&str, Vec<&str>> = HashMap::new();
     for call in calls {
@@ -144,7 +144,7 @@ async fn reordered_ones_come_in_another_order() {
     let by = by_message(&calls);
     let other = by.values().filter(|came| **came != course).count();
     assert!(other >= 38, "{other} of 40 came in another order");
-    // The course of the message itself is untouched.
+    // The statuses of the message itself are not affected.
     assert!(
         truth
             .iter()
@@ -171,7 +171,7 @@ async fn forged_ones_come_beside_the_true_one() {
             call.header("x-twilio-signature")
         );
     }
-    // What a forger gets for an answer is no part of the truth.
+    // How a forged callback was answered is not part of the truth.
     assert!(
         truth
             .iter()
@@ -205,7 +205,7 @@ async fn early_ones_come_before_the_answer() {
                 .any(|call| call.field("MessageSid") == Some(&sid));
             assert!(early, "at {time_scale} times the speed");
         }
-        // Nobody is called without a URL, so there is nothing to wait for.
+        // Without a URL there is no callback to wait for.
         caller.text(PERSON, None).await.sid();
         caller.quiet().await;
     }

@@ -14,7 +14,7 @@ const FROM: (&str, &str) = ("From", SENDER);
 const TEXT: (&str, &str) = ("Body", "Ola");
 const TEMPLATE: (&str, &str) = ("ContentSid", "HX00000000000000000000000000000001");
 
-/// Bodies as they were recorded, by the kind of report.
+/// Recorded bodies, by the kind of report.
 const RECORDED: [(&str, &str); 8] = [
     (
         "queued",
@@ -50,7 +50,7 @@ const RECORDED: [(&str, &str); 8] = [
     ),
 ];
 
-/// Slow enough that callbacks which are due one after the other come so.
+/// Slow enough that callbacks arrive in the order in which they are due.
 fn in_order() -> Settings {
     Settings {
         time_scale: 3.0,
@@ -58,7 +58,7 @@ fn in_order() -> Settings {
     }
 }
 
-/// Sends one message and gives its callbacks.
+/// Sends one message and returns its callbacks.
 async fn calls_of(caller: &Caller, receiver: &Receiver, form: &[(&str, &str)]) -> Vec<Call> {
     let before = receiver.calls().len();
     let url = receiver.url("/status?m=1");
@@ -73,8 +73,8 @@ fn names(fields: &[(String, String)]) -> Vec<&str> {
     fields.iter().map(|(name, _)| name.as_str()).collect()
 }
 
-/// Nothing that was never recorded, nothing of it missing, and in the recorded order. `also` are
-/// names that the record may lack or have beside.
+/// Checks that the fields are those of the recording, in the same order. `also` are names that only
+/// one of the two may have.
 #[track_caller]
 fn check_fields(call: &Call, recorded: &str, also: &[&str]) {
     let (_, body) = RECORDED.iter().find(|(name, _)| *name == recorded).unwrap();
@@ -126,7 +126,7 @@ async fn of_failures_carry_the_code() {
 }
 
 #[tokio::test]
-async fn of_a_cancelled_message_has_the_recorded_fields() {
+async fn of_a_canceled_message_has_the_recorded_fields() {
     let caller = Caller::start(Settings {
         time_scale: 1.0,
         ..fast()
@@ -209,7 +209,7 @@ async fn do_not_come_when_nobody_asked() {
     assert!(receiver.calls().is_empty());
 }
 
-/// However fast simulated time runs, a message never takes its statuses in another order.
+/// However fast simulated time runs, a message takes its statuses in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn statuses_keep_their_order_at_any_speed() {
     let caller = Caller::start(Settings {
@@ -237,7 +237,7 @@ async fn statuses_keep_their_order_at_any_speed() {
     );
 }
 
-/// Who waits for quiet is told of it, also when the last thing comes at that very moment.
+/// A waiting `quiet` returns even when the last thing happens at that very moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn quiet_is_never_missed() {
     let caller = Caller::start(Settings {

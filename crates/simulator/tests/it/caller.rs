@@ -1,4 +1,4 @@
-//! A customer of Twilio: a plain HTTP client that talks to a simulator of its own.
+//! A customer of Twilio: a plain HTTP client with its own simulator.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ pub(crate) const SENDER: &str = "whatsapp:+551140000000";
 /// A person who reads at once.
 pub(crate) const PERSON: &str = "whatsapp:+5511900000001";
 
-/// Nothing in these tests takes this long unless it is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for anything before it fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A simulator and the means to call it.
+/// A simulator and a client of it.
 pub(crate) struct Caller {
     pub(crate) sim: Simulator,
     pub(crate) login: (String, String),
@@ -39,7 +39,7 @@ pub(crate) struct Answer {
     pub(crate) text: String,
 }
 
-/// What a bare connection saw of an answer.
+/// What a raw connection saw of a response.
 pub(crate) struct Seen {
     /// Everything that arrived, head and body.
     pub(crate) text: String,
@@ -47,7 +47,7 @@ pub(crate) struct Seen {
     pub(crate) reset: bool,
 }
 
-/// Settings for tests: a thousand times faster than life, and free-form text always allowed.
+/// Settings for tests: a thousand times faster than in reality, and free-form text always allowed.
 pub(crate) fn fast() -> Settings {
     Settings {
         time_scale: 1_000.0,
@@ -74,7 +74,7 @@ impl Caller {
         }
     }
 
-    /// The path of the account's messages, with what follows `Messages`.
+    /// The path of the account's messages; `rest` follows `Messages`.
     pub(crate) fn messages(&self, rest: &str) -> String {
         let account = self.sim.account_sid();
         format!("/2010-04-01/Accounts/{account}/Messages{rest}")
@@ -85,7 +85,7 @@ impl Caller {
         self.send(Method::POST, &path, &encoded(form)).await
     }
 
-    /// Sends a text to this address, with a callback URL when one is given.
+    /// Sends a text to this address, optionally with a callback URL.
     pub(crate) async fn text(&self, to: &str, callback: Option<&str>) -> Answer {
         let mut form = vec![("To", to), ("From", SENDER), ("Body", "Ola")];
         form.extend(callback.map(|url| ("StatusCallback", url)));
@@ -112,7 +112,7 @@ impl Caller {
         self.exchange(request).await
     }
 
-    /// Sends JSON to one of the simulator's own doors, without credentials.
+    /// Sends JSON to one of the simulator's own routes, without credentials.
     pub(crate) async fn control(&self, method: Method, path: &str, body: &Value) -> Answer {
         let request = Request::builder()
             .method(method)
@@ -124,7 +124,7 @@ impl Caller {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Answer {
-        let response = tokio::time::timeout(PATIENCE, self.http.request(request))
+        let response = tokio::time::timeout(DEADLINE, self.http.request(request))
             .await
             .expect("the simulator answers")
             .unwrap();
@@ -142,7 +142,7 @@ impl Caller {
         format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
     }
 
-    /// Creates over a bare connection; `None` when nothing came and nothing ended in time.
+    /// Creates over a raw connection; `None` when the connection did not end in time.
     pub(crate) async fn create_bare(&self, form: &[(&str, &str)], time: Duration) -> Option<Seen> {
         let body = encoded(form);
         let head = format!(
@@ -163,11 +163,11 @@ impl Caller {
         })
     }
 
-    /// Waits until nothing is to come; comes back with the truth.
+    /// Waits until nothing is pending; returns the truth log.
     pub(crate) async fn quiet(&self) -> Vec<TruthMessage> {
-        tokio::time::timeout(PATIENCE, self.sim.quiet())
+        tokio::time::timeout(DEADLINE, self.sim.quiet())
             .await
-            .expect("everything comes in time");
+            .expect("everything happens in time");
         self.sim.truth()
     }
 }
@@ -177,7 +177,7 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
     }
 
-    /// A text field of the answered object.
+    /// A text field of the object in the response.
     pub(crate) fn field(&self, name: &str) -> String {
         let json = self.json();
         json[name]
@@ -205,7 +205,7 @@ impl Answer {
     }
 }
 
-/// A form in its sent shape.
+/// A form, encoded.
 pub(crate) fn encoded(form: &[(&str, &str)]) -> String {
     let part = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let pairs: Vec<String> = form
@@ -215,7 +215,7 @@ pub(crate) fn encoded(form: &[(&str, &str)]) -> String {
     pairs.join("&")
 }
 
-/// The words of a message's statuses, in order.
+/// The names of a message's statuses, in order.
 pub(crate) fn words(message: &TruthMessage) -> Vec<&str> {
     message.statuses.iter().map(|s| s.status.as_str()).collect()
 }

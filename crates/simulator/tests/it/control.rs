@@ -1,4 +1,4 @@
-//! The simulator's own doors.
+//! The simulator's own routes.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -105,8 +105,8 @@ async fn the_state_counts() {
     assert_eq!(state, expected);
 }
 
-/// A misspelt field would otherwise be a fault that is believed to be on, and is not. Each body
-/// holds one word `odd`, which the answer names, or lacks a field.
+/// A misspelled field must not look like a fault that is on. Each body contains one word `odd`,
+/// which the response names, or lacks a field.
 async fn refused(cases: &[(Method, &str, Value)]) {
     let caller = Caller::start(fast()).await;
     let before = caller.get("/simulator/state").await.text;
@@ -263,13 +263,13 @@ async fn a_reset_goes_back_to_the_start() {
     let faults = caller.get("/simulator/faults").await.json();
     assert_eq!(faults["callback_doubled"], 1.0);
     assert_eq!(faults["callback_lost"], 0.0);
-    // The same beginning has the same end: the phones of the settings are known again.
+    // The same requests give the same results: the phones of the settings are known again.
     assert_eq!(caller.text(PERSON, None).await.sid(), sid);
     let truth = caller.quiet().await;
     assert_eq!(truth[0].statuses[0].error_code, Some(63_014));
 }
 
-/// What was on its way when everything was forgotten belongs to nobody afterwards.
+/// What was under way before a reset does not touch the messages after it.
 #[tokio::test]
 async fn a_reset_forgets_what_is_under_way() {
     let caller = Caller::start(fast()).await;
@@ -293,7 +293,7 @@ async fn a_reset_forgets_what_is_under_way() {
     }
 }
 
-/// Times beyond all reason are long times, and nothing breaks.
+/// Absurd times are treated as long times, and nothing breaks.
 #[tokio::test]
 async fn absurd_times_are_long_times() {
     for time_scale in [1_000.0, 1e-300, 0.0, f64::NAN] {
@@ -344,7 +344,7 @@ async fn a_stopped_simulator_ends_at_once() {
     assert!(caller.sim.pending() > 0);
     let address = caller.sim.address();
     let Caller { sim, .. } = caller;
-    tokio::time::timeout(crate::caller::PATIENCE, sim.stop())
+    tokio::time::timeout(crate::caller::DEADLINE, sim.stop())
         .await
         .unwrap();
     assert!(tokio::net::TcpStream::connect(address).await.is_err());

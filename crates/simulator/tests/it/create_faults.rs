@@ -1,4 +1,4 @@
-//! What creates meet: what the caller sees, and whether the message was accepted all the same.
+//! Faults of creates: what the caller sees, and whether the message was accepted nevertheless.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use hyper::Method;
 use serde_json::{Value, json};
 use simulator::{Faults, Settings};
 
-use crate::caller::{Caller, PATIENCE, PERSON, SENDER, Seen, fast};
+use crate::caller::{Caller, DEADLINE, PERSON, SENDER, Seen, fast};
 
 const OTHER: &str = "whatsapp:+5511900000002";
 
-/// How the truth log names the answers to what was accepted, in order.
+/// How the truth log names the responses to what was accepted, in order.
 fn truth(caller: &Caller) -> Vec<String> {
     caller.sim.truth().into_iter().map(|m| m.answered).collect()
 }
@@ -20,8 +20,8 @@ async fn script(caller: &Caller, script: Value) {
     assert_eq!(answer.status, 204, "{}", answer.text);
 }
 
-/// Creates once with this fault over a bare connection.
-async fn meet(caller: &Caller, fault: Value, time: Duration) -> Option<Seen> {
+/// Creates once with this fault over a raw connection.
+async fn create_with(caller: &Caller, fault: Value, time: Duration) -> Option<Seen> {
     script(caller, json!({ "fault": fault })).await;
     let form = [("To", PERSON), ("From", SENDER), ("Body", "Ola")];
     caller.create_bare(&form, time).await
@@ -61,7 +61,7 @@ async fn too_many_is_not_accepted() {
             None => json!({ "kind": "too_many" }),
             Some(value) => json!({ "kind": "too_many", "retry_after": value }),
         };
-        let seen = meet(&caller, fault, PATIENCE).await.unwrap();
+        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
         assert_eq!(seen.status(), "429");
         assert_eq!(seen.header("retry-after"), retry_after);
         let body: Value = serde_json::from_str(seen.body()).unwrap();
@@ -76,7 +76,7 @@ async fn errors_before_acceptance_come_as_json_and_as_html() {
     let caller = Caller::start(fast()).await;
     for status in [500, 502, 503, 504, 408] {
         let fault = json!({ "kind": "error_before", "status": status });
-        let seen = meet(&caller, fault, PATIENCE).await.unwrap();
+        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
         assert_eq!(seen.status(), status.to_string());
         assert_eq!(
             seen.header("content-type"),
@@ -88,7 +88,7 @@ async fn errors_before_acceptance_come_as_json_and_as_html() {
             (&json!(20_500), &json!(status))
         );
         let fault = json!({ "kind": "error_before", "status": status, "html": true });
-        let seen = meet(&caller, fault, PATIENCE).await.unwrap();
+        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
         assert_eq!(seen.status(), status.to_string());
         assert_eq!(seen.header("content-type"), Some("text/html"));
         assert!(seen.body().starts_with("<html>"));
@@ -101,7 +101,7 @@ async fn errors_after_acceptance_hide_a_message() {
     let caller = Caller::start(fast()).await;
     for status in [500, 503] {
         let fault = json!({ "kind": "error_after", "status": status });
-        let seen = meet(&caller, fault, PATIENCE).await.unwrap();
+        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
         assert_eq!(seen.status(), status.to_string());
         assert!(
             !seen.text.contains("SM"),
@@ -119,12 +119,12 @@ async fn errors_after_acceptance_hide_a_message() {
 #[tokio::test]
 async fn resets_before_and_after_acceptance_look_the_same() {
     let caller = Caller::start(fast()).await;
-    let seen = meet(&caller, json!({ "kind": "reset_before" }), PATIENCE)
+    let seen = create_with(&caller, json!({ "kind": "reset_before" }), DEADLINE)
         .await
         .unwrap();
     assert_eq!((seen.text.as_str(), seen.reset), ("", true));
     assert!(truth(&caller).is_empty());
-    let seen = meet(&caller, json!({ "kind": "reset_after" }), PATIENCE)
+    let seen = create_with(&caller, json!({ "kind": "reset_after" }), DEADLINE)
         .await
         .unwrap();
     assert_eq!((seen.text.as_str(), seen.reset), ("", true));
@@ -132,13 +132,13 @@ async fn resets_before_and_after_acceptance_look_the_same() {
 }
 
 #[tokio::test]
-async fn resets_come_after_as_many_bytes_as_asked_for() {
+async fn resets_happen_after_the_given_number_of_bytes() {
     let caller = Caller::start(fast()).await;
     let whole = caller.text(PERSON, None).await.text.len();
     let mut accepted = 1;
     for bytes in [0, 1, 2, 40, whole / 2, whole - 1] {
         let fault = json!({ "kind": "reset_after", "after_bytes": bytes });
-        let seen = meet(&caller, fault, PATIENCE).await.unwrap();
+        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
         assert!(seen.reset, "{bytes}");
         assert_eq!(seen.status(), "201", "{bytes}: {}", seen.text);
         assert_eq!(seen.body().len(), bytes);
@@ -148,7 +148,7 @@ async fn resets_come_after_as_many_bytes_as_asked_for() {
         assert_eq!(truth(&caller).len(), accepted);
     }
     let fault = json!({ "kind": "reset_after", "after_bytes": 1_000_000 });
-    let seen = meet(&caller, fault, PATIENCE).await.unwrap();
+    let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
     let body: Value = serde_json::from_str(seen.body()).unwrap();
     assert_eq!(body["sid"], caller.sim.truth().last().unwrap().sid.as_str());
 }
@@ -156,7 +156,7 @@ async fn resets_come_after_as_many_bytes_as_asked_for() {
 #[tokio::test]
 async fn a_create_that_hangs_is_accepted() {
     let caller = Caller::start(fast()).await;
-    let seen = meet(
+    let seen = create_with(
         &caller,
         json!({ "kind": "hang" }),
         Duration::from_millis(300),
@@ -173,7 +173,7 @@ async fn garbage_comes_as_an_acceptance() {
     let caller = Caller::start(fast()).await;
     for body in ["", "{", "null", "{\"sid\":7}", "<html></html>"] {
         let fault = json!({ "kind": "garbage", "body": body });
-        let seen = meet(&caller, fault, PATIENCE).await.unwrap();
+        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
         assert_eq!((seen.status(), seen.body()), ("201", body));
         assert!(!seen.reset);
     }
@@ -183,7 +183,7 @@ async fn garbage_comes_as_an_acceptance() {
 #[tokio::test]
 async fn redirects_and_refusals_accept_nothing() {
     let caller = Caller::start(fast()).await;
-    let seen = meet(&caller, json!({ "kind": "redirect" }), PATIENCE)
+    let seen = create_with(&caller, json!({ "kind": "redirect" }), DEADLINE)
         .await
         .unwrap();
     assert_eq!(
@@ -192,7 +192,7 @@ async fn redirects_and_refusals_accept_nothing() {
     );
     for (status, code) in [(400, 63_018), (400, 21_610), (403, 20_003), (404, 20_404)] {
         let fault = json!({ "kind": "refuse", "status": status, "code": code });
-        let seen = meet(&caller, fault, PATIENCE).await.unwrap();
+        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
         assert_eq!(seen.status(), status.to_string());
         let body: Value = serde_json::from_str(seen.body()).unwrap();
         assert_eq!(
@@ -227,7 +227,7 @@ async fn scripts_hold_for_one_address_and_for_a_number_of_creates() {
     assert_eq!(caller.text(PERSON, None).await.status, 201);
     script(&caller, json!({ "times": 2, "fault": refuse(3) })).await;
     assert_eq!(caller.text(OTHER, None).await.refusal(), (400, 3));
-    // A request that Twilio refuses by itself meets nothing and uses nothing up.
+    // A request that Twilio itself refuses does not use up a script.
     assert_eq!(
         caller.create(&[("To", PERSON)]).await.refusal(),
         (400, 21_603)

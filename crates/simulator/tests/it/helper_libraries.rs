@@ -18,7 +18,7 @@ const BROKEN: &str = "whatsapp:+5511900000004";
 const MANY: &str = "whatsapp:+5511900000005";
 const DATED: &str = "whatsapp:+5511900000006";
 
-/// What each library is asked; none of it may be left out.
+/// What each library is asked to do; all of it must be done.
 const CHECKS: [&str; 12] = [
     "create",
     "create_with_template_and_service",
@@ -40,7 +40,7 @@ struct Language {
     name: &'static str,
     interpreter: &'static str,
     program: &'static str,
-    /// The variable that says where libraries are, and the folder in ours.
+    /// The variable that says where libraries are, and the subfolder of our folder.
     path: (&'static str, &'static str),
 }
 
@@ -68,7 +68,7 @@ async fn the_node_library_is_served() {
     check(&NODE).await;
 }
 
-/// Both tests install their library when it is not there, and so may others at the same time.
+/// Both tests install a missing library, and other test runs may do so at the same time.
 #[test]
 fn installing_twice_at_once_is_safe() {
     for language in [&PYTHON, &NODE] {
@@ -112,7 +112,7 @@ fn a_missing_interpreter_is_named() {
     std::fs::create_dir_all(&tools).unwrap();
     let link = tools.join("dirname");
     if !link.exists() {
-        // Another run may have made it in between, which is as good.
+        // Another run may have made it in between, which is just as good.
         drop(std::os::unix::fs::symlink(dirname, &link));
     }
     for language in [&PYTHON, &NODE] {
@@ -232,7 +232,7 @@ fn run(language: &Language, given: &Value) -> Output {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    // The simulator is on this machine, and no proxy knows the way to it.
+    // The simulator is on this machine, which a proxy cannot reach.
     for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         command.env_remove(proxy).env_remove(proxy.to_lowercase());
     }

@@ -1,4 +1,4 @@
-//! People who write: what the webhook gets.
+//! Inbound messages: what the webhook receives.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ async fn start() -> (Caller, Receiver) {
     (caller, receiver)
 }
 
-/// A person writes; gives the answer of the door and the last request that came.
+/// A person writes; returns the response and the last request that the webhook received.
 async fn write(caller: &Caller, receiver: &Receiver, message: &Value) -> (Value, Call) {
     let answer = caller.control(Method::POST, "inbound", message).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
@@ -151,7 +151,7 @@ async fn the_answer_of_the_webhook_is_told() {
         (&answer["answered"], receiver.calls().len()),
         (&json!(200), 3)
     );
-    // Without a webhook a person still writes, and nobody hears.
+    // Without a webhook a person can still write, but nobody is told.
     let none = json!({ "inbound_url": null });
     assert_eq!(
         caller.control(Method::PUT, "webhook", &none).await.status,

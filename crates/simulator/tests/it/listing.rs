@@ -1,4 +1,4 @@
-//! Lists of messages: filters, pages, and messages that do not show yet.
+//! Lists of messages: filters, pages, and messages that are not listed yet.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use simulator::{Faults, Settings};
 
-use crate::caller::{Caller, PATIENCE, PERSON, SENDER, encoded, fast};
+use crate::caller::{Caller, DEADLINE, PERSON, SENDER, encoded, fast};
 
 const OTHER_PERSON: &str = "whatsapp:+5511900000002";
 const OTHER_SENDER: &str = "whatsapp:+551140000001";
@@ -95,7 +95,7 @@ async fn filters_by_date_and_by_time() {
         ("DateSent>", day(0), true),
         ("DateSent>", day(-1), true),
         ("DateSent>", day(1), false),
-        // Twilio shows whole seconds, and whoever asks with what it shows finds the message.
+        // Twilio shows whole seconds, and a filter with the shown time finds the message.
         ("DateSent<", second(0), true),
         ("DateSent<", second(1), true),
         ("DateSent<", second(-1), false),
@@ -124,7 +124,7 @@ async fn filters_by_date_and_by_time() {
     }
 }
 
-/// What is not sent yet has no date of sending, and goes by its creation.
+/// A message that is not sent yet has no date of sending and is listed by its creation.
 #[tokio::test]
 async fn finds_what_is_not_sent_yet() {
     let caller = Caller::start(Settings {
@@ -146,7 +146,7 @@ async fn pages_hold_every_message_once_newest_first() {
     let caller = Caller::start(fast()).await;
     let mut made = create_many(&caller, 25).await;
     let first = page(&caller, &[("PageSize", "10"), ("To", PERSON)]).await;
-    // What comes while somebody reads does not move the pages.
+    // New messages do not move the pages while somebody reads them.
     create_many(&caller, 3).await;
     caller.text(OTHER_PERSON, None).await.sid();
     let mut pages = vec![first];
@@ -239,7 +239,7 @@ async fn a_message_shows_in_the_list_after_the_lag() {
     assert!(found(&caller, &[("To", PERSON)]).await.is_empty());
     assert!(started.elapsed() < lag, "too slow a machine to see the lag");
     while found(&caller, &[("To", PERSON)]).await.is_empty() {
-        assert!(started.elapsed() < PATIENCE, "it shows some time");
+        assert!(started.elapsed() < DEADLINE, "it shows some time");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(started.elapsed() >= lag);

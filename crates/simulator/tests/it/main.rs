@@ -1,9 +1,9 @@
-//! The simulator as its callers see it: over HTTP, with a server of the test's own for callbacks.
+//! Tests the simulator over HTTP, with a server that receives its callbacks.
 
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test that cannot go on shall stop, and says why"
+    reason = "a test that cannot go on must stop and say why"
 )]
 
 mod caller;

@@ -1,4 +1,4 @@
-//! One message: fetched, cancelled, emptied, deleted, and what is refused on the way.
+//! One message: fetched, canceled, redacted, deleted, and what is refused.
 
 use hyper::Method;
 use serde_json::Value;
@@ -117,7 +117,7 @@ async fn other_methods_are_refused() {
 }
 
 #[tokio::test]
-async fn only_a_scheduled_message_is_cancelled() {
+async fn only_a_scheduled_message_is_canceled() {
     let caller = Caller::start(fast()).await;
     let sid = caller.text(PERSON, None).await.sid();
     let early = update(&caller, &sid, "Status=canceled").await;
@@ -131,7 +131,7 @@ async fn only_a_scheduled_message_is_cancelled() {
 }
 
 #[tokio::test]
-async fn a_cancelled_message_reports_it_and_goes_nowhere() {
+async fn a_canceled_message_reports_it_and_goes_nowhere() {
     let caller = Caller::start(Settings {
         time_scale: 1.0,
         ..fast()
@@ -149,7 +149,7 @@ async fn a_cancelled_message_reports_it_and_goes_nowhere() {
         update(&caller, &sid, "Status=canceled").await.refusal(),
         (409, 30_409)
     );
-    // Quiet at once, not in an hour: what was planned is planned no more.
+    // Nothing is pending any more, although it was scheduled in an hour.
     let truth = caller.quiet().await;
     assert_eq!(words(&truth[0]), ["canceled"]);
     let calls = receiver.calls();
@@ -193,7 +193,7 @@ async fn is_emptied_when_it_is_over() {
     );
     assert_eq!(update(&caller, &sid, "Body=").await.field("body"), "");
     assert_eq!(caller.fetch(&sid).await.field("body"), "");
-    // The truth stays what it was.
+    // The truth log does not change.
     assert_eq!(caller.sim.truth()[0].body, "Ola");
 }
 

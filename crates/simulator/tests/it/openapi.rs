@@ -1,4 +1,4 @@
-//! Every answer is one that Twilio's own description of the Messages resource allows.
+//! Every response is valid by Twilio's own OpenAPI description of the Messages resource.
 
 use hyper::Method;
 use jsonschema::Validator;
@@ -13,7 +13,7 @@ const MESSAGES: &str = "/2010-04-01/Accounts/{AccountSid}/Messages.json";
 const MESSAGE: &str = "/2010-04-01/Accounts/{AccountSid}/Messages/{Sid}.json";
 const MEDIA: &str = "/2010-04-01/Accounts/{AccountSid}/Messages/{MessageSid}/Media.json";
 
-/// The schema of one answer, as JSON Schema.
+/// The schema of one response, as JSON Schema.
 fn answer_of(path: &str, method: &str, status: &str) -> Validator {
     let description: Value = serde_json::from_str(DESCRIPTION).unwrap();
     let answers = &description["paths"][path][method]["responses"];
@@ -38,9 +38,9 @@ fn answer_of(path: &str, method: &str, status: &str) -> Validator {
         .unwrap()
 }
 
-/// OpenAPI 3.0 says `nullable` where JSON Schema says it in `type` and `enum`. Its objects also
-/// allow everything and demand nothing, which would accept `{}`: here all fields are demanded and
-/// no others allowed.
+/// OpenAPI 3.0 says `nullable` where JSON Schema uses `type` and `enum`. Its objects also allow any
+/// field and require none, which would accept `{}`: here all fields are required and no others
+/// allowed.
 fn as_json_schema(openapi: &Value) -> Value {
     let Some(from) = openapi.as_object() else {
         return openapi.clone();
@@ -194,7 +194,7 @@ async fn lists_of_media_are_described() {
     assert_eq!(json["media_list"][0]["parent_sid"], some.as_str());
 }
 
-/// The checks above would be worth nothing if they let these through.
+/// The checks above would be worthless if they accepted these.
 #[tokio::test]
 async fn wrong_answers_are_told_from_right_ones() {
     let caller = Caller::start(settings()).await;
@@ -218,7 +218,7 @@ async fn wrong_answers_are_told_from_right_ones() {
     for (name, value) in wrong {
         let mut answer = right.clone();
         answer[name] = value.clone();
-        // Only fields that may be null are described so; these two say so in the description.
+        // Of these fields, the description lets only `sid` be null.
         let allowed = name == "sid" && value.is_null();
         assert_eq!(created.is_valid(&answer), allowed, "{name} = {value}");
     }

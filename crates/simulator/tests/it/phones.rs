@@ -11,7 +11,7 @@ const WITH_NINTH: &str = "whatsapp:+5585988880001";
 const WITHOUT_NINTH: &str = "whatsapp:+558588880001";
 const TEMPLATE: &str = "HX00000000000000000000000000000001";
 
-/// Long times, such as those of phones that are off for a while, pass at once.
+/// So fast that even the waits of phones that are off for a while take no time.
 fn settings() -> Settings {
     Settings {
         time_scale: 1e6,
@@ -23,7 +23,7 @@ fn code(message: &TruthMessage) -> Option<u32> {
     message.statuses.last().and_then(|status| status.error_code)
 }
 
-/// Sends one message; gives what became of it.
+/// Sends one message; returns what happened to it.
 async fn course(caller: &Caller, to: &str) -> (Vec<String>, Option<u32>) {
     caller.text(to, None).await.sid();
     last(caller).await
@@ -113,16 +113,16 @@ async fn some_phones_take_their_time() {
         let statuses = &truth.last().unwrap().statuses;
         let at = |place: usize| statuses[place].at.parse::<jiff::Timestamp>().unwrap();
         let wait = at(place + 1).duration_since(at(place)).as_secs_f64() * 100.0;
-        // A millisecond less for the clock, which is not the one that waits.
+        // A millisecond less, because the wait is measured by another clock.
         assert!(wait >= least - 0.1, "{behavior:?}: {wait} s");
     }
 }
 
 #[tokio::test]
-async fn only_the_first_message_meets_a_limit() {
+async fn only_the_first_message_is_limited() {
     let caller = Caller::start(settings()).await;
     let other = "whatsapp:+5511900000002";
-    // What came before the phone was described does not count.
+    // Messages before the phone was described do not count.
     course(&caller, other).await;
     let limited = |to| phone(to, PhoneBehavior::LimitedOnce);
     caller.sim.set_phones(vec![limited(PERSON), limited(other)]);
@@ -134,7 +134,7 @@ async fn only_the_first_message_meets_a_limit() {
 }
 
 #[tokio::test]
-async fn both_forms_of_a_brazilian_mobile_are_one_phone() {
+async fn both_variants_of_a_brazilian_mobile_are_one_phone() {
     for described in [WITH_NINTH, WITHOUT_NINTH] {
         let caller = Caller::start(settings()).await;
         let only_without = PhoneBehavior::OnlyWithoutNinthDigit;
@@ -149,7 +149,7 @@ async fn both_forms_of_a_brazilian_mobile_are_one_phone() {
     }
 }
 
-/// A landline has as many digits as a mobile without its ninth, and is nobody else.
+/// A landline has as many digits as a mobile without its ninth, but is a different phone.
 #[tokio::test]
 async fn other_numbers_are_themselves() {
     let caller = Caller::start(settings()).await;
@@ -224,7 +224,7 @@ async fn free_form_needs_a_message_from_the_person() {
 }
 
 #[tokio::test]
-async fn either_form_of_the_number_opens_the_window() {
+async fn either_variant_of_the_number_opens_the_window() {
     for from in [WITH_NINTH, WITHOUT_NINTH] {
         let caller = Caller::start(enforced()).await;
         let reads = phone(WITH_NINTH, PhoneBehavior::ReadsAtOnce);
@@ -255,7 +255,7 @@ async fn people_answer_what_they_receive() {
         ..enforced()
     };
     let caller = Caller::start(settings).await;
-    // Outside the window nothing arrives, so nobody answers.
+    // Outside the window nothing is delivered, so nobody answers.
     assert_eq!(course(&caller, PERSON).await, failed(63_016));
     assert!(receiver.calls().is_empty());
     let service = ("MessagingServiceSid", "MG00000000000000000000000000000001");
@@ -299,7 +299,7 @@ async fn templates_are_rendered() {
             "Ola Ana, Ana: amanhã as 9h",
         ),
         (r#"{"1":"Ana"}"#, "Ola Ana, Ana: {{2}} as {{hour}}"),
-        // A value is text, also when it looks like a placeholder.
+        // A value is text, even when it looks like a placeholder.
         (
             r#"{"1":"{{2}}","2":"x","hour":"9h"}"#,
             "Ola {{2}}, {{2}}: x as 9h",
@@ -320,7 +320,7 @@ async fn templates_are_rendered() {
         assert_eq!(message.content_sid.as_deref(), Some(TEMPLATE));
         assert_eq!(message.content_variables.as_deref(), Some(variables));
     }
-    // Of a template that nobody described, the values.
+    // An unknown template shows only its values.
     let unknown = "HX00000000000000000000000000000002";
     let variables = ("ContentVariables", r#"{"1":"Ana","2":"Bia"}"#);
     let form = [

@@ -1,4 +1,4 @@
-//! The other side of callbacks: a server that keeps what it gets and answers as it is told.
+//! Receives callbacks: a server that keeps what it gets and answers as it is told.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,21 +11,21 @@ use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use crate::caller::PATIENCE;
+use crate::caller::DEADLINE;
 use crate::signature;
 
 /// Stands for an answer that never comes.
 pub(crate) const NEVER: u16 = 0;
 
-/// One request that came.
+/// One received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) method: Method,
-    /// The URL as it was called.
+    /// The full URL of the request.
     pub(crate) url: String,
     pub(crate) headers: HeaderMap,
     pub(crate) fields: Vec<(String, String)>,
-    /// The body as it came.
+    /// The body as it was received.
     pub(crate) body: String,
     pub(crate) came: jiff::Timestamp,
 }
@@ -44,7 +44,7 @@ impl Call {
         self.headers.get(name).unwrap().to_str().unwrap()
     }
 
-    /// Whether the signature is the one of this URL, this body and this token.
+    /// Whether the signature is right for this URL and body, and this token.
     pub(crate) fn is_signed_with(&self, token: &str) -> bool {
         signature::of(&self.url, &self.fields, token) == self.header("x-twilio-signature")
     }
@@ -82,7 +82,7 @@ impl Receiver {
         format!("http://{}{path}", self.address)
     }
 
-    /// The next requests are answered so; after them all get 204.
+    /// Answers the next requests with these statuses, and all later ones with 204.
     pub(crate) fn answer_with(&self, statuses: &[u16]) {
         self.shared.answers.lock().unwrap().extend(statuses);
     }
@@ -91,7 +91,7 @@ impl Receiver {
         self.seen().clone()
     }
 
-    /// Waits for so many requests.
+    /// Waits for this many requests.
     pub(crate) async fn wait_for(&self, count: usize) -> Vec<Call> {
         let enough = async {
             loop {
@@ -102,7 +102,7 @@ impl Receiver {
                 came.await;
             }
         };
-        let came = tokio::time::timeout(PATIENCE, enough).await;
+        let came = tokio::time::timeout(DEADLINE, enough).await;
         assert!(
             came.is_ok(),
             "{} of {count} requests came",

@@ -1,4 +1,4 @@
-//! Callbacks are repeated as the fragment of their URL asks for, and not otherwise.
+//! Callbacks are retried as the fragment of their URL asks, and not otherwise.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use crate::caller::{Caller, PERSON, fast, phone};
 use crate::receiver::{Call, NEVER, Receiver};
 
-/// Sends one message with one callback, which is answered so; gives what came and the truth.
+/// Sends one message with one callback, answered like this; returns the requests and the truth.
 async fn tried(fragment: &str, answers: &[u16]) -> (Vec<Call>, TruthCallback) {
     let receiver = Receiver::start().await;
     receiver.answer_with(answers);
@@ -28,7 +28,7 @@ async fn told(url: &str) -> TruthCallback {
 }
 
 #[tokio::test]
-async fn happen_only_as_asked_for() {
+async fn happen_only_as_asked() {
     let cases: [(&str, &[u16], usize, Option<u16>); 13] = [
         ("", &[500], 1, Some(500)),
         ("", &[404], 1, Some(404)),
@@ -77,7 +77,7 @@ async fn of_a_refused_connection_are_one_by_default() {
 }
 
 #[tokio::test]
-async fn of_a_silent_server_come_when_asked_for() {
+async fn of_a_silent_server_happen_when_asked() {
     let (calls, told) = tried("#rt=500&rc=2", &[NEVER]).await;
     assert_eq!((calls.len(), told.tries, told.answered), (1, 1, None));
     let (calls, told) = tried("#rt=500&rp=rt&rc=2", &[NEVER, NEVER, 200]).await;

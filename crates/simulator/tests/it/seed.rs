@@ -1,4 +1,4 @@
-//! Everything random comes from the seed: faults in their shares, and the same ones whatever the order.
+//! Everything random comes from the seed: faults have their shares, and are the same in any order.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ fn address(number: usize) -> String {
     format!("whatsapp:+55119{number:08}")
 }
 
-/// A bare create: its status, or `broken`.
+/// A create on a new connection: its status, or `broken`.
 async fn outcome(sim: &Simulator, to: &str) -> String {
     use base64::Engine;
     let login = format!("{}:{}", sim.account_sid(), sim.auth_token());
@@ -46,7 +46,7 @@ async fn outcome(sim: &Simulator, to: &str) -> String {
         .header("authorization", format!("Basic {login}"))
         .body(http_body_util::Full::new(Bytes::from(body)))
         .unwrap();
-    // A connection each, so that no other request's reset is taken for this one's.
+    // One connection each, so that the reset of another request is not mistaken for this one's.
     let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
         .retry_canceled_requests(false)
         .pool_max_idle_per_host(0)
@@ -57,7 +57,7 @@ async fn outcome(sim: &Simulator, to: &str) -> String {
     }
 }
 
-/// What came of two creates for each address: outcomes as seen, and the truth.
+/// The results of two creates for each address: as the client saw them, and the truth.
 async fn run(seed: u64, order: &[usize], at_once: usize) -> (Vec<String>, Vec<String>) {
     let settings = Settings {
         seed,
@@ -76,7 +76,7 @@ async fn run(seed: u64, order: &[usize], at_once: usize) -> (Vec<String>, Vec<St
     });
     let mut seen: Vec<String> = sent.buffer_unordered(at_once).collect().await;
     seen.sort();
-    tokio::time::timeout(crate::caller::PATIENCE, sim.quiet())
+    tokio::time::timeout(crate::caller::DEADLINE, sim.quiet())
         .await
         .unwrap();
     let mut truth: Vec<String> = sim
@@ -90,7 +90,7 @@ async fn run(seed: u64, order: &[usize], at_once: usize) -> (Vec<String>, Vec<St
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_creates_meet_the_same_in_every_order_of_one_seed() {
+async fn two_thousand_creates_meet_the_same_faults_in_every_order_of_one_seed() {
     let forward: Vec<usize> = (0..ADDRESSES).collect();
     let mut mixed: Vec<usize> = (0..ADDRESSES).rev().step_by(2).collect();
     mixed.extend((0..ADDRESSES).step_by(2));
@@ -102,7 +102,7 @@ async fn two_thousand_creates_meet_the_same_in_every_order_of_one_seed() {
     let other = run(8, &forward, 32).await;
     assert!(
         one.0 != other.0 && one.1 != other.1,
-        "another seed meets other faults"
+        "another seed draws other faults"
     );
     for (seen, truth) in [&one, &other] {
         shares_are_right(seen, truth);
@@ -144,7 +144,7 @@ fn shares_are_right(seen: &[String], truth: &[String]) {
     assert_eq!(counts.values().sum::<usize>(), 2 * ADDRESSES);
 }
 
-/// What a message's callbacks meet depends on the message alone too.
+/// The faults of a message's callbacks depend on the message alone too.
 async fn callback_faults(seed: u64, order: &[usize]) -> Vec<String> {
     let receiver = Receiver::start().await;
     let faults = Faults {
@@ -182,7 +182,7 @@ async fn callback_faults(seed: u64, order: &[usize]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn callbacks_meet_the_same_in_every_order_of_one_seed() {
+async fn callbacks_meet_the_same_faults_in_every_order_of_one_seed() {
     let forward: Vec<usize> = (0..120).collect();
     let backward: Vec<usize> = (0..120).rev().collect();
     let one = callback_faults(3, &forward).await;

@@ -1,4 +1,4 @@
-//! `X-Twilio-Signature` written again from its description, to judge the simulator's.
+//! A second implementation of `X-Twilio-Signature`, to check the simulator's.
 
 use std::collections::BTreeMap;
 

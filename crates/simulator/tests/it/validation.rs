@@ -1,4 +1,4 @@
-//! Requests that Twilio refuses, with the status and the code that it refuses them with.
+//! Requests that Twilio refuses, with their status and error code.
 
 use hyper::Method;
 use simulator::Settings;
@@ -23,7 +23,7 @@ fn settings() -> Settings {
     }
 }
 
-/// A form that is accepted, with one field taken out or replaced, or one more put in.
+/// An accepted form, with fields removed, replaced or added.
 fn with<'a>(changes: &[(&'a str, Option<&'a str>)]) -> Form<'a> {
     let mut form: Form<'a> = vec![("To", PERSON), ("From", SENDER), ("Body", "Ola")];
     for (name, value) in changes {
@@ -135,7 +135,7 @@ async fn senders() {
             63_007,
         ),
         (
-            "misshapen service",
+            "malformed service",
             with(&[("MessagingServiceSid", Some("MG1"))]),
             400,
             21_705,
@@ -184,7 +184,7 @@ async fn contents() {
         ),
         ("eleven media", crowd, 400, 21_623),
         (
-            "misshapen template",
+            "malformed template",
             with(&[("ContentSid", Some("HX1"))]),
             400,
             21_655,
@@ -309,7 +309,7 @@ async fn schedules() {
     .await;
 }
 
-/// The other side of every limit.
+/// Requests just inside every limit.
 #[tokio::test]
 async fn what_is_just_right_is_accepted() {
     let caller = Caller::start(settings()).await;
