@@ -24,7 +24,7 @@ pub struct Settings {
     pub inbound_url: Option<String>,
     /// The seed of everything random.
     pub seed: u64,
-    /// Deliveries and callbacks are this many times faster than in reality.
+    /// Speeds up deliveries and callbacks by this factor.
     pub time_scale: f64,
     /// Whether free-form text outside 24 hours after the person's last message fails (63016).
     pub window_enforced: bool,
