@@ -2,8 +2,8 @@
 //! behave differently, injected faults, and a log of the truth.
 //!
 //! It shares no code with the program under test, so its log of what it accepted and delivered is
-//! evidence. Everything random comes from one seed, the address of the message, and how many
-//! messages that address was sent before: the same requests meet the same faults, in any order.
+//! evidence. Everything random comes from one seed, the address of the message, and the number of
+//! earlier creates to that address: the same requests meet the same faults in any order.
 //!
 //! Besides Twilio's paths under `/2010-04-01` it has its own routes, which need no credentials:
 //!
@@ -86,11 +86,6 @@ impl Simulator {
     /// `http://ADDRESS:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// The account.

@@ -74,6 +74,11 @@ impl Caller {
         }
     }
 
+    /// Where the simulator listens.
+    pub(crate) fn address(&self) -> String {
+        self.sim.url().replace("http://", "")
+    }
+
     /// The path of the account's messages; `rest` follows `Messages`.
     pub(crate) fn messages(&self, rest: &str) -> String {
         let account = self.sim.account_sid();
@@ -152,7 +157,7 @@ impl Caller {
             self.authorization(),
             body.len()
         );
-        let mut stream = TcpStream::connect(self.sim.address()).await.unwrap();
+        let mut stream = TcpStream::connect(self.address()).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(body.as_bytes()).await.unwrap();
         let mut bytes = Vec::with_capacity(1_024);

@@ -342,7 +342,7 @@ async fn a_stopped_simulator_ends_at_once() {
     .await;
     caller.text(PERSON, None).await.sid();
     assert!(caller.sim.pending() > 0);
-    let address = caller.sim.address();
+    let address = caller.address();
     let Caller { sim, .. } = caller;
     tokio::time::timeout(crate::caller::DEADLINE, sim.stop())
         .await
