@@ -31,9 +31,9 @@ struct Arguments {
 enum Command {
     /// Run the server; settings come from the environment (docs/configuration.md)
     Serve(serve::Serve),
-    /// Send 500 interview notices through a Twilio at home, with faults, and compare with the truth
+    /// Send 500 interview notices through a local Twilio simulator with faults, and compare the results
     Demo(demo::Demo),
-    /// Run a Twilio at home: Messages resource, signed callbacks, faults on order
+    /// Run a local Twilio simulator with injected faults
     Simulate(simulate::Simulate),
     /// Send one message, or a spreadsheet of them, through a running server
     Send(send::Send),

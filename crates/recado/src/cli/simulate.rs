@@ -1,4 +1,4 @@
-//! `recado simulate`: a Twilio to run at home.
+//! `recado simulate`: a local Twilio simulator.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,45 +10,45 @@ use simulator::{Faults, Phone, Settings, Simulator};
 
 use super::{End, EndSignals, Failure, Outcome, print};
 
-/// A made-up number, for a simulator that takes every one.
+/// A made-up number, for a simulator that accepts every sender.
 const SENDER: &str = "+551140000000";
 
-/// Run a Twilio at home: Messages resource, signed callbacks, faults on order
+/// Run a local Twilio simulator with injected faults
 #[derive(Args)]
 #[command(after_help = "Faults are JSON, for example:
   {\"callback_lost\": 0.02, \"create\": [{\"share\": 0.01, \"fault\": {\"kind\": \"reset_after\"}}]}
-GET URL/simulator/truth lists what it really accepted and delivered; docs/simulator.md has the rest.
+GET URL/simulator/truth lists what it really accepted and delivered; see docs/simulator.md.
 
 Examples:
   recado simulate
   recado simulate --listen 127.0.0.1:0 --json
   recado simulate --faults faults.json --seed 7 --time-scale 10")]
 pub(super) struct Simulate {
-    /// Address and port to listen on; port 0 takes a free one
+    /// Address and port to listen on; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:4010")]
     listen: SocketAddr,
     /// The account: AC and 32 hexadecimal digits
     #[arg(long, default_value = "AC00000000000000000000000000000001")]
     account_sid: String,
-    /// Opens the API and signs callbacks
+    /// The auth token: gives access to the API and signs callbacks
     #[arg(long, default_value = "0123456789abcdef0123456789abcdef")]
     auth_token: String,
-    /// What goes wrong, as JSON
+    /// The faults to inject, as JSON
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
-    /// Phones with characters, as JSON: [{"number": "+55…", "character": "off"}]
+    /// How phones behave, as JSON: [{"number": "+55…", "character": "off"}]
     #[arg(long, value_name = "FILE")]
     phones: Option<PathBuf>,
-    /// A WhatsApp sender in E.164; several may be given, none means that every number will do
+    /// A WhatsApp sender in E.164; may be repeated; by default every number is accepted
     #[arg(long = "sender", value_name = "E164")]
     senders: Vec<String>,
     /// Where inbound messages go
     #[arg(long, value_name = "URL")]
     inbound_url: Option<String>,
-    /// Everything random comes from it
+    /// The seed of everything random
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Times of deliveries and callbacks are divided by it
+    /// Speeds up deliveries and callbacks by this factor
     #[arg(long, default_value_t = 1.0)]
     time_scale: f64,
     /// Write URL, account SID and token as one line of JSON
@@ -83,7 +83,7 @@ pub(super) async fn run(command: Simulate) -> Outcome {
         ..Settings::default()
     };
     let simulator = Simulator::start(settings).await.map_err(|error| {
-        anyhow::anyhow!("{listen} cannot be listened on: {error}; choose another --listen")
+        anyhow::anyhow!("cannot listen on {listen}: {error}; choose another --listen")
     })?;
     let mut end = EndSignals::listen()?;
     let (url, account, token) = (
@@ -98,7 +98,7 @@ pub(super) async fn run(command: Simulate) -> Outcome {
         print::line(&format!("export TWILIO_ACCOUNT_SID={account}"));
         print::line(&format!("export TWILIO_AUTH_TOKEN={token}"));
         print::line(&format!("export TWILIO_WHATSAPP_FROM={sender}"));
-        print::note(&format!("simulating Twilio at {url}; Ctrl-C ends it"));
+        print::note(&format!("simulating Twilio at {url}; press Ctrl-C to stop"));
     }
     end.wait().await;
     simulator.stop().await;
@@ -109,13 +109,13 @@ fn problems(command: &Simulate) -> Vec<String> {
     let mut problems = Vec::new();
     let digits = command.account_sid.strip_prefix("AC").unwrap_or_default();
     if digits.len() != 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        problems.push("--account-sid: AC and 32 hexadecimal digits are needed".to_owned());
+        problems.push("--account-sid: must be AC and 32 hexadecimal digits".to_owned());
     }
     if command.auth_token.is_empty() {
-        problems.push("--auth-token: it may not be empty".to_owned());
+        problems.push("--auth-token: must not be empty".to_owned());
     }
     if !(command.time_scale > 0.0 && command.time_scale.is_finite()) {
-        problems.push("--time-scale: it must be above 0".to_owned());
+        problems.push("--time-scale: must be above 0".to_owned());
     }
     problems
 }
@@ -123,10 +123,6 @@ fn problems(command: &Simulate) -> Vec<String> {
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| anyhow::anyhow!("{} cannot be read: {error}", path.display()))?;
-    serde_json::from_str(&text).map_err(|error| {
-        Failure::Usage(vec![format!(
-            "{} cannot be understood: {error}",
-            path.display()
-        )])
-    })
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::Usage(vec![format!("{} is not valid: {error}", path.display())]))
 }

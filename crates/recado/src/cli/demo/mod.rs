@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Questions that are open at once.
 const QUESTIONS_MAX: usize = 32;
 
-/// Send 500 interview notices through a Twilio at home, with faults, and compare with the truth
+/// Send 500 interview notices through a local Twilio simulator with faults, and compare the results
 #[derive(Args)]
 #[command(after_help = "Nothing leaves this machine.
 
@@ -46,7 +46,7 @@ pub(super) struct Demo {
     /// Write the report as one JSON object
     #[arg(long)]
     json: bool,
-    /// Which luck the messages have
+    /// The seed of the simulator's faults
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }

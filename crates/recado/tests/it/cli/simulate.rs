@@ -1,4 +1,4 @@
-//! `recado simulate`: a Twilio as a process of its own.
+//! `recado simulate`: the simulator as a process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
