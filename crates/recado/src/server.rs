@@ -217,6 +217,7 @@ impl Server {
         };
         let callbacks = callbacks::router(Callbacks {
             reports: self.store.clone(),
+            inbounds: self.store.clone(),
             queue: self.store.clone(),
             effects: self.effects.clone(),
             status: verifier(&self.status_url)?,

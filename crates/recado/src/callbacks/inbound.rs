@@ -45,7 +45,7 @@ pub(super) async fn receive(room: &Callbacks, form: &Form) -> Response {
         question_id: new_message_id(now, &*room.effects.random),
         now,
     };
-    match room.reports.inbound(vec![inbound]).await {
+    match room.inbounds.inbound(vec![inbound]).await {
         Ok(results) => {
             for result in results {
                 if result.duplicate || result.change == ConsentChange::OptOut {

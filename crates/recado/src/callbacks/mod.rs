@@ -27,15 +27,17 @@ use tokio::sync::watch;
 use self::form::Form;
 use self::signature::Verifier;
 use crate::effects::Effects;
-use crate::store::{Queue, Reports, StoreError};
+use crate::store::{Inbounds, Queue, Reports, StoreError};
 
 /// Bytes of a callback's body.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// What the room needs.
 pub struct Callbacks {
-    /// Where reports and inbound messages go.
+    /// Where status reports go.
     pub reports: Arc<dyn Reports>,
+    /// Where inbound messages go.
+    pub inbounds: Arc<dyn Inbounds>,
     /// What an opt-out waits for: the open attempts.
     pub queue: Arc<dyn Queue>,
     /// Clock and randomness.

@@ -5,7 +5,7 @@ use clap::Args;
 use super::keys::open_database;
 use super::{End, Failure, Outcome, print};
 use crate::effects::Effects;
-use crate::store::Log;
+use crate::store::Health;
 
 /// Recount everything from the log and compare it with what is shown
 #[derive(Args)]

@@ -16,7 +16,7 @@ use crate::config::{Config, Environment};
 use crate::effects::Effects;
 use crate::server::{Server, StartError};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{ApiKeys, KeyScope, Log};
+use crate::store::{ApiKeys, Health, KeyScope};
 
 /// Our sender.
 const SENDER: &str = "+551140000000";

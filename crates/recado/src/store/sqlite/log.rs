@@ -12,12 +12,12 @@ use super::accept::message_id;
 use super::messages::read_entry;
 use crate::store::{
     AcceptResult, ApiKeyView, ApiKeys, CloseRequest, CloseResult, CommandResult, ConsentView,
-    Consents, CounterGroup, CounterQuery, CounterRow, DuePage, DueQuery, DueWatch, EventView,
-    Gauges, Idempotency, InboundQuery, InboundResult, InboundView, Log, Maintenance,
-    MaintenanceResult, MessageCommand, MessageFilter, MessageId, MessagePage, MessageView,
-    Messages, NewApiKey, NewInbound, NewMessage, OpenRequest, OpenResult, Queue, Report,
-    ReportResult, Reports, SenderView, Senders, Settlement, StoreError, StoreFuture, VerifyReport,
-    WatchQuery, Watches,
+    Consents, CounterGroup, CounterQuery, CounterRow, Counters, DuePage, DueQuery, DueWatch,
+    EventView, Events, Gauges, Health, Idempotency, InboundQuery, InboundResult, InboundView,
+    Inbounds, Maintenance, MaintenanceResult, MessageCommand, MessageFilter, MessageId,
+    MessagePage, MessageView, Messages, NewApiKey, NewInbound, NewMessage, OpenRequest, OpenResult,
+    Queue, Report, ReportResult, Reports, SenderView, Senders, Settlement, StoreError, StoreFuture,
+    VerifyReport, WatchQuery, Watches,
 };
 use delivery::counter::Metric;
 use delivery::progress::WatchKind;
@@ -222,7 +222,9 @@ impl Reports for SqliteStore {
     fn report(&self, batch: Vec<Report>) -> StoreFuture<'_, Vec<ReportResult>> {
         Box::pin(self.report_batch(batch))
     }
+}
 
+impl Inbounds for SqliteStore {
     fn inbound(&self, batch: Vec<NewInbound>) -> StoreFuture<'_, Vec<InboundResult>> {
         Box::pin(self.inbound_batch(batch))
     }
@@ -299,7 +301,7 @@ impl ApiKeys for SqliteStore {
     }
 }
 
-impl Log for SqliteStore {
+impl Events for SqliteStore {
     fn events(&self, after: i64, limit: usize) -> StoreFuture<'_, Vec<EventView>> {
         Box::pin(async move { self.read_events(after, limit) })
     }
@@ -307,11 +309,15 @@ impl Log for SqliteStore {
     fn last_event(&self) -> StoreFuture<'_, i64> {
         Box::pin(async move { Ok(*self.notifier.last_event.borrow()) })
     }
+}
 
+impl Counters for SqliteStore {
     fn counters(&self, query: CounterQuery) -> StoreFuture<'_, Vec<CounterRow>> {
         Box::pin(async move { self.read_counters(query) })
     }
+}
 
+impl Health for SqliteStore {
     fn verify(&self) -> StoreFuture<'_, VerifyReport> {
         Box::pin(self.recount())
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use delivery::state::State;
 use recado::store::sqlite::OpenMode;
 use recado::store::{
-    AcceptResult, ApiKeys, KeyScope, Log, Messages, NewApiKey, NewMessage, StoreError,
+    AcceptResult, ApiKeys, Health, KeyScope, Messages, NewApiKey, NewMessage, StoreError,
     new_message_id,
 };
 

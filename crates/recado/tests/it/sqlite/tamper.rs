@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use delivery::outcome::ProviderStatus;
 use recado::store::sqlite::{OpenMode, SqliteStore};
-use recado::store::{Log, MessageFilter, Messages, NewMessage, StoreError, new_message_id};
+use recado::store::{Health, MessageFilter, Messages, NewMessage, StoreError, new_message_id};
 
 use super::{beside, open};
 use crate::store::engine::{Engine, Opened, Opening, Seeded, Setup, Sqlite};

@@ -1,12 +1,28 @@
-//! What is looked after, unknown attempts and silent messages, and what looking brought.
+//! Watches: unknown attempts and silent messages, and what asking about them brought.
 
 use delivery::outcome::ProviderStatus;
+use delivery::progress::WatchKind;
 use delivery::settle::TextEvidence;
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
 
-use delivery::progress::WatchKind;
+use super::StoreFuture;
+
+/// What must be looked after.
+pub trait Watches: Send + Sync {
+    /// The watches whose time has come.
+    fn due_watches(&self, query: WatchQuery) -> StoreFuture<'_, Vec<DueWatch>>;
+
+    /// Records what looking brought.
+    fn settle(&self, batch: Vec<Settlement>) -> StoreFuture<'_, ()>;
+
+    /// Which of these SIDs an attempt has.
+    fn known_sids(&self, sids: Vec<Sid>) -> StoreFuture<'_, Vec<Sid>>;
+
+    /// The earliest time at which anything is due: a watch or an unanswered question.
+    fn next_watch(&self) -> StoreFuture<'_, Option<Timestamp>>;
+}
 
 /// Which watches to read.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,54 @@
+//! The health of the store: the recount, sizes and depths.
+
+use delivery::state::State;
+use delivery::time::Timestamp;
+
+use super::StoreFuture;
+
+/// The health of the store.
+pub trait Health: Send + Sync {
+    /// Recounts everything from the log and compares.
+    fn verify(&self) -> StoreFuture<'_, VerifyReport>;
+
+    /// Sizes and depths for the metrics page.
+    fn gauges(&self) -> StoreFuture<'_, Gauges>;
+
+    /// Whether a commit goes through now.
+    fn probe(&self) -> StoreFuture<'_, ()>;
+}
+
+/// What a recount found.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyReport {
+    /// Messages looked at.
+    pub messages: u64,
+    /// Events looked at.
+    pub events: u64,
+    /// Counters compared.
+    pub counters: u64,
+    /// Everything that differs, in words.
+    pub differences: Vec<String>,
+}
+
+/// Sizes and depths.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    /// Messages by state.
+    pub states: Vec<(State, u64)>,
+    /// Messages waiting in the queue.
+    pub queued: u64,
+    /// Due time of the oldest due message.
+    pub oldest_due_at: Option<Timestamp>,
+    /// Attempts open.
+    pub open_attempts: u64,
+    /// Attempts whose outcome is unknown and still looked for.
+    pub unknown_watched: u64,
+    /// Reports of messages that nobody knows.
+    pub parked: u64,
+    /// Bytes of the database file.
+    pub database_bytes: u64,
+    /// Errors by code since the beginning.
+    pub errors: Vec<(i64, u64)>,
+    /// Anomalies since the beginning.
+    pub anomalies: u64,
+}

@@ -1,0 +1,121 @@
+//! The queue and the attempts: what is due, and what became of it.
+
+use delivery::message::{Content, Priority};
+use delivery::outcome::Outcome;
+use delivery::time::Timestamp;
+
+use super::{AttemptId, MessageId, StoreFuture};
+
+/// The queue and the attempts.
+pub trait Queue: Send + Sync {
+    /// The due messages of one sender: urgent first, then normal, then bulk, each by due time.
+    /// Messages in `except` (already in somebody's hands) are left out.
+    fn due(&self, query: DueQuery) -> StoreFuture<'_, DuePage>;
+
+    /// Opens attempts, or says why not. Opt-out, window, expiry and holds are checked inside the
+    /// transaction; when this comes back, the attempt is on disk and nothing has left yet.
+    fn open_attempts(&self, batch: Vec<OpenRequest>) -> StoreFuture<'_, Vec<OpenResult>>;
+
+    /// Records what attempts told us.
+    fn close_attempts(&self, batch: Vec<CloseRequest>) -> StoreFuture<'_, Vec<CloseResult>>;
+
+    /// Moves due times, for messages whose turn has not come.
+    fn defer(&self, batch: Vec<(i64, Timestamp)>) -> StoreFuture<'_, ()>;
+
+    /// How many attempts of this person are open now.
+    fn open_attempts_of(&self, person: i64) -> StoreFuture<'_, u64>;
+}
+
+/// Which due messages to read.
+pub struct DueQuery {
+    /// The sender's key.
+    pub sender: i64,
+    /// Now.
+    pub now: Timestamp,
+    /// At most this many.
+    pub limit: usize,
+    /// Messages in somebody's hands already.
+    pub except: Vec<i64>,
+}
+
+/// Due messages, and when the next one will be.
+#[derive(Debug, Default)]
+pub struct DuePage {
+    /// Due now, in the order in which they shall leave.
+    pub due: Vec<DueMessage>,
+    /// The earliest due time of any other message of the sender.
+    pub next_due_at: Option<Timestamp>,
+    /// Whether the sender is paused: nothing may leave.
+    pub paused: bool,
+}
+
+/// A message whose time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueMessage {
+    /// Its key.
+    pub message: i64,
+    /// The person.
+    pub person: i64,
+    /// What may overtake what.
+    pub priority: Priority,
+    /// Since when it is due.
+    pub due_at: Timestamp,
+}
+
+/// A message to open an attempt for.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenRequest {
+    /// The message.
+    pub message: i64,
+    /// 64 random bits of the correlation id.
+    pub nonce: u64,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Whether an attempt was opened.
+pub enum OpenResult {
+    /// It is on disk; send it now.
+    Open(Box<OpenAttempt>),
+    /// The person has another open attempt of this sender; come again.
+    Busy,
+    /// It is no longer due: cancelled, expired, suppressed, held, or refused by a rule.
+    Gone,
+}
+
+/// An open attempt: everything that the request needs.
+pub struct OpenAttempt {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Key of the message.
+    pub message: i64,
+    /// Public id of the message.
+    pub id: MessageId,
+    /// The address to use: `whatsapp:+E164` or `whatsapp:CC.id`.
+    pub to: String,
+    /// What it says.
+    pub content: Content,
+    /// The message's deadline.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What an attempt told us.
+pub struct CloseRequest {
+    /// The attempt.
+    pub attempt: i64,
+    /// What it told us.
+    pub outcome: Outcome,
+    /// Now.
+    pub now: Timestamp,
+    /// 64 random bits, for jitter.
+    pub random: u64,
+}
+
+/// What closing an attempt led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CloseResult {
+    /// The sender or the account is paused now.
+    pub paused: bool,
+    /// When the message will be tried again.
+    pub retry_at: Option<Timestamp>,
+}
