@@ -1,7 +1,8 @@
 //! What the machine does in a second: callbacks, accepts, a drain, and how long a message takes
 //! from our door to the provider's. The load comes from a second process of this same binary, so
 //! that its CPU is not counted; the bare server of the same framework runs in the same session,
-//! because on a noisy machine only ratios mean something.
+//! because on a noisy machine only ratios mean something. `writer` is the store alone with a fixed
+//! amount of work, whose instructions `scripts/instructions` counts.
 //!
 //! `--once` makes one small round of everything (for CI), `--messages N` sets how many messages
 //! are stored, `--runs N` and `--requests N` how much is measured, `--connections N` how many
@@ -19,6 +20,7 @@ mod callbacks;
 mod load;
 mod sending;
 mod setup;
+mod writer;
 
 use setup::Plan;
 
@@ -45,13 +47,23 @@ fn main() {
         runs: value("--runs").unwrap_or(if once { 1 } else { 3 }),
     };
     let wanted = |name: &str| {
-        let names = ["callbacks", "accept", "drain", "latency", "memory"];
+        let names = [
+            "callbacks",
+            "accept",
+            "drain",
+            "latency",
+            "memory",
+            "writer",
+        ];
         let picked: Vec<_> = arguments
             .iter()
             .filter(|word| names.contains(&word.as_str()))
             .collect();
         picked.is_empty() || picked.iter().any(|word| *word == name)
     };
+    if wanted("writer") {
+        writer::measure(once);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

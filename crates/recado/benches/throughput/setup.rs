@@ -14,6 +14,7 @@ use delivery::outcome::{Outcome, ProviderStatus};
 use delivery::progress::Rules;
 use delivery::retry::RetryPolicy;
 use delivery::sid::Sid;
+use delivery::time::Timestamp;
 use recado::api::auth::create_key;
 use recado::config::{Config, Environment};
 use recado::effects::{Effects, Random};
@@ -137,18 +138,28 @@ impl Running {
 /// Opens the database as the server would, for filling.
 pub(crate) fn open_store(folder: &Folder) -> SqliteStore {
     let effects = Effects::real();
+    open_store_with(folder, effects.random, &[SENDER], effects.clock.now())
+}
+
+/// Opens the database as the server would, with random bits, senders and a time of the caller's.
+pub(crate) fn open_store_with(
+    folder: &Folder,
+    random: Arc<dyn Random>,
+    senders: &[&str],
+    now: Timestamp,
+) -> SqliteStore {
     SqliteStore::open(Options {
         path: folder.database(),
         mode: OpenMode::Server,
         master_key: MasterKey::parse(MASTER_KEY).unwrap(),
-        random: Arc::clone(&effects.random),
+        random,
         rules: Rules {
             codes: delivery::codes::Codes::builtin(),
             retry_policy: RetryPolicy::default(),
             clock_scale: 1,
         },
-        senders: vec![SenderName::new(SENDER)],
-        now: effects.clock.now(),
+        senders: senders.iter().copied().map(SenderName::new).collect(),
+        now,
     })
     .unwrap()
 }
@@ -263,7 +274,8 @@ pub(crate) async fn send_messages(store: &SqliteStore) -> Vec<(String, String)> 
     }
 }
 
-fn random_sid(random: &dyn Random) -> Sid {
+/// A provider's id that was not used before.
+pub(crate) fn random_sid(random: &dyn Random) -> Sid {
     let text = format!("SM{:016x}{:016x}", random.next_u64(), random.next_u64());
     Sid::parse_message(&text).unwrap()
 }
