@@ -1,5 +1,5 @@
 # One door for people and for the build machine. Everything else is done by cargo.
-.PHONY: help demo test check bench crash deny
+.PHONY: help demo test check bench instructions crash deny
 
 help:          ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -11,6 +11,8 @@ check:         ## format, lints, fast tests
 	cargo fmt --all --check && cargo clippy --workspace --all-targets --locked -- -D warnings && cargo test --workspace --lib --locked
 bench:         ## measure; figures and method in docs/benchmarks.md
 	./scripts/bench
+instructions:  ## count what the store executes; BASE=main compares (needs valgrind)
+	./scripts/instructions $(BASE)
 crash:         ## kill -9 at 200 random moments of load
 	RECADO_CRASH_RUNS=200 cargo test --release --locked -p recado --test it crash -- --nocapture
 deny:          ## advisories, licences and sources of every library (needs cargo-deny)
