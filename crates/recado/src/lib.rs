@@ -11,8 +11,8 @@ pub mod store;
 pub mod api;
 pub mod callbacks;
 pub mod dispatch;
+pub mod maintenance;
 pub mod reconcile;
-pub mod upkeep;
 
 pub mod server;
 

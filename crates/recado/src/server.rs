@@ -29,13 +29,13 @@ use crate::callbacks::{self, Callbacks};
 use crate::config::{Config, KeySource};
 use crate::dispatch::{self, Dispatch};
 use crate::effects::Effects;
+use crate::maintenance::Maintenance;
 use crate::provider::Provider;
 use crate::provider::twilio::{Twilio, TwilioSettings};
 use crate::reconcile::Reconcile;
 use crate::secrets::{MasterKey, MasterKeyError};
 use crate::store::sqlite::{OpenMode, Options, SqliteStore};
 use crate::store::{Senders, StoreError};
-use crate::upkeep::Upkeep;
 use delivery::progress::Rules;
 
 /// From the opening of a connection, or the end of the request before, to the end of the headers.
@@ -158,7 +158,7 @@ impl Server {
         let mut rooms = JoinSet::new();
         rooms.spawn(self.reconcile().run(rooms_stop.clone()));
         rooms.spawn(
-            Upkeep {
+            Maintenance {
                 store: self.store.clone(),
                 effects: self.effects.clone(),
             }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["config", "effects", "secrets"],
     &["store", "provider"],
-    &["api", "callbacks", "dispatch", "reconcile", "upkeep"],
+    &["api", "callbacks", "dispatch", "maintenance", "reconcile"],
     &["server"],
     &["cli"],
 ];

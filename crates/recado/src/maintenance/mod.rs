@@ -1,5 +1,5 @@
-//! Room 6: the night shift. Deadlines that passed, questions that were not answered, rows that
-//! have served.
+//! Room 6: what is done by time alone. Deadlines that passed, questions that were not answered,
+//! rows that are no longer needed.
 //!
 //! Must not know: the provider, HTTP, SQL, other rooms.
 
@@ -9,28 +9,28 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::effects::Effects;
-use crate::store::Maintenance;
+use crate::store;
 
 /// Between two runs. A run that finds nothing writes nothing.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the room needs.
 #[derive(Clone)]
-pub struct Upkeep {
-    /// What is done by time alone.
-    pub store: Arc<dyn Maintenance>,
+pub struct Maintenance {
+    /// The one verb of the store that this needs.
+    pub store: Arc<dyn store::Maintenance>,
     /// The clock.
     pub effects: Effects,
 }
 
-impl Upkeep {
-    /// Does the chores until shutdown.
+impl Maintenance {
+    /// Runs until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             let more = match self.store.maintain(self.effects.clock.now()).await {
                 Ok(result) => result.more,
                 Err(error) => {
-                    tracing::error!(%error, "the chores cannot be done now");
+                    tracing::error!(%error, "maintenance failed; it is retried automatically");
                     false
                 }
             };
