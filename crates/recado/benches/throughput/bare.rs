@@ -10,8 +10,8 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::serve::ListenerExt;
-use recado::callbacks::report::StatusCallback;
 use recado::callbacks::signature::Verifier;
+use recado::callbacks::status::StatusCallback;
 use recado::secrets::Secret;
 
 use super::setup::TOKEN;

@@ -4,54 +4,32 @@
 //! Must not know: SQL, other rooms. Twilio's words end here.
 
 pub mod form;
-pub mod inbound_message;
-pub mod report;
+pub mod inbound;
 pub mod signature;
+pub mod status;
 
-mod inbound;
-mod status;
+mod answer;
+mod state;
+
+pub use self::state::Callbacks;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
-use delivery::message::SenderName;
 use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
-use tokio::sync::watch;
 
+use self::answer::refused;
 use self::form::Form;
 use self::signature::Verifier;
-use crate::effects::Effects;
-use crate::store::{Inbounds, Queue, Reports, StoreError};
 
 /// Bytes of a callback's body.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
-
-/// What the room needs.
-pub struct Callbacks {
-    /// Where status reports go.
-    pub reports: Arc<dyn Reports>,
-    /// Where inbound messages go.
-    pub inbounds: Arc<dyn Inbounds>,
-    /// What an opt-out waits for: the open attempts.
-    pub queue: Arc<dyn Queue>,
-    /// Clock and randomness.
-    pub effects: Effects,
-    /// Verifies what comes to the status URL.
-    pub status: Arc<Verifier>,
-    /// Verifies what comes to the inbound URL.
-    pub webhook: Arc<Verifier>,
-    /// Our senders by their canonical address: the provider may write them without the ninth
-    /// digit.
-    pub senders: Arc<Vec<(String, SenderName)>>,
-    /// Changes whenever an attempt was closed.
-    pub closed: watch::Receiver<u64>,
-}
 
 /// The two routes that Twilio calls.
 pub fn router(callbacks: Callbacks) -> Router {
@@ -69,19 +47,19 @@ async fn reachable() -> &'static str {
     "Recado receives Twilio's callbacks here.\n"
 }
 
-async fn status_route(State(room): State<Arc<Callbacks>>, request: Request) -> Response {
-    receive(&room, &room.status, request).await
+async fn status_route(State(callbacks): State<Arc<Callbacks>>, request: Request) -> Response {
+    receive(&callbacks, &callbacks.status, request).await
 }
 
-async fn webhook_route(State(room): State<Arc<Callbacks>>, request: Request) -> Response {
-    receive(&room, &room.webhook, request).await
+async fn webhook_route(State(callbacks): State<Arc<Callbacks>>, request: Request) -> Response {
+    receive(&callbacks, &callbacks.webhook, request).await
 }
 
 /// Verifies, then reads by what the body is and not by which URL it came to: both URLs are easily
 /// exchanged in Twilio's console, and nothing may be lost by that.
 ///
 /// Takes the request as it is: extractors would copy its headers, for every callback.
-async fn receive(room: &Callbacks, verifier: &Verifier, request: Request) -> Response {
+async fn receive(callbacks: &Callbacks, verifier: &Verifier, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = match read_body(body).await {
         Ok(body) => body,
@@ -105,11 +83,11 @@ async fn receive(room: &Callbacks, verifier: &Verifier, request: Request) -> Res
     let Ok(form) = verifier.verify_form(query, &body, signature) else {
         return refused();
     };
-    if report::is_status_callback(&form) {
-        return status::receive(room, query, &form).await;
+    if status::is_status_callback(&form) {
+        return status::receive(callbacks, query, &form).await;
     }
     if form.get("MessageSid").or(form.get("SmsSid")).is_some() {
-        return inbound::receive(room, &form).await;
+        return inbound::receive(callbacks, &form).await;
     }
     notice(&form)
 }
@@ -136,25 +114,4 @@ fn notice(form: &Form) -> Response {
         "a signed callback without a message came; Twilio's debugger may be set to this URL"
     );
     StatusCode::NO_CONTENT.into_response()
-}
-
-/// Nothing is stored and nothing is said about why: the sender is not Twilio, or a URL or token
-/// differs from what Twilio has.
-fn refused() -> Response {
-    tracing::warn!(
-        "a callback with a wrong signature was refused; if Twilio sent it, compare WEBHOOK_URL, \
-         STATUS_CALLBACK_URL and TWILIO_AUTH_TOKEN with the console"
-    );
-    (StatusCode::FORBIDDEN, "The signature is wrong.\n").into_response()
-}
-
-/// Twilio calls again after a 5xx, because the URL that it has asks for that.
-fn not_stored(error: &StoreError) -> Response {
-    tracing::error!(%error, "a callback could not be stored; Twilio is asked to come again");
-    let mut response =
-        (StatusCode::SERVICE_UNAVAILABLE, "It could not be stored.\n").into_response();
-    response
-        .headers_mut()
-        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    response
 }
