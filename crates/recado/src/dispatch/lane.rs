@@ -9,8 +9,8 @@ use delivery::time::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::pace::{PersonPace, SenderPace};
-use super::pressure::Pressure;
+use super::concurrency::ConcurrencyLimit;
+use super::rate::{PairRateLimit, TokenBucket};
 use super::{Dispatch, status_callback};
 use crate::provider::CreateRequest;
 use crate::store::{CloseRequest, DueMessage, DueQuery, OpenAttempt, OpenRequest, OpenResult};
@@ -26,32 +26,32 @@ const BUSY_WAIT: Duration = Duration::from_millis(20);
 const STORE_WAIT: Duration = Duration::from_millis(500);
 
 pub(super) struct Lane {
-    room: Dispatch,
+    dispatch: Dispatch,
     key: i64,
     name: SenderName,
-    pressure: Arc<Pressure>,
-    sender_pace: SenderPace,
-    person_pace: PersonPace,
+    concurrency: Arc<ConcurrencyLimit>,
+    bucket: TokenBucket,
+    pair_limit: PairRateLimit,
     sends: JoinSet<()>,
 }
 
 impl Lane {
     pub(super) fn new(
-        room: Dispatch,
+        dispatch: Dispatch,
         key: i64,
         name: SenderName,
         rate: Option<f64>,
-        pressure: Arc<Pressure>,
+        concurrency: Arc<ConcurrencyLimit>,
     ) -> Self {
-        let sender_pace = SenderPace::new(rate, room.effects.clock.now());
-        let person_pace = PersonPace::new(room.settings.person_interval);
+        let bucket = TokenBucket::new(rate, dispatch.effects.clock.now());
+        let pair_limit = PairRateLimit::new(dispatch.settings.person_interval);
         Self {
-            room,
+            dispatch,
             key,
             name,
-            pressure,
-            sender_pace,
-            person_pace,
+            concurrency,
+            bucket,
+            pair_limit,
             sends: JoinSet::new(),
         }
     }
@@ -67,25 +67,25 @@ impl Lane {
         self.drain().await;
     }
 
-    /// One look at the queue. Comes back with how long to rest when nothing changes; zero to go
+    /// One look at the queue. Returns how long to rest when nothing changes; zero to go
     /// on at once.
     async fn round(&mut self) -> Duration {
-        let now = self.room.effects.clock.now();
-        let stopped = self.pressure.stopped_until().since(now);
+        let now = self.dispatch.effects.clock.now();
+        let stopped = self.concurrency.stopped_until().since(now);
         if !stopped.is_zero() {
             return stopped;
         }
         let free = self
-            .pressure
+            .concurrency
             .lane_limit()
             .saturating_sub(self.sends.len())
             .min(BATCH_MAX);
         if free == 0 {
             return IDLE_MAX;
         }
-        let limit = self.sender_pace.available(now, free);
+        let limit = self.bucket.available(now, free);
         if limit == 0 {
-            return self.sender_pace.wait();
+            return self.bucket.wait();
         }
         let query = DueQuery {
             sender: self.key,
@@ -93,7 +93,7 @@ impl Lane {
             limit,
             except: Vec::new(),
         };
-        let page = match self.room.store.due(query).await {
+        let page = match self.dispatch.store.due(query).await {
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(%error, "the queue cannot be read");
@@ -116,7 +116,7 @@ impl Lane {
             later,
         } = self.choose(due, now);
         if !later.is_empty()
-            && let Err(error) = self.room.store.defer(later).await
+            && let Err(error) = self.dispatch.store.defer(later).await
         {
             tracing::error!(%error, "due times cannot be moved");
             return IDLE_MAX;
@@ -125,7 +125,7 @@ impl Lane {
             return Duration::ZERO;
         }
         let messages: Vec<i64> = requests.iter().map(|request| request.message).collect();
-        let results = match self.room.store.open_attempts(requests).await {
+        let results = match self.dispatch.store.open_attempts(requests).await {
             Ok(results) => results,
             Err(error) => {
                 tracing::error!(%error, "attempts cannot be opened; nothing is sent");
@@ -135,11 +135,11 @@ impl Lane {
         let mut busy = Vec::new();
         for ((message, person), result) in messages.into_iter().zip(persons).zip(results) {
             if !matches!(result, OpenResult::Open(_)) {
-                self.person_pace.give_back(person);
+                self.pair_limit.release(person);
             }
             match result {
                 OpenResult::Open(attempt) => {
-                    self.sender_pace.take(1);
+                    self.bucket.take(1);
                     self.spawn_send(*attempt);
                 }
                 OpenResult::Busy => busy.push((message, now.plus(BUSY_WAIT))),
@@ -147,14 +147,14 @@ impl Lane {
             }
         }
         if !busy.is_empty()
-            && let Err(error) = self.room.store.defer(busy).await
+            && let Err(error) = self.dispatch.store.defer(busy).await
         {
             tracing::error!(%error, "due times cannot be moved");
         }
         Duration::ZERO
     }
 
-    /// One message of each person at a time, and not more than the person's pace allows; the rest
+    /// One message of each person at a time, and not more than the pair's rate allows; the rest
     /// gets a later due time.
     fn choose(&mut self, due: &[DueMessage], now: Timestamp) -> Choice {
         let mut persons: Vec<i64> = Vec::with_capacity(due.len());
@@ -165,13 +165,13 @@ impl Lane {
                 later.push((message.message, now.plus(BUSY_WAIT)));
                 continue;
             }
-            let allowed = self.person_pace.book(message.person, now);
+            let allowed = self.pair_limit.reserve(message.person, now);
             if allowed > now {
                 later.push((message.message, allowed));
                 continue;
             }
             persons.push(message.person);
-            let nonce = self.room.effects.random.next_u64();
+            let nonce = self.dispatch.effects.random.next_u64();
             let request = OpenRequest {
                 message: message.message,
                 nonce,
@@ -187,32 +187,32 @@ impl Lane {
     }
 
     fn spawn_send(&mut self, attempt: OpenAttempt) {
-        let room = self.room.clone();
-        let pressure = Arc::clone(&self.pressure);
+        let dispatch = self.dispatch.clone();
+        let concurrency = Arc::clone(&self.concurrency);
         let name = self.name.clone();
         self.sends.spawn(async move {
             let key = attempt.attempt.key;
-            let request = create_request(&room, name, attempt);
-            let outcome = room.provider.create(&request).await;
+            let request = create_request(&dispatch, name, attempt);
+            let outcome = dispatch.provider.create(&request).await;
             drop(request);
             tracing::debug!(
                 attempt = key,
                 outcome = outcome.kind().as_str(),
                 "a request to Twilio ended"
             );
-            let now = room.effects.clock.now();
-            pressure.learn(&outcome, now);
-            record(&room, key, outcome, now).await;
+            let now = dispatch.effects.clock.now();
+            concurrency.observe(&outcome, now);
+            record(&dispatch, key, outcome, now).await;
         });
     }
 
     /// Waits for news: a change of the queue, the end of a request, the time, or shutdown.
     async fn rest(&mut self, rest: Duration, shutdown: &CancellationToken) {
-        let sleep = self.room.effects.clock.sleep(rest);
+        let sleep = self.dispatch.effects.clock.sleep(rest);
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = sleep => {}
-            changed = self.room.queue.changed() => {
+            changed = self.dispatch.queue.changed() => {
                 if changed.is_err() {
                     // The store is gone; shutdown follows.
                     shutdown.cancelled().await;
@@ -225,7 +225,11 @@ impl Lane {
     /// Waits for open requests as long as the drain allows. What is cut off stays open in the
     /// store and becomes unknown at the next start.
     async fn drain(&mut self) {
-        let deadline = self.room.effects.clock.sleep(self.room.settings.drain);
+        let deadline = self
+            .dispatch
+            .effects
+            .clock
+            .sleep(self.dispatch.settings.drain);
         tokio::pin!(deadline);
         loop {
             tokio::select! {
@@ -242,16 +246,16 @@ impl Lane {
     }
 }
 
-fn create_request(room: &Dispatch, from: SenderName, attempt: OpenAttempt) -> CreateRequest {
-    let now = room.effects.clock.now();
+fn create_request(dispatch: &Dispatch, from: SenderName, attempt: OpenAttempt) -> CreateRequest {
+    let now = dispatch.effects.clock.now();
     CreateRequest {
         to: attempt.to,
         from,
-        messaging_service: room.settings.messaging_service,
+        messaging_service: dispatch.settings.messaging_service,
         content: attempt.content,
         validity: attempt.expires_at.map(|expires| expires.since(now)),
         status_callback: Some(status_callback(
-            &room.settings.status_callback_url,
+            &dispatch.settings.status_callback_url,
             &attempt.attempt.to_string(),
         )),
     }
@@ -268,20 +272,20 @@ struct Choice {
 
 /// Stores what an attempt told us, however long the disk takes: a result that is lost would make
 /// the attempt unknown.
-async fn record(room: &Dispatch, attempt: i64, outcome: Outcome, now: Timestamp) {
+async fn record(dispatch: &Dispatch, attempt: i64, outcome: Outcome, now: Timestamp) {
     loop {
         let request = CloseRequest {
             attempt,
             outcome: outcome.clone(),
             now,
-            random: room.effects.random.next_u64(),
+            random: dispatch.effects.random.next_u64(),
         };
-        match room.store.close_attempts(vec![request]).await {
+        match dispatch.store.close_attempts(vec![request]).await {
             Ok(_) => return,
             Err(crate::store::StoreError::Closed) => return,
             Err(error) => {
                 tracing::error!(attempt, %error, "an outcome cannot be stored yet");
-                room.effects.clock.sleep(STORE_WAIT).await;
+                dispatch.effects.clock.sleep(STORE_WAIT).await;
             }
         }
     }

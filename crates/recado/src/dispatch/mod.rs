@@ -1,10 +1,10 @@
-//! Room 2: claim, check, pace, send, record. One lane for each sender.
+//! Room 2: claim, check, limit, send, record. One lane for each sender.
 //!
 //! Must not know: HTTP, SQL, Twilio's words, or any other room.
 
+mod concurrency;
 mod lane;
-mod pace;
-mod pressure;
+mod rate;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::concurrency::ConcurrencyLimit;
 use self::lane::Lane;
-use self::pressure::Pressure;
 use crate::effects::Effects;
 use crate::provider::Provider;
 use crate::store::Queue;
@@ -27,13 +27,13 @@ use crate::store::Queue;
 pub struct Dispatch {
     /// The queue and the attempts.
     pub store: Arc<dyn Queue>,
-    /// The outside.
+    /// Who sends the messages.
     pub provider: Arc<dyn Provider>,
     /// Clock and randomness.
     pub effects: Effects,
     /// Changes whenever the queue may have gained a due message.
     pub queue: watch::Receiver<u64>,
-    /// Since when the provider cannot be reached, for whoever asks.
+    /// Since when the provider cannot be reached; the API reads it.
     pub unreachable_since: watch::Sender<Option<Timestamp>>,
     /// What the operator set.
     pub settings: Settings,
@@ -50,7 +50,7 @@ pub struct Settings {
     pub status_callback_url: String,
     /// Between messages to one person, after a burst.
     pub person_interval: Duration,
-    /// Divides the waits after trouble with the network.
+    /// Divides the waits after failures of the network.
     pub clock_scale: u32,
     /// How long open requests may take to end at shutdown.
     pub drain: Duration,
@@ -59,14 +59,14 @@ pub struct Settings {
 impl Dispatch {
     /// Runs every lane until shutdown; open requests are waited for as long as the drain allows.
     pub async fn run(self, shutdown: CancellationToken) {
-        let pressure = Arc::new(Pressure::new(
+        let concurrency = Arc::new(ConcurrencyLimit::new(
             self.settings.senders.len(),
             self.settings.clock_scale,
             self.unreachable_since.clone(),
         ));
         let mut lanes = JoinSet::new();
         for (key, name, rate) in self.settings.senders.clone() {
-            let lane = Lane::new(self.clone(), key, name, rate, Arc::clone(&pressure));
+            let lane = Lane::new(self.clone(), key, name, rate, Arc::clone(&concurrency));
             lanes.spawn(lane.run(shutdown.clone()));
         }
         while let Some(ended) = lanes.join_next().await {

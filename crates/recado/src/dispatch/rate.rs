@@ -1,4 +1,4 @@
-//! Two paces: messages per second of a sender, and messages to one person.
+//! Two rate limits: messages per second of a sender, and messages to one person.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ const PERSONS_MAX: usize = 65_536;
 
 /// A token bucket for one sender. The burst counts into the rate, so that no second ever has more
 /// messages than the limit.
-pub(super) struct SenderPace {
+pub(super) struct TokenBucket {
     /// Microseconds between messages; zero for no limit.
     interval: f64,
     burst: f64,
@@ -20,7 +20,7 @@ pub(super) struct SenderPace {
     at: Timestamp,
 }
 
-impl SenderPace {
+impl TokenBucket {
     pub(super) fn new(per_second: Option<f64>, now: Timestamp) -> Self {
         let Some(limit) = per_second else {
             return Self {
@@ -85,7 +85,7 @@ impl SenderPace {
 
 /// One message per person and interval after a burst: WhatsApp limits each business-person pair
 /// to about one message in 6 seconds (Meta error 131056).
-pub(super) struct PersonPace {
+pub(super) struct PairRateLimit {
     interval: Duration,
     /// When the person's burst will be full again.
     full_at: HashMap<i64, Timestamp>,
@@ -93,7 +93,7 @@ pub(super) struct PersonPace {
     sweep_at: usize,
 }
 
-impl PersonPace {
+impl PairRateLimit {
     pub(super) fn new(interval: Duration) -> Self {
         Self {
             interval,
@@ -102,8 +102,8 @@ impl PersonPace {
         }
     }
 
-    /// When a message to this person may leave, and books it: now, or a later time.
-    pub(super) fn book(&mut self, person: i64, now: Timestamp) -> Timestamp {
+    /// When a message to this person may leave: now, which is then reserved, or a later time.
+    pub(super) fn reserve(&mut self, person: i64, now: Timestamp) -> Timestamp {
         if self.interval.is_zero() {
             return now;
         }
@@ -121,8 +121,8 @@ impl PersonPace {
         allowed
     }
 
-    /// Takes a booking back: its message did not leave.
-    pub(super) fn give_back(&mut self, person: i64) {
+    /// Gives a reservation back: its message did not leave.
+    pub(super) fn release(&mut self, person: i64) {
         if let Some(full) = self.full_at.get_mut(&person) {
             *full = full.minus(self.interval);
         }
@@ -138,12 +138,12 @@ mod tests {
     #[test]
     fn no_second_has_more_messages_than_the_limit() {
         for limit in [1.0 / 3.0, 1.0, 10.0, 80.0, 400.0, 1_000.0] {
-            let mut pace = SenderPace::new(Some(limit), START);
+            let mut bucket = TokenBucket::new(Some(limit), START);
             let mut left: Vec<Timestamp> = Vec::new();
             let mut now = START;
             while left.len() < 2_000 && now < START.plus(Duration::from_secs(60)) {
-                let n = pace.available(now, 100);
-                pace.take(n);
+                let n = bucket.available(now, 100);
+                bucket.take(n);
                 left.extend(std::iter::repeat_n(now, n));
                 now = now.plus(Duration::from_micros(700));
             }
@@ -164,28 +164,28 @@ mod tests {
     }
 
     #[test]
-    fn a_booking_that_is_given_back_costs_nothing() {
-        let mut pace = PersonPace::new(Duration::from_secs(6));
+    fn a_released_reservation_costs_nothing() {
+        let mut limit = PairRateLimit::new(Duration::from_secs(6));
         for _ in 0..50 {
-            assert_eq!(pace.book(1, START), START);
-            pace.give_back(1);
+            assert_eq!(limit.reserve(1, START), START);
+            limit.release(1);
         }
         for _ in 0..5 {
-            assert_eq!(pace.book(1, START), START);
+            assert_eq!(limit.reserve(1, START), START);
         }
-        assert!(pace.book(1, START) > START);
+        assert!(limit.reserve(1, START) > START);
     }
 
     #[test]
     fn a_person_gets_a_burst_and_then_one_per_interval() {
-        let mut pace = PersonPace::new(Duration::from_secs(6));
+        let mut limit = PairRateLimit::new(Duration::from_secs(6));
         for _ in 0..5 {
-            assert_eq!(pace.book(1, START), START);
+            assert_eq!(limit.reserve(1, START), START);
         }
-        assert_eq!(pace.book(1, START), START.plus(Duration::from_secs(6)));
-        assert_eq!(pace.book(2, START), START);
+        assert_eq!(limit.reserve(1, START), START.plus(Duration::from_secs(6)));
+        assert_eq!(limit.reserve(2, START), START);
         let later = START.plus(Duration::from_secs(6));
-        assert_eq!(pace.book(1, later), later);
-        assert!(pace.book(1, later) > later);
+        assert_eq!(limit.reserve(1, later), later);
+        assert!(limit.reserve(1, later) > later);
     }
 }

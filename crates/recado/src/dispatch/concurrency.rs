@@ -1,6 +1,6 @@
 //! How many requests may be open at once. The number follows what the provider bears: it grows
-//! while requests succeed and halves at a 429, and trouble with the network stops every lane for
-//! a growing while, so that an outage costs a few attempts and not one for each waiting message.
+//! while requests succeed and halves at a 429, and failures of the network stop every lane for a
+//! growing time, so that an outage costs a few attempts and not one for each waiting message.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,13 +14,13 @@ const LIMIT_MIN: f64 = 1.0;
 const LIMIT_MAX: f64 = 512.0;
 const STOP_FIRST: Duration = Duration::from_millis(250);
 const STOP_MAX: Duration = Duration::from_secs(30);
-/// A connection that breaks now and then is no outage: so many rounds in a row are.
+/// A connection that breaks now and then is no outage: this many rounds in a row are.
 const OUTAGE_ROUNDS: u32 = 2;
 /// The longest that a provider's `Retry-After` stops everything.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// Shared by the lanes of one account.
-pub(super) struct Pressure {
+pub(super) struct ConcurrencyLimit {
     lanes: usize,
     clock_scale: u32,
     unreachable_since: watch::Sender<Option<Timestamp>>,
@@ -30,13 +30,13 @@ pub(super) struct Pressure {
 struct Inner {
     limit: f64,
     /// Rounds in a row in which no request reached the provider, and when the first of them was.
-    troubles: u32,
-    troubled_since: Timestamp,
+    failed_rounds: u32,
+    failing_since: Timestamp,
     stopped_until: Timestamp,
 }
 
-impl Pressure {
-    /// Whoever asks about the provider is told through `unreachable_since`.
+impl ConcurrencyLimit {
+    /// `unreachable_since` tells the API since when the provider cannot be reached.
     pub(super) fn new(
         lanes: usize,
         clock_scale: u32,
@@ -44,8 +44,8 @@ impl Pressure {
     ) -> Self {
         let inner = Inner {
             limit: LIMIT_FIRST,
-            troubles: 0,
-            troubled_since: Timestamp::default(),
+            failed_rounds: 0,
+            failing_since: Timestamp::default(),
             stopped_until: Timestamp::default(),
         };
         Self {
@@ -69,17 +69,17 @@ impl Pressure {
         (whole / self.lanes).max(1)
     }
 
-    /// Until when nothing shall be sent.
+    /// Until when nothing may be sent.
     pub(super) fn stopped_until(&self) -> Timestamp {
         self.inner().stopped_until
     }
 
-    /// Learns from an outcome.
-    pub(super) fn learn(&self, outcome: &Outcome, now: Timestamp) {
+    /// Takes an outcome into account.
+    pub(super) fn observe(&self, outcome: &Outcome, now: Timestamp) {
         let mut inner = self.inner();
         match outcome {
             Outcome::Sent { .. } | Outcome::Refused { .. } => {
-                inner.troubles = 0;
+                inner.failed_rounds = 0;
                 // One more for each full round of successes.
                 inner.limit = (inner.limit + 1.0 / inner.limit.max(1.0) * 4.0).min(LIMIT_MAX);
             }
@@ -87,7 +87,7 @@ impl Pressure {
                 cause: NotSentCause::RateLimited,
                 retry_after,
             } => {
-                inner.troubles = 0;
+                inner.failed_rounds = 0;
                 inner.limit = (inner.limit / 2.0).max(LIMIT_MIN);
                 if let Some(wait) = retry_after {
                     let wait = match wait {
@@ -102,27 +102,29 @@ impl Pressure {
                 // The requests of one round fail together: only the first of them counts.
                 if now >= inner.stopped_until {
                     let wait = STOP_FIRST
-                        .saturating_mul(1 << inner.troubles.min(10))
+                        .saturating_mul(1 << inner.failed_rounds.min(10))
                         .min(STOP_MAX);
                     inner.stopped_until = now.plus(wait / self.clock_scale);
-                    if inner.troubles == 0 {
-                        inner.troubled_since = now;
+                    if inner.failed_rounds == 0 {
+                        inner.failing_since = now;
                     }
-                    inner.troubles += 1;
+                    inner.failed_rounds += 1;
                 }
             }
             Outcome::Unknown(_) => {}
         }
-        let outage = inner.troubles >= OUTAGE_ROUNDS;
-        self.tell(outage.then_some(inner.troubled_since));
+        let outage = inner.failed_rounds >= OUTAGE_ROUNDS;
+        self.notify(outage.then_some(inner.failing_since));
     }
 
     /// One line in the log when an outage begins, and one when it ends.
-    fn tell(&self, unreachable_since: Option<Timestamp>) {
+    fn notify(&self, unreachable_since: Option<Timestamp>) {
         self.unreachable_since.send_if_modified(|told| {
             match (told.is_some(), unreachable_since.is_some()) {
                 (false, true) => {
-                    tracing::warn!("Twilio cannot be reached; messages wait and are tried again");
+                    tracing::warn!(
+                        "Twilio cannot be reached; messages wait and are retried automatically"
+                    );
                 }
                 (true, false) => tracing::info!("Twilio can be reached again"),
                 (true, true) | (false, false) => {}
@@ -151,54 +153,54 @@ mod tests {
 
     #[test]
     fn an_outage_stops_everything_for_a_growing_while() {
-        let pressure = Pressure::new(1, 1, watch::Sender::new(None));
-        pressure.learn(&lost(), START);
-        pressure.learn(&lost(), START);
-        assert_eq!(pressure.stopped_until().since(START), STOP_FIRST);
-        let later = pressure.stopped_until();
-        pressure.learn(&lost(), later);
-        assert_eq!(pressure.stopped_until().since(later), STOP_FIRST * 2);
+        let limit = ConcurrencyLimit::new(1, 1, watch::Sender::new(None));
+        limit.observe(&lost(), START);
+        limit.observe(&lost(), START);
+        assert_eq!(limit.stopped_until().since(START), STOP_FIRST);
+        let later = limit.stopped_until();
+        limit.observe(&lost(), later);
+        assert_eq!(limit.stopped_until().since(later), STOP_FIRST * 2);
         for _ in 0..40 {
-            let now = pressure.stopped_until();
-            pressure.learn(&lost(), now);
-            assert!(pressure.stopped_until().since(now) <= STOP_MAX);
+            let now = limit.stopped_until();
+            limit.observe(&lost(), now);
+            assert!(limit.stopped_until().since(now) <= STOP_MAX);
         }
     }
 
     #[test]
     fn an_outage_begins_with_the_second_round_and_ends_with_the_first_answer() {
         let told = watch::Sender::new(None);
-        let pressure = Pressure::new(1, 1, told.clone());
+        let limit = ConcurrencyLimit::new(1, 1, told.clone());
         // Two requests of one round, and then a round that goes well.
-        pressure.learn(&lost(), START);
-        pressure.learn(&lost(), START);
+        limit.observe(&lost(), START);
+        limit.observe(&lost(), START);
         let refused = Outcome::Refused {
             http_status: 400,
             code: None,
         };
-        pressure.learn(&refused, START.plus(STOP_FIRST));
+        limit.observe(&refused, START.plus(STOP_FIRST));
         let begin = START.plus(STOP_MAX);
-        pressure.learn(&lost(), begin);
+        limit.observe(&lost(), begin);
         assert_eq!(*told.borrow(), None);
-        pressure.learn(&lost(), begin.plus(STOP_FIRST));
+        limit.observe(&lost(), begin.plus(STOP_FIRST));
         assert_eq!(*told.borrow(), Some(begin));
-        pressure.learn(&refused, begin.plus(STOP_MAX));
+        limit.observe(&refused, begin.plus(STOP_MAX));
         assert_eq!(*told.borrow(), None);
     }
 
     #[test]
     fn the_limit_halves_at_a_429_and_grows_back() {
-        let pressure = Pressure::new(2, 1, watch::Sender::new(None));
-        assert_eq!(pressure.lane_limit(), 16);
+        let limit = ConcurrencyLimit::new(2, 1, watch::Sender::new(None));
+        assert_eq!(limit.lane_limit(), 16);
         let limited = Outcome::NotSent {
             cause: NotSentCause::RateLimited,
             retry_after: Some(RetryAfter::Delay(Duration::from_secs(1_000_000))),
         };
-        pressure.learn(&limited, START);
-        assert_eq!(pressure.lane_limit(), 8);
-        assert_eq!(pressure.stopped_until().since(START), RETRY_AFTER_MAX);
+        limit.observe(&limited, START);
+        assert_eq!(limit.lane_limit(), 8);
+        assert_eq!(limit.stopped_until().since(START), RETRY_AFTER_MAX);
         for _ in 0..100_000 {
-            pressure.learn(
+            limit.observe(
                 &Outcome::Refused {
                     http_status: 400,
                     code: None,
@@ -206,6 +208,6 @@ mod tests {
                 START,
             );
         }
-        assert_eq!(pressure.lane_limit(), 256);
+        assert_eq!(limit.lane_limit(), 256);
     }
 }
