@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::answer::not_stored;
 use super::form::Form;
-use super::state::Callbacks;
+use super::handles::Callbacks;
 use crate::store::{NewInbound, new_message_id, wait_until_idle};
 
 /// Media of one message; WhatsApp sends one, Twilio's form has room for ten.

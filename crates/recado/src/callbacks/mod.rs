@@ -9,9 +9,9 @@ pub mod signature;
 pub mod status;
 
 mod answer;
-mod state;
+mod handles;
 
-pub use self::state::Callbacks;
+pub use self::handles::Callbacks;
 
 use std::sync::Arc;
 

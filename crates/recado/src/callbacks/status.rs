@@ -8,7 +8,7 @@ use delivery::sid::Sid;
 
 use super::answer::not_stored;
 use super::form::{Form, hex_byte};
-use super::state::Callbacks;
+use super::handles::Callbacks;
 use crate::store::{AttemptId, Report, ReportResult};
 
 /// The query parameter of our status-callback URL that names the attempt.

@@ -10,8 +10,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::concurrency::ConcurrencyLimit;
+use super::handles::Dispatch;
 use super::rate::{PairRateLimit, TokenBucket};
-use super::{Dispatch, status_callback};
+use super::status_callback;
 use crate::provider::CreateRequest;
 use crate::store::{CloseRequest, DueMessage, DueQuery, OpenAttempt, OpenRequest, OpenResult};
 

@@ -1,4 +1,4 @@
-//! What the two receivers of callbacks share.
+//! What the room was given: its handles on the store, and what the operator set.
 
 use std::sync::Arc;
 

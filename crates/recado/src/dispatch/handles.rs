@@ -1,0 +1,47 @@
+//! What the room was given: its handles on store and provider, and what the operator set.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::message::SenderName;
+use delivery::sid::Sid;
+use delivery::time::Timestamp;
+use tokio::sync::watch;
+
+use crate::effects::Effects;
+use crate::provider::Provider;
+use crate::store::Queue;
+
+/// What the room needs.
+#[derive(Clone)]
+pub struct Dispatch {
+    /// The queue and the attempts.
+    pub store: Arc<dyn Queue>,
+    /// Who sends the messages.
+    pub provider: Arc<dyn Provider>,
+    /// Clock and randomness.
+    pub effects: Effects,
+    /// Changes whenever the queue may have gained a due message.
+    pub queue: watch::Receiver<u64>,
+    /// Since when the provider cannot be reached; the API reads it.
+    pub unreachable_since: watch::Sender<Option<Timestamp>>,
+    /// What the operator set.
+    pub settings: Settings,
+}
+
+/// What the operator set.
+#[derive(Clone)]
+pub struct Settings {
+    /// Our senders with their keys in the store, and messages per second (`None`: no limit).
+    pub senders: Vec<(i64, SenderName, Option<f64>)>,
+    /// A Messaging Service whose features apply.
+    pub messaging_service: Option<Sid>,
+    /// Where the provider reports to, without correlation id.
+    pub status_callback_url: String,
+    /// Between messages to one person, after a burst.
+    pub person_interval: Duration,
+    /// Divides the waits after failures of the network.
+    pub clock_scale: u32,
+    /// How long open requests may take to end at shutdown.
+    pub drain: Duration,
+}
