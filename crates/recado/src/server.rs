@@ -116,7 +116,8 @@ impl Server {
             .webhook_url
             .clone()
             .unwrap_or_else(|| local("webhook"));
-        let provider = Arc::new(twilio(&config, &effects).map_err(StartError::Url)?);
+        let provider = twilio(&config, status_url.clone(), &effects);
+        let provider = Arc::new(provider.map_err(StartError::Url)?);
         Ok(Self {
             listener,
             address,
@@ -250,7 +251,6 @@ impl Server {
             settings: dispatch::Settings {
                 senders,
                 messaging_service: self.config.messaging_service,
-                status_callback_url: self.status_url.clone(),
                 person_interval: self.config.person_interval,
                 clock_scale: self.config.clock_scale,
                 drain: self.config.drain,
@@ -330,8 +330,9 @@ fn open_store(config: &Config, effects: &Effects) -> Result<SqliteStore, StartEr
     Ok(store)
 }
 
-fn twilio(config: &Config, effects: &Effects) -> Result<Twilio, String> {
+fn twilio(config: &Config, status_url: String, effects: &Effects) -> Result<Twilio, String> {
     let settings = TwilioSettings {
+        status_callback_url: Some(status_url),
         // The dispatcher decides how many requests are open; this only bounds it.
         connections_max: 1_024,
         ..TwilioSettings::new(

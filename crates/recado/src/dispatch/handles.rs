@@ -36,8 +36,6 @@ pub struct Settings {
     pub senders: Vec<(i64, SenderName, Option<f64>)>,
     /// A Messaging Service whose features apply.
     pub messaging_service: Option<Sid>,
-    /// Where the provider reports to, without correlation id.
-    pub status_callback_url: String,
     /// Between messages to one person, after a burst.
     pub person_interval: Duration,
     /// Divides the waits after failures of the network.

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use super::concurrency::ConcurrencyLimit;
 use super::handles::Dispatch;
 use super::rate::{PairRateLimit, TokenBucket};
-use super::status_callback;
 use crate::provider::CreateRequest;
 use crate::store::{CloseRequest, DueMessage, DueQuery, OpenAttempt, OpenRequest, OpenResult};
 
@@ -250,15 +249,16 @@ impl Lane {
 fn create_request(dispatch: &Dispatch, from: SenderName, attempt: OpenAttempt) -> CreateRequest {
     let now = dispatch.effects.clock.now();
     CreateRequest {
-        to: attempt.to,
+        // The store still writes the address as Twilio does; the provider adds that itself.
+        to: match attempt.to.strip_prefix("whatsapp:") {
+            Some(address) => address.to_owned(),
+            None => attempt.to,
+        },
         from,
         messaging_service: dispatch.settings.messaging_service,
         content: attempt.content,
         validity: attempt.expires_at.map(|expires| expires.since(now)),
-        status_callback: Some(status_callback(
-            &dispatch.settings.status_callback_url,
-            &attempt.attempt.to_string(),
-        )),
+        correlation_id: attempt.attempt.to_string(),
     }
 }
 

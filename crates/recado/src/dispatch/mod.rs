@@ -40,31 +40,3 @@ impl Dispatch {
         }
     }
 }
-
-/// The status callback URL of one attempt: the correlation id in the query, which the signature
-/// covers, and how the provider shall retry in the fragment, which it does not (Twilio's
-/// connection overrides). By default a 5xx of ours would lose the report for good.
-pub fn status_callback(base: &str, correlation: &str) -> String {
-    let (base, fragment) = match base.split_once('#') {
-        Some((base, fragment)) => (base, fragment),
-        None => (base, "rc=5&rp=5xx,ct,rt"),
-    };
-    let separator = if base.contains('?') { '&' } else { '?' };
-    format!("{base}{separator}c={correlation}#{fragment}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_correlation_id_stands_in_the_query_and_the_overrides_in_the_fragment() {
-        for (base, url) in [
-            ("https://h/s", "https://h/s?c=7#rc=5&rp=5xx,ct,rt"),
-            ("https://h/s?t=1", "https://h/s?t=1&c=7#rc=5&rp=5xx,ct,rt"),
-            ("https://h/s#e=sao-paulo", "https://h/s?c=7#e=sao-paulo"),
-        ] {
-            assert_eq!(status_callback(base, "7"), url);
-        }
-    }
-}

@@ -32,7 +32,7 @@ pub trait Provider: Send + Sync {
 /// Everything that one create request carries.
 #[derive(Clone)]
 pub struct CreateRequest {
-    /// The address as the provider wants it: `whatsapp:+E164` or `whatsapp:CC.id`.
+    /// The number (`+E164`) or user id (`CC.id`) to send to.
     pub to: String,
     /// The sender's lane: one number (`+E164`) or a Messaging Service (`MG…`).
     pub from: SenderName,
@@ -42,8 +42,8 @@ pub struct CreateRequest {
     pub content: Content,
     /// How long the provider may keep it in its queue; sent as whole seconds, 1 to 36,000.
     pub validity: Option<Duration>,
-    /// Where the provider reports to: a complete URL with correlation id and retry overrides.
-    pub status_callback: Option<String>,
+    /// Our id of the attempt; the provider repeats it in its reports. Letters and digits only.
+    pub correlation_id: String,
 }
 
 /// A message as the provider shows it. Every field may be missing.
@@ -51,9 +51,9 @@ pub struct CreateRequest {
 pub struct ProviderMessage {
     /// The provider's id.
     pub sid: Sid,
-    /// Recipient, with the `whatsapp:` prefix.
+    /// Recipient: `+E164` or `CC.id`.
     pub to: Option<String>,
-    /// Sender, with the `whatsapp:` prefix.
+    /// Sender: `+E164`.
     pub from: Option<String>,
     /// The text; for templates the rendered one, when the provider shows it.
     pub body: Option<String>,
@@ -70,7 +70,7 @@ pub struct ProviderMessage {
 /// Which messages to list.
 #[derive(Clone)]
 pub struct ListQuery {
-    /// The recipient's address as sent: `whatsapp:+E164`.
+    /// The recipient's address as sent: `+E164` or `CC.id`.
     pub to: String,
     /// One of our numbers (`+E164`); `None` when a Messaging Service chooses it.
     pub from: Option<String>,

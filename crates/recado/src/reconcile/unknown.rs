@@ -77,7 +77,7 @@ async fn list(
     let mut listed: Vec<ProviderMessage> = Vec::new();
     for to in forms.into_iter().flatten() {
         let query = ListQuery {
-            to: format!("whatsapp:{to}"),
+            to,
             from: evidence.from.clone(),
             created_since: earliest.minus(SETTLE_BEFORE),
         };
@@ -131,11 +131,10 @@ fn unknown_attempt(watch: &DueWatch, evidence: &Evidence) -> UnknownAttempt<i64>
 }
 
 fn listed_message(message: &ProviderMessage) -> Option<Listed> {
-    let bare = |text: &String| text.strip_prefix("whatsapp:").unwrap_or(text).to_owned();
     Some(Listed {
         sid: message.sid,
-        to: bare(message.to.as_ref()?),
-        from: message.from.as_ref().map(bare),
+        to: message.to.clone()?,
+        from: message.from.clone(),
         body: message.body.clone(),
         outbound: message.outbound,
         created_at: message.created_at?,

@@ -184,8 +184,8 @@ impl MessageWire {
         let status = text(self.status);
         Some(ProviderMessage {
             sid: Sid::parse_message(&text(self.sid)?).ok()?,
-            to: text(self.to),
-            from: text(self.from),
+            to: text(self.to).map(bare),
+            from: text(self.from).map(bare),
             body: text(self.body),
             status: status.map_or(ProviderStatus::Other, |word| ProviderStatus::read(&word)),
             outbound: text(self.direction).is_some_and(|word| word.starts_with("outbound")),
@@ -230,6 +230,14 @@ fn text(value: Option<Loose<String>>) -> Option<String> {
     match value {
         Some(Loose::Is(text)) => Some(text),
         Some(Loose::Other(_)) | None => None,
+    }
+}
+
+/// An address without the name of its channel.
+fn bare(address: String) -> String {
+    match address.strip_prefix("whatsapp:") {
+        Some(bare) => bare.to_owned(),
+        None => address,
     }
 }
 

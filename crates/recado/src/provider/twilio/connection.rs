@@ -18,8 +18,8 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
-use super::TwilioSettings;
 use super::meter::{Meter, Metered};
+use super::settings::TwilioSettings;
 use crate::effects::{BoxFuture, Clock, DialError, Effects, Stream};
 
 /// How long a connection waits for its next request. Servers close idle connections too, and the

@@ -6,6 +6,7 @@ use delivery::message::Content;
 use serde::Serializer as _;
 use url::form_urlencoded::Serializer;
 
+use super::url::status_callback;
 use crate::provider::{CreateRequest, ListQuery};
 
 /// Bounds of `ValidityPeriod` (`message_create` in Twilio's API description).
@@ -14,10 +15,10 @@ const VALIDITY_SECONDS: (u64, u64) = (1, 36_000);
 /// bound on an answer's bytes.
 const PAGE_SIZE: &str = "50";
 
-/// The body of a create request.
-pub(super) fn create_form(request: &CreateRequest) -> String {
+/// The body of a create request; Twilio reports to `status_callback_url`.
+pub(super) fn create_form(request: &CreateRequest, status_callback_url: Option<&str>) -> String {
     let mut form = Serializer::new(String::with_capacity(1024));
-    form.append_pair("To", &request.to);
+    form.append_pair("To", &whatsapp(&request.to));
     if request.from.is_messaging_service() {
         form.append_pair("MessagingServiceSid", request.from.as_str());
     } else {
@@ -30,8 +31,11 @@ pub(super) fn create_form(request: &CreateRequest) -> String {
     if let Some(validity) = request.validity {
         form.append_pair("ValidityPeriod", &validity_seconds(validity).to_string());
     }
-    if let Some(url) = &request.status_callback {
-        form.append_pair("StatusCallback", url);
+    if let Some(url) = status_callback_url {
+        form.append_pair(
+            "StatusCallback",
+            &status_callback(url, &request.correlation_id),
+        );
     }
     form.finish()
 }
@@ -40,7 +44,7 @@ pub(super) fn create_form(request: &CreateRequest) -> String {
 /// date of sending, which is empty before a message is sent.
 pub(super) fn list_query(query: &ListQuery) -> String {
     let mut form = Serializer::new(String::new());
-    form.append_pair("To", &query.to);
+    form.append_pair("To", &whatsapp(&query.to));
     if let Some(from) = &query.from {
         form.append_pair("From", &whatsapp(from));
     }
@@ -92,8 +96,9 @@ fn json_object(pairs: &[(String, String)]) -> String {
     String::from_utf8(json).expect("JSON is UTF-8")
 }
 
-fn whatsapp(number: &str) -> String {
-    format!("whatsapp:{number}")
+/// A number or user id as Twilio writes it.
+fn whatsapp(address: &str) -> String {
+    format!("whatsapp:{address}")
 }
 
 /// Whole seconds, rounded down: a message must not outlive its deadline.

@@ -5,6 +5,8 @@ mod connection;
 mod form;
 mod meter;
 mod retry_after;
+mod settings;
+mod url;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use self::connection::{Endpoint, Pool};
+pub use self::settings::{TwilioSettings, TwilioSettingsError};
 pub use crate::config::Credentials;
 use crate::effects::{BoxFuture, Effects};
 use crate::provider::{CreateRequest, ListQuery, Provider, ProviderError, ProviderMessage};
@@ -35,64 +38,13 @@ use crate::provider::{CreateRequest, ListQuery, Provider, ProviderError, Provide
 const LIST_PAGES_MAX: usize = 40;
 const API_VERSION: &str = "2010-04-01";
 
-/// Where Twilio is and how to talk to it. No `Debug`: it holds a secret.
-#[derive(Clone)]
-pub struct TwilioSettings {
-    /// `https://api.twilio.com`, a regional host, or `http://127.0.0.1:PORT` of a simulator.
-    pub base_url: String,
-    /// The account: `AC` and 32 hexadecimal digits.
-    pub account_sid: String,
-    /// What proves that we may use it.
-    pub credentials: Credentials,
-    /// For a free connection, name resolution, TCP and TLS together.
-    pub connect_timeout: Duration,
-    /// From the first byte of a request to the last byte of its answer. Twilio's own limit is
-    /// about 26 s; a shorter one makes unknown outcomes of slow answers.
-    pub answer_timeout: Duration,
-    /// Bytes of one answer's body.
-    pub answer_bytes_max: usize,
-    /// Connections open at one time, and so requests in flight.
-    pub connections_max: usize,
-}
-
-/// Why the settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TwilioSettingsError {
-    /// The base URL is more or less than scheme, host and port.
-    #[error("the Twilio base URL must be http:// or https:// and a host, without a path")]
-    BaseUrl,
-    /// The account SID is not one.
-    #[error("the Twilio account SID must be AC and 32 hexadecimal digits")]
-    AccountSid,
-    /// The API key's SID is not one.
-    #[error("the Twilio API key SID must be SK and 32 hexadecimal digits")]
-    ApiKeySid,
-    /// The TLS library does not start.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-}
-
 /// Twilio as a [`Provider`]. Nothing below it repeats a request or follows a redirect.
 pub struct Twilio {
     pool: Pool,
     account_sid: String,
     host: HeaderValue,
     authorization: HeaderValue,
-}
-
-impl TwilioSettings {
-    /// Settings with the default limits.
-    pub fn new(base_url: String, account_sid: String, credentials: Credentials) -> Self {
-        Self {
-            base_url,
-            account_sid,
-            credentials,
-            connect_timeout: Duration::from_secs(5),
-            answer_timeout: Duration::from_secs(30),
-            answer_bytes_max: 1024 * 1024,
-            connections_max: 50,
-        }
-    }
+    status_callback_url: Option<String>,
 }
 
 impl Twilio {
@@ -123,6 +75,7 @@ impl Twilio {
             account_sid: settings.account_sid.clone(),
             host,
             authorization: authorization(settings)?,
+            status_callback_url: settings.status_callback_url.clone(),
         })
     }
 
@@ -200,10 +153,8 @@ impl Provider for Twilio {
     fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let path = static_path(self.messages_path());
-            let result = self
-                .pool
-                .exchange(self.post(&path, form::create_form(request)))
-                .await;
+            let form = form::create_form(request, self.status_callback_url.as_deref());
+            let result = self.pool.exchange(self.post(&path, form)).await;
             answer::outcome(result, &self.account_sid)
         })
     }

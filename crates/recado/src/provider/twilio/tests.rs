@@ -16,7 +16,7 @@ use crate::secrets::Secret;
 
 fn create_request() -> CreateRequest {
     CreateRequest {
-        to: "whatsapp:+5511900000001".into(),
+        to: "+5511900000001".into(),
         from: SenderName::new("+551140000000"),
         messaging_service: None,
         content: Content::Text {
@@ -24,7 +24,7 @@ fn create_request() -> CreateRequest {
             persistent_action: None,
         },
         validity: Some(Duration::from_secs(3_600)),
-        status_callback: Some("https://gateway.example.com/cb?c=00ff#rc=3".into()),
+        correlation_id: "00ff".into(),
     }
 }
 
@@ -65,7 +65,13 @@ async fn a_request_as_twilio_wants_it() {
         format!("user-agent: recado/{}", env!("CARGO_PKG_VERSION")),
     ];
     assert_eq!(headers, expected);
-    assert_eq!(body, form::create_form(&create_request()));
+    let form = form::create_form(&create_request(), Some(STATUS_CALLBACK));
+    assert_eq!(body, form);
+    assert!(
+        body.ends_with(
+            "&StatusCallback=https%3A%2F%2Fgateway.example.com%2Fcb%3Fc%3D00ff%23rc%3D3"
+        )
+    );
 }
 
 #[tokio::test]

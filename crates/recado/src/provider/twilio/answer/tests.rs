@@ -419,8 +419,8 @@ fn a_message_is_read_in_full() {
     );
     let read = read.ok().unwrap();
     assert_eq!((read.sid, read.status), (sid, ProviderStatus::Undelivered));
-    assert_eq!(read.to.as_deref(), Some("whatsapp:+5511900000001"));
-    assert_eq!(read.from.as_deref(), Some("whatsapp:+551140000000"));
+    assert_eq!(read.to.as_deref(), Some("+5511900000001"));
+    assert_eq!(read.from.as_deref(), Some("+551140000000"));
     assert_eq!(
         (read.body.as_deref(), read.error_code),
         (Some("oi"), Some(63016))

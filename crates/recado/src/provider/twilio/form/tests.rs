@@ -11,12 +11,12 @@ const TEMPLATE: &str = "HX00000000000000000000000000000001";
 
 fn request(from: &str, content: Content) -> CreateRequest {
     CreateRequest {
-        to: "whatsapp:+5511900000001".into(),
+        to: "+5511900000001".into(),
         from: SenderName::new(from),
         messaging_service: None,
         content,
         validity: None,
-        status_callback: None,
+        correlation_id: "0123456789abcdef0123456789abcdef".into(),
     }
 }
 
@@ -28,7 +28,11 @@ fn text(body: &str) -> Content {
 }
 
 fn fields(request: &CreateRequest) -> Vec<(String, String)> {
-    url::form_urlencoded::parse(create_form(request).as_bytes())
+    parsed(&create_form(request, None))
+}
+
+fn parsed(form: &str) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(form.as_bytes())
         .into_owned()
         .collect()
 }
@@ -45,10 +49,8 @@ fn check(request: &CreateRequest, expected: &[(&str, &str)]) {
 
 #[test]
 fn text_from_a_number() {
-    let raw = create_form(&request(
-        "+551140000000",
-        text("1+1=2 & ação: \"sim\" 🎉\n%41"),
-    ));
+    let content = text("1+1=2 & ação: \"sim\" 🎉\n%41");
+    let raw = create_form(&request("+551140000000", content), None);
     assert_eq!(
         raw,
         "To=whatsapp%3A%2B5511900000001&From=whatsapp%3A%2B551140000000&Body=1%2B1%3D2+%26+\
@@ -177,19 +179,19 @@ fn validity_is_whole_seconds_within_bounds() {
 }
 
 #[test]
-fn the_callback_url_goes_as_given() {
+fn the_callback_url_names_the_attempt() {
+    let form = create_form(
+        &request(SERVICE, text("oi")),
+        Some("https://gateway.example.com/cb#rc=3&rp=5xx,ct,rt"),
+    );
     let url = "https://gateway.example.com/cb?c=0123456789abcdef0123456789abcdef#rc=3&rp=5xx,ct,rt";
-    let request = CreateRequest {
-        status_callback: Some(url.into()),
-        ..request(SERVICE, text("oi"))
-    };
-    assert_eq!(fields(&request)[3], ("StatusCallback".into(), url.into()));
+    assert_eq!(parsed(&form)[3], ("StatusCallback".into(), url.into()));
 }
 
 #[test]
 fn list_and_cancel() {
     let mut query = ListQuery {
-        to: "whatsapp:+5511900000001".into(),
+        to: "+5511900000001".into(),
         from: Some("+551140000000".into()),
         created_since: Timestamp::from_seconds(0),
     };

@@ -6,7 +6,7 @@ use super::*;
 
 fn query(created_since: i64) -> ListQuery {
     ListQuery {
-        to: "whatsapp:+5511900000001".into(),
+        to: "+5511900000001".into(),
         from: Some("+551140000000".into()),
         created_since: Timestamp::from_micros(created_since),
     }

@@ -125,7 +125,7 @@ async fn many_at_once_are_each_received_once() {
     for n in 1..=300u32 {
         let twilio = Arc::clone(&twilio);
         let request = CreateRequest {
-            to: format!("whatsapp:+55119{n:08}"),
+            to: format!("+55119{n:08}"),
             ..create_request()
         };
         calls.spawn(async move { assert_eq!(twilio.create(&request).await, sent(n)) });

@@ -13,6 +13,7 @@ use crate::provider::twilio::{Credentials, Twilio, TwilioSettings};
 use crate::secrets::Secret;
 
 pub(super) const ACCOUNT: &str = "AC00000000000000000000000000000001";
+pub(super) const STATUS_CALLBACK: &str = "https://gateway.example.com/cb#rc=3";
 
 /// What all connections of one server saw.
 #[derive(Default)]
@@ -101,7 +102,10 @@ impl Log {
 
 pub(super) fn settings(address: SocketAddr) -> TwilioSettings {
     let token = Credentials::AuthToken(Secret::new("token".into()));
-    TwilioSettings::new(format!("http://{address}"), ACCOUNT.into(), token)
+    TwilioSettings {
+        status_callback_url: Some(STATUS_CALLBACK.to_owned()),
+        ..TwilioSettings::new(format!("http://{address}"), ACCOUNT.into(), token)
+    }
 }
 
 /// One whole request, head and body; `None` at the end of the connection.
