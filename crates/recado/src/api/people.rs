@@ -1,5 +1,7 @@
 //! Consent by the operator's word, our senders, and what people wrote to us.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
@@ -12,6 +14,9 @@ use super::problem::Problem;
 use super::request::{Body, Named, read_json, sender_name};
 use super::show::{cursor, time_text};
 use crate::store::{ConsentView, InboundQuery, InboundView, wait_until_idle};
+
+/// How long the answer to an opt-out waits for open requests to that person.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Whose consent.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -102,7 +107,14 @@ pub(super) async fn set_consent(
         .await?;
     if opted_out {
         let clock = &*api.effects.clock;
-        wait_until_idle(&*api.store, api.closed.clone(), clock, view.person).await;
+        wait_until_idle(
+            &*api.store,
+            api.closed.clone(),
+            clock,
+            view.person,
+            ANSWER_WAIT_MAX,
+        )
+        .await;
     }
     Ok(Json(consent_json(to, view)))
 }

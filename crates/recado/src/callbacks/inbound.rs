@@ -1,5 +1,7 @@
 //! Inbound messages: what a person wrote to one of our senders.
 
+use std::time::Duration;
+
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use delivery::address::{Address, Context, Parsed};
@@ -15,6 +17,9 @@ use crate::store::{NewInbound, new_message_id, wait_until_idle};
 
 /// Media of one message; WhatsApp sends one, Twilio's form has room for ten.
 pub const MEDIA_MAX: usize = 10;
+/// How long the answer to an opt-out waits for open requests to that person. Twilio waits 15
+/// seconds for the answer to an inbound message.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Answers with nothing to say: replies go through the API, so that one path does all accounting.
 const EMPTY_TWIML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>";
 
@@ -203,6 +208,7 @@ pub(super) async fn receive(callbacks: &Callbacks, form: &Form) -> Response {
                         callbacks.closed.clone(),
                         clock,
                         result.person,
+                        ANSWER_WAIT_MAX,
                     )
                     .await;
                 }

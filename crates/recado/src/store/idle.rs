@@ -7,18 +7,15 @@ use tokio::sync::watch;
 use super::Queue;
 use crate::effects::Clock;
 
-/// How long the answer to an opt-out waits for requests to that person that are under way. Twilio
-/// waits 15 seconds for the answer to an inbound message.
-const WAIT_MAX: Duration = Duration::from_secs(10);
-
 /// An opt-out is acknowledged when nothing to that person is under way any more, so that no
 /// request starts after the acknowledgement. New ones cannot start: the commit stands. `closed`
-/// changes whenever an attempt was closed.
+/// changes whenever an attempt was closed. After `wait_max` it is acknowledged all the same.
 pub async fn wait_until_idle(
     queue: &(impl Queue + ?Sized),
     mut closed: watch::Receiver<u64>,
     clock: &dyn Clock,
     person: i64,
+    wait_max: Duration,
 ) {
     let waiting = async {
         loop {
@@ -34,7 +31,7 @@ pub async fn wait_until_idle(
     };
     tokio::select! {
         () = waiting => {}
-        () = clock.sleep(WAIT_MAX) => {
+        () = clock.sleep(wait_max) => {
             tracing::warn!("an opt-out was acknowledged while a request to the person is open");
         }
     }
