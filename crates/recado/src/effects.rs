@@ -54,10 +54,13 @@ pub trait Clock: Send + Sync {
 
 /// Where unguessable bits come from.
 pub trait Random: Send + Sync {
-    /// Fills `bytes` with bits that nobody can guess.
+    /// Fills `bytes` with bits that nobody can guess: for nonces and ids.
     fn fill(&self, bytes: &mut [u8]);
 
-    /// 64 such bits.
+    /// Fills a key with bits from the strongest source there is, however slow.
+    fn fill_key(&self, key: &mut [u8]);
+
+    /// 64 bits that nobody can guess.
     fn next_u64(&self) -> u64 {
         let mut bytes = [0u8; 8];
         self.fill(&mut bytes);
@@ -113,24 +116,21 @@ impl Clock for SystemClock {
 }
 
 /// The operating system's random number generator for keys. Nonces and ids come from one in the
-/// process (`rand`'s `ChaCha`, one for each thread), which the system seeds, anew after each
+/// process (`rand`'s `ChaCha`, one for each thread), which the system seeds, again after each
 /// 64 KiB: asking the system is a system call, and accepting a message would need several.
 #[derive(Debug)]
 pub struct SystemRandom;
 
-/// Whoever asks for so much asks for a key.
-const KEY_BYTES: usize = 32;
-
 impl Random for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) {
-        if bytes.len() < KEY_BYTES {
-            rand::rng().fill_bytes(bytes);
-        } else {
-            // Without random bits no key is safe: going on would be worse.
-            SysRng
-                .try_fill_bytes(bytes)
-                .expect("the operating system gives random bits");
-        }
+        rand::rng().fill_bytes(bytes);
+    }
+
+    fn fill_key(&self, key: &mut [u8]) {
+        // Without random bits no key is safe: going on would be worse.
+        SysRng
+            .try_fill_bytes(key)
+            .expect("the operating system gives random bits");
     }
 }
 

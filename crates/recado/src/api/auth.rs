@@ -73,7 +73,7 @@ pub fn create_key(
     now: Timestamp,
 ) -> (NewApiKey, String) {
     let mut bytes = [0u8; 41];
-    random.fill(&mut bytes);
+    random.fill_key(&mut bytes);
     let (id, secret) = bytes.split_at(9);
     let id: String = URL_SAFE_NO_PAD.encode(id).replace(['-', '_'], "x");
     let secret = URL_SAFE_NO_PAD.encode(secret);

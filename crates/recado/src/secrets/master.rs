@@ -102,7 +102,7 @@ impl MasterKey {
 
     fn create(path: &Path, random: &dyn Random) -> io::Result<Self> {
         let mut bytes = Zeroizing::new([0u8; 32]);
-        random.fill(&mut bytes[..]);
+        random.fill_key(&mut bytes[..]);
         let text = Zeroizing::new(STANDARD.encode(&bytes[..]));
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);

@@ -17,7 +17,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::MasterKey;
+use super::master::MasterKey;
 use crate::effects::Random;
 
 const NONCE_BYTES: usize = 24;
@@ -44,7 +44,7 @@ pub struct WrappedKeys {
 #[derive(Clone)]
 pub struct PersonKey(XChaCha20Poly1305);
 
-/// A sealed value cannot be opened: another key, another associated_data, or damaged bytes.
+/// A sealed value cannot be opened: another key, other associated data, or damaged bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a sealed value cannot be opened: wrong key, or damaged data")]
 pub struct DecryptError;
@@ -145,7 +145,7 @@ fn cipher(key: &[u8; 32]) -> XChaCha20Poly1305 {
 
 fn random_key(random: &dyn Random) -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0u8; 32]);
-    random.fill(&mut key[..]);
+    random.fill_key(&mut key[..]);
     key
 }
 

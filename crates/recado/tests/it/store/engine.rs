@@ -125,4 +125,8 @@ impl Random for Seeded {
             chunk.copy_from_slice(&word[..chunk.len()]);
         }
     }
+
+    fn fill_key(&self, key: &mut [u8]) {
+        self.fill(key);
+    }
 }
