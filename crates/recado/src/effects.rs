@@ -43,13 +43,8 @@ pub trait Clock: Send + Sync {
     /// The present instant in UTC.
     fn now(&self) -> Timestamp;
 
-    /// Comes back after `duration` of this clock's time.
+    /// Returns after `duration` of this clock's time.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
-
-    /// Comes back at `instant`, at once when it has passed.
-    fn sleep_until(&self, instant: Timestamp) -> BoxFuture<'static, ()> {
-        self.sleep(instant.since(self.now()))
-    }
 }
 
 /// Where unguessable bits come from.

@@ -1,4 +1,4 @@
-//! The outside: whoever carries messages to people. Four verbs, no SQL, no policy.
+//! Who carries messages to people: three verbs, no SQL, no policy.
 
 pub mod twilio;
 
@@ -24,9 +24,6 @@ pub trait Provider: Send + Sync {
         &'a self,
         query: &'a ListQuery,
     ) -> BoxFuture<'a, Result<Vec<ProviderMessage>, ProviderError>>;
-
-    /// Cancels a message that the provider still holds.
-    fn cancel(&self, sid: Sid) -> BoxFuture<'_, Result<ProviderMessage, ProviderError>>;
 }
 
 /// Everything that one create request carries.

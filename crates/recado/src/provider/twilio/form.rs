@@ -52,13 +52,6 @@ pub(super) fn list_query(query: &ListQuery) -> String {
     form.finish()
 }
 
-/// The body of a request to cancel a message.
-pub(super) fn cancel_form() -> String {
-    Serializer::new(String::new())
-        .append_pair("Status", "canceled")
-        .finish()
-}
-
 fn append_content(form: &mut Serializer<'_, String>, content: &Content) {
     match content {
         Content::Text {

@@ -172,14 +172,6 @@ impl Provider for Twilio {
     ) -> BoxFuture<'a, Result<Vec<ProviderMessage>, ProviderError>> {
         Box::pin(self.list_all(query))
     }
-
-    fn cancel(&self, sid: Sid) -> BoxFuture<'_, Result<ProviderMessage, ProviderError>> {
-        Box::pin(async move {
-            let path = static_path(self.message_path(sid));
-            let request = self.post(&path, form::cancel_form());
-            answer::message(self.pool.exchange(request).await, sid)
-        })
-    }
 }
 
 /// A path of letters, digits and slashes: both SIDs in it were parsed.
