@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use delivery::address::{Address, Context};
 use delivery::message::SenderName;
+use delivery::progress::Rules;
 use delivery::retry::RetryPolicy;
 use delivery::time::Timestamp;
 use hyper::server::conn::http1;
@@ -26,17 +27,16 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Api, auth::Gate, problem::Problem};
 use crate::callbacks::signature::Verifier;
 use crate::callbacks::{self, Callbacks};
-use crate::config::{Config, KeySource};
+use crate::config::Config;
 use crate::dispatch::{self, Dispatch};
 use crate::effects::Effects;
 use crate::maintenance::Maintenance;
 use crate::provider::Provider;
 use crate::provider::twilio::{Twilio, TwilioSettings};
 use crate::reconcile::Reconcile;
-use crate::secrets::{MasterKey, MasterKeyError};
+use crate::secrets::MasterKeyError;
 use crate::store::sqlite::{OpenMode, Options, SqliteStore};
 use crate::store::{Senders, StoreError};
-use delivery::progress::Rules;
 
 /// From the opening of a connection, or the end of the request before, to the end of the headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -289,35 +289,11 @@ fn report(ended: Result<(), JoinError>) -> bool {
     }
 }
 
-/// The master key as configured, or the one beside the database.
-///
-/// # Errors
-/// [`MasterKeyError`] when the file beside the database cannot be used.
-pub fn master_key(
-    database: &crate::config::DatabaseConfig,
-    effects: &Effects,
-) -> Result<MasterKey, MasterKeyError> {
-    match &database.key {
-        KeySource::Given(key) => Ok(key.clone()),
-        KeySource::BesideDatabase => {
-            let mut path = database.path.as_os_str().to_owned();
-            path.push(".key");
-            let path = std::path::Path::new(&path);
-            // A new key would open nothing, and hide that the right one is missing.
-            let has_content = std::fs::metadata(&database.path).is_ok_and(|file| file.len() > 0);
-            if has_content && !path.exists() {
-                return Err(MasterKeyError::Missing(path.to_owned()));
-            }
-            MasterKey::read_or_create(path, &*effects.random)
-        }
-    }
-}
-
 fn open_store(config: &Config, effects: &Effects) -> Result<SqliteStore, StartError> {
     let store = SqliteStore::open(Options {
         path: config.database.path.clone(),
         mode: OpenMode::Server,
-        master_key: master_key(&config.database, effects)?,
+        master_key: config.database.master_key(&*effects.random)?,
         random: Arc::clone(&effects.random),
         rules: Rules {
             codes: config.codes.clone(),

@@ -8,7 +8,6 @@ use super::{End, Failure, Outcome, print};
 use crate::api::auth::create_key;
 use crate::config::{DatabaseConfig, Environment, ProcessEnvironment};
 use crate::effects::Effects;
-use crate::server::master_key;
 use crate::store::sqlite::{OpenMode, Options, SqliteStore};
 use crate::store::{ApiKeyView, ApiKeys, KeyScope};
 use delivery::progress::Rules;
@@ -140,7 +139,7 @@ pub(super) fn open_database_of(
 ) -> Result<SqliteStore, Failure> {
     let database = DatabaseConfig::read(environment).map_err(Failure::Usage)?;
     let store = SqliteStore::open(Options {
-        master_key: master_key(&database, effects)?,
+        master_key: database.master_key(&*effects.random)?,
         path: database.path,
         mode: OpenMode::Tool,
         random: Arc::clone(&effects.random),

@@ -9,10 +9,9 @@ use delivery::message::SenderName;
 use delivery::sid::Sid;
 use url::Url;
 
-use super::{
-    Config, Credentials, DatabaseConfig, Environment, KeySource, Mode, SANDBOX, SETTINGS,
-    SenderRate,
-};
+use super::environment::Environment;
+use super::parsed::{Config, Credentials, DatabaseConfig, KeySource, Mode, SANDBOX, SenderRate};
+use super::settings::SETTINGS;
 use crate::secrets::{MasterKey, Secret};
 
 pub(super) struct Reader<'a> {

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use delivery::message::SenderName;
+
+use super::parsed::SANDBOX;
 use super::*;
 
 struct Fake(HashMap<&'static str, &'static str>);

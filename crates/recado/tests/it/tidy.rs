@@ -16,8 +16,9 @@ const FLOORS: &[&[&str]] = &[
 
 /// Edges inside a floor that are allowed, each with its reason.
 const NEIGHBOURS: &[(&str, &str)] = &[
-    // Settings hold keys and secrets, and keys need random bits.
+    // Settings hold keys and secrets, and a key that is not there yet needs random bits.
     ("config", "secrets"),
+    ("config", "effects"),
     ("secrets", "effects"),
 ];
 
