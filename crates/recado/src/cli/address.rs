@@ -4,7 +4,8 @@ use clap::{Args, ValueEnum};
 use delivery::address::{Address, Context};
 use serde::Serialize;
 
-use super::{End, Failure, Outcome, print, sheet};
+use super::exit::{Exit, Failure};
+use super::{print, sheet};
 
 /// Show how numbers are read
 #[derive(Args)]
@@ -64,7 +65,7 @@ struct Reading {
     explanation: Option<&'static str>,
 }
 
-pub(super) fn run(command: &AddressCommand) -> Outcome {
+pub(super) fn run(command: &AddressCommand) -> Result<Exit, Failure> {
     let inputs = match &command.csv {
         Some(path) => read_csv(path, command.context)?,
         None => command
@@ -102,7 +103,7 @@ pub(super) fn run(command: &AddressCommand) -> Outcome {
             rows,
         );
     }
-    Ok(End::Done)
+    Ok(Exit::Complete)
 }
 
 fn read_csv(

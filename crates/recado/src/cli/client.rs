@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-use super::Failure;
+use super::exit::Failure;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(60);

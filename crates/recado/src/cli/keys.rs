@@ -1,16 +1,14 @@
 //! `recado keys`: works on the database itself, also while a server runs on it.
 
-use std::sync::Arc;
-
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{End, Failure, Outcome, print};
+use super::database::{open_database, open_database_of};
+use super::exit::{Exit, Failure};
+use super::print;
 use crate::api::auth::create_key;
-use crate::config::{DatabaseConfig, Environment, ProcessEnvironment};
+use crate::config::{DatabaseConfig, ProcessEnvironment};
 use crate::effects::Effects;
-use crate::store::sqlite::{OpenMode, Options, SqliteStore};
 use crate::store::{ApiKeyView, ApiKeys, KeyScope};
-use delivery::progress::Rules;
 
 /// Make, list or revoke keys of the API
 #[derive(Args)]
@@ -64,7 +62,7 @@ enum Scope {
     Admin,
 }
 
-pub(super) async fn run(command: KeysCommand) -> Outcome {
+pub(super) async fn run(command: KeysCommand) -> Result<Exit, Failure> {
     let effects = Effects::real();
     let store = match &command.command {
         KeysAction::Create { .. } => {
@@ -102,20 +100,7 @@ pub(super) async fn run(command: KeysCommand) -> Outcome {
             }
         }
     }
-    Ok(End::Done)
-}
-
-/// Opens the database beside a server that may run on it. One that is not there is not made: it
-/// would only hide that the settings name another one than the server's.
-pub(super) fn open_database(effects: &Effects) -> Result<SqliteStore, Failure> {
-    let database = DatabaseConfig::read(&ProcessEnvironment).map_err(Failure::Usage)?;
-    if !database.path.exists() {
-        return Err(Failure::Other(anyhow::anyhow!(
-            "there is no database at {}; check DATABASE_URL",
-            database.path.display()
-        )));
-    }
-    open_database_of(&ProcessEnvironment, effects)
+    Ok(Exit::Complete)
 }
 
 /// A key may be made before the server's first start; in a wrong folder that is a mistake.
@@ -130,28 +115,6 @@ fn tell_of_new_database() {
             database.path.display()
         ));
     }
-}
-
-/// The same, with the settings from elsewhere; a database that is not there is made.
-pub(super) fn open_database_of(
-    environment: &dyn Environment,
-    effects: &Effects,
-) -> Result<SqliteStore, Failure> {
-    let database = DatabaseConfig::read(environment).map_err(Failure::Usage)?;
-    let store = SqliteStore::open(Options {
-        master_key: database.master_key(&*effects.random)?,
-        path: database.path,
-        mode: OpenMode::Tool,
-        random: Arc::clone(&effects.random),
-        rules: Rules {
-            codes: delivery::codes::Codes::builtin(),
-            retry_policy: delivery::retry::RetryPolicy::default(),
-            clock_scale: 1,
-        },
-        senders: Vec::new(),
-        now: effects.clock.now(),
-    })?;
-    Ok(store)
 }
 
 fn list(keys: &[ApiKeyView], json: bool) {

@@ -1,11 +1,12 @@
 //! `recado messages`: a window on a running server.
 
 use clap::{Args, Subcommand};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::client::{Client, Server};
-use super::{End, Outcome, print};
+use super::exit::{Exit, Failure};
+use super::print;
+use super::text::{encoded, error_text, masked, text};
 
 /// List, show, cancel, retry or watch messages of a running server
 #[derive(Args)]
@@ -77,7 +78,7 @@ struct List {
     limit: usize,
 }
 
-pub(super) async fn run(command: MessagesCommand) -> Outcome {
+pub(super) async fn run(command: MessagesCommand) -> Result<Exit, Failure> {
     let client = Client::new(&command.server)?;
     match command.action {
         Action::List(list) => show_list(&client, &list, command.json).await,
@@ -91,7 +92,7 @@ pub(super) async fn run(command: MessagesCommand) -> Outcome {
             } else {
                 show(&message);
             }
-            Ok(End::Done)
+            Ok(Exit::Complete)
         }
         Action::Cancel { id } => send_command(&client, &id, "cancel", command.json).await,
         Action::Retry { id } => send_command(&client, &id, "retry", command.json).await,
@@ -99,7 +100,7 @@ pub(super) async fn run(command: MessagesCommand) -> Outcome {
     }
 }
 
-async fn show_list(client: &Client, list: &List, json: bool) -> Outcome {
+async fn show_list(client: &Client, list: &List, json: bool) -> Result<Exit, Failure> {
     let mut left = list.limit;
     let mut cursor: Option<String> = None;
     let mut rows = Vec::new();
@@ -128,7 +129,7 @@ async fn show_list(client: &Client, list: &List, json: bool) -> Outcome {
     if !json {
         print::table(&["id", "state", "to", "accepted", "error"], rows);
     }
-    Ok(End::Done)
+    Ok(Exit::Complete)
 }
 
 fn list_path(list: &List, limit: usize, cursor: Option<&str>) -> String {
@@ -159,11 +160,6 @@ fn list_row(message: &Value) -> Vec<String> {
         text(message, "accepted_at"),
         error_text(message),
     ]
-}
-
-fn masked(address: &str) -> String {
-    delivery::address::Address::from_canonical(address)
-        .map_or_else(String::new, |address| address.masked().to_string())
 }
 
 fn show(message: &Value) {
@@ -224,7 +220,7 @@ fn show(message: &Value) {
     );
 }
 
-async fn send_command(client: &Client, id: &str, verb: &str, json: bool) -> Outcome {
+async fn send_command(client: &Client, id: &str, verb: &str, json: bool) -> Result<Exit, Failure> {
     let path = format!("/api/v1/messages/{}/{verb}", encoded(id));
     let answer = client.post(&path, None).await?.good()?;
     if json {
@@ -236,10 +232,10 @@ async fn send_command(client: &Client, id: &str, verb: &str, json: bool) -> Outc
             text(&answer, "state")
         ));
     }
-    Ok(End::Done)
+    Ok(Exit::Complete)
 }
 
-async fn watch(client: &Client, after: Option<i64>, json: bool) -> Outcome {
+async fn watch(client: &Client, after: Option<i64>, json: bool) -> Result<Exit, Failure> {
     let path = match after {
         Some(after) => format!("/api/v1/events?after={after}"),
         None => "/api/v1/events".to_owned(),
@@ -262,28 +258,5 @@ async fn watch(client: &Client, after: Option<i64>, json: bool) -> Outcome {
             true
         })
         .await?;
-    Ok(End::Done)
-}
-
-fn error_text(value: &Value) -> String {
-    let Some(error) = value.get("error").filter(|error| !error.is_null()) else {
-        return String::new();
-    };
-    match error.get("code").and_then(Value::as_u64) {
-        Some(code) => format!("{code} {}", text(error, "meaning")),
-        None => text(error, "meaning"),
-    }
-}
-
-/// A field as text; empty when it is missing or null.
-pub(super) fn text(value: &Value, field: &str) -> String {
-    match value.get(field) {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
-}
-
-pub(super) fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+    Ok(Exit::Complete)
 }

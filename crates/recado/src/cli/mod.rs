@@ -3,20 +3,25 @@
 
 mod address;
 mod client;
+mod database;
 mod demo;
+mod exit;
 mod keys;
 mod messages;
 mod print;
 mod send;
 mod serve;
 mod sheet;
+mod signals;
 mod simulate;
+mod text;
 mod verify;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::exit::{Exit, Failure};
 
 /// WhatsApp delivery through Twilio: accepts a message, sends it once, and keeps its whole life
 /// on record.
@@ -47,54 +52,6 @@ enum Command {
     Verify(verify::Verify),
 }
 
-/// How a command ended.
-pub(crate) enum End {
-    /// All of it was done.
-    Done,
-    /// Some of it was done.
-    Partly,
-}
-
-/// Why a command failed.
-pub(crate) enum Failure {
-    /// Wrong usage or settings: every problem.
-    Usage(Vec<String>),
-    /// Anything else.
-    Other(anyhow::Error),
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::Other(error.into())
-    }
-}
-
-type Outcome = Result<End, Failure>;
-
-/// SIGTERM and SIGINT, listened to from when this is made: before anyone is told that they may
-/// be sent.
-struct EndSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl EndSignals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for one of them.
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 /// Runs the command of the arguments.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
@@ -123,8 +80,8 @@ pub fn run() -> ExitCode {
     // Blocking reads of the database must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match ended {
-        Ok(End::Done) => ExitCode::SUCCESS,
-        Ok(End::Partly) => ExitCode::from(3),
+        Ok(Exit::Complete) => ExitCode::SUCCESS,
+        Ok(Exit::Partial) => ExitCode::from(3),
         Err(Failure::Usage(problems)) => {
             for problem in problems {
                 print::problem(&problem);

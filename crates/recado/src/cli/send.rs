@@ -10,9 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use super::client::{Answer, Client, Server};
-use super::messages::{encoded, text};
+use super::exit::{Exit, Failure};
+use super::print;
 use super::sheet::{self, Defaults, Row, Verdict};
-use super::{End, Failure, Outcome, print};
+use super::text::{encoded, text};
 
 /// Rows of one request.
 const CHUNK: usize = 500;
@@ -92,7 +93,7 @@ pub(super) struct Send {
     json: bool,
 }
 
-pub(super) async fn run(command: Send) -> Outcome {
+pub(super) async fn run(command: Send) -> Result<Exit, Failure> {
     let fields = fields(&command);
     let Some(path) = &command.csv else {
         return send_one(&command, fields).await;
@@ -107,7 +108,7 @@ pub(super) async fn run(command: Send) -> Outcome {
         let bad = rows
             .iter()
             .any(|row| matches!(row.verdict, Verdict::Bad { .. }));
-        return Ok(if bad { End::Partly } else { End::Done });
+        return Ok(if bad { Exit::Partial } else { Exit::Complete });
     }
     let client = Client::new(&command.server)?;
     let mut results = submit(&client, &rows).await?;
@@ -134,7 +135,7 @@ fn fields(command: &Send) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-async fn send_one(command: &Send, fields: Vec<(&'static str, String)>) -> Outcome {
+async fn send_one(command: &Send, fields: Vec<(&'static str, String)>) -> Result<Exit, Failure> {
     let client = Client::new(&command.server)?;
     let mut message: Map<String, Value> = fields
         .into_iter()
@@ -182,14 +183,14 @@ async fn send_one(command: &Send, fields: Vec<(&'static str, String)>) -> Outcom
 /// States in which a message does not reach the person.
 const FAILED_STATES: [&str; 5] = ["failed", "undelivered", "suppressed", "expired", "canceled"];
 
-fn end_of(results: &[RowResult]) -> End {
+fn end_of(results: &[RowResult]) -> Exit {
     let bad = |result: &RowResult| {
         (result.id.is_none() && !result.repeated) || FAILED_STATES.contains(&result.state.as_str())
     };
     if results.iter().any(bad) {
-        End::Partly
+        Exit::Partial
     } else {
-        End::Done
+        Exit::Complete
     }
 }
 

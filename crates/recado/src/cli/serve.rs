@@ -4,7 +4,9 @@ use clap::Args;
 use delivery::address::{Address, Context};
 use tokio_util::sync::CancellationToken;
 
-use super::{End, EndSignals, Failure, Outcome, print};
+use super::exit::{Exit, Failure};
+use super::print;
+use super::signals::EndSignals;
 use crate::config::{Config, Environment, ProcessEnvironment};
 use crate::effects::Effects;
 use crate::server::Server;
@@ -26,7 +28,7 @@ pub(super) struct Serve {
     json: bool,
 }
 
-pub(super) async fn run(command: Serve) -> Outcome {
+pub(super) async fn run(command: Serve) -> Result<Exit, Failure> {
     start_log(&ProcessEnvironment);
     let config = Config::read(&ProcessEnvironment);
     if command.check {
@@ -35,7 +37,7 @@ pub(super) async fn run(command: Serve) -> Outcome {
             print::json(&serde_json::json!({ "problems": problems }));
         }
         return if problems.is_empty() {
-            Ok(End::Done)
+            Ok(Exit::Complete)
         } else {
             Err(Failure::Usage(problems))
         };
@@ -48,7 +50,7 @@ pub(super) async fn run(command: Serve) -> Outcome {
     end_on_signal(shutdown.clone())?;
     print::note(&format!("listening on http://{}", server.address()));
     server.run(shutdown).await?;
-    Ok(End::Done)
+    Ok(Exit::Complete)
 }
 
 /// Ends at SIGTERM and SIGINT; at a second one, at once.

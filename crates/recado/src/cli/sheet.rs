@@ -8,7 +8,7 @@ use delivery::address::{Address, Context, Flag};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::Failure;
+use super::exit::Failure;
 use crate::api::check_message;
 use crate::effects::Effects;
 
@@ -341,7 +341,7 @@ mod tests {
                     format!(
                         "{} {}",
                         address.canonical(),
-                        super::super::messages::text(message, "body")
+                        crate::cli::text::text(message, "body")
                     )
                 }
                 Verdict::Repeated { of } => format!("repeated {of}"),

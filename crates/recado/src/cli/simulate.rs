@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use simulator::{Faults, Phone, Settings, Simulator};
 
-use super::{End, EndSignals, Failure, Outcome, print};
+use super::exit::{Exit, Failure};
+use super::print;
+use super::signals::EndSignals;
 
 /// A made-up number, for a simulator that accepts every sender.
 const SENDER: &str = "+551140000000";
@@ -56,7 +58,7 @@ pub(super) struct Simulate {
     json: bool,
 }
 
-pub(super) async fn run(command: Simulate) -> Outcome {
+pub(super) async fn run(command: Simulate) -> Result<Exit, Failure> {
     let problems = problems(&command);
     if !problems.is_empty() {
         return Err(Failure::Usage(problems));
@@ -102,7 +104,7 @@ pub(super) async fn run(command: Simulate) -> Outcome {
     }
     end.wait().await;
     simulator.stop().await;
-    Ok(End::Done)
+    Ok(Exit::Complete)
 }
 
 fn problems(command: &Simulate) -> Vec<String> {

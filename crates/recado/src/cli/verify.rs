@@ -2,8 +2,9 @@
 
 use clap::Args;
 
-use super::keys::open_database;
-use super::{End, Failure, Outcome, print};
+use super::database::open_database;
+use super::exit::{Exit, Failure};
+use super::print;
 use crate::effects::Effects;
 use crate::store::Health;
 
@@ -20,7 +21,7 @@ pub(super) struct Verify {
     json: bool,
 }
 
-pub(super) async fn run(command: Verify) -> Outcome {
+pub(super) async fn run(command: Verify) -> Result<Exit, Failure> {
     let store = open_database(&Effects::real())?;
     let report = store.verify().await?;
     if command.json {
@@ -43,7 +44,7 @@ pub(super) async fn run(command: Verify) -> Outcome {
         }
     }
     if report.differences.is_empty() {
-        Ok(End::Done)
+        Ok(Exit::Complete)
     } else {
         Err(Failure::Other(anyhow::anyhow!(
             "what is shown differs from what the log tells"

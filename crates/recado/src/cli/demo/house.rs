@@ -9,8 +9,9 @@ use simulator::{CreateFault, Faults, Phone, PhoneBehavior, Settings, Share, Simu
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::super::Failure;
 use super::super::client;
+use super::super::database::open_database_of;
+use super::super::exit::Failure;
 use crate::api::auth::create_key;
 use crate::config::{Config, Environment};
 use crate::effects::Effects;
@@ -122,7 +123,7 @@ impl House {
 
 fn open(environment: &Variables) -> Result<(SqliteStore, Effects), Failure> {
     let effects = Effects::real();
-    let store = super::super::keys::open_database_of(environment, &effects)?;
+    let store = open_database_of(environment, &effects)?;
     Ok((store, effects))
 }
 

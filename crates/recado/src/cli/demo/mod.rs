@@ -14,9 +14,11 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::client::{Answer, Client};
-use super::messages::text;
+use super::exit::{Exit, Failure};
 use super::sheet::{self, Defaults, Row, Verdict};
-use super::{End, EndSignals, Failure, Outcome, print, send};
+use super::signals::EndSignals;
+use super::text::text;
+use super::{print, send};
 use house::House;
 use report::Report;
 
@@ -51,7 +53,7 @@ pub(super) struct Demo {
     seed: u64,
 }
 
-pub(super) async fn run(command: Demo) -> Outcome {
+pub(super) async fn run(command: Demo) -> Result<Exit, Failure> {
     let started = Instant::now();
     let rows = sheet::read_text(NOTICES, &Defaults::default())?;
     let house = House::start(command.seed).await?;
@@ -96,7 +98,7 @@ pub(super) async fn run(command: Demo) -> Outcome {
     }
     house.stop().await;
     if good {
-        Ok(End::Done)
+        Ok(Exit::Complete)
     } else {
         Err(anyhow::anyhow!("not everything is as it should be").into())
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::super::print;
 use super::super::send::RowResult;
 use super::super::sheet::{Row, Verdict};
-use super::super::{messages::text, print};
+use super::super::text::text;
 use super::truth::Compared;
 
 /// Refused rows that are listed.

@@ -6,7 +6,7 @@ use delivery::address::{Address, Context};
 use serde_json::Value;
 use simulator::TruthMessage;
 
-use super::text;
+use super::super::text::text;
 
 /// What the comparison found.
 #[derive(Default)]

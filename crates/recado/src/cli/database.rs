@@ -1,0 +1,45 @@
+//! The database itself, opened beside a server that may run on it.
+
+use std::sync::Arc;
+
+use delivery::progress::Rules;
+
+use super::exit::Failure;
+use crate::config::{DatabaseConfig, Environment, ProcessEnvironment};
+use crate::effects::Effects;
+use crate::store::sqlite::{OpenMode, Options, SqliteStore};
+
+/// Opens the database that the settings name. One that is not there is not made: it
+/// would only hide that the settings name another one than the server's.
+pub(super) fn open_database(effects: &Effects) -> Result<SqliteStore, Failure> {
+    let database = DatabaseConfig::read(&ProcessEnvironment).map_err(Failure::Usage)?;
+    if !database.path.exists() {
+        return Err(Failure::Other(anyhow::anyhow!(
+            "there is no database at {}; check DATABASE_URL",
+            database.path.display()
+        )));
+    }
+    open_database_of(&ProcessEnvironment, effects)
+}
+
+/// Opens the database that an environment names; one that is not there is made.
+pub(super) fn open_database_of(
+    environment: &dyn Environment,
+    effects: &Effects,
+) -> Result<SqliteStore, Failure> {
+    let database = DatabaseConfig::read(environment).map_err(Failure::Usage)?;
+    let store = SqliteStore::open(Options {
+        master_key: database.master_key(&*effects.random)?,
+        path: database.path,
+        mode: OpenMode::Tool,
+        random: Arc::clone(&effects.random),
+        rules: Rules {
+            codes: delivery::codes::Codes::builtin(),
+            retry_policy: delivery::retry::RetryPolicy::default(),
+            clock_scale: 1,
+        },
+        senders: Vec::new(),
+        now: effects.clock.now(),
+    })?;
+    Ok(store)
+}

@@ -1,0 +1,23 @@
+//! How a command ends.
+
+/// How a command ended.
+pub(crate) enum Exit {
+    /// All of it was done.
+    Complete,
+    /// Some of it was done.
+    Partial,
+}
+
+/// Why a command failed.
+pub(crate) enum Failure {
+    /// Wrong usage or settings: every problem.
+    Usage(Vec<String>),
+    /// Anything else.
+    Other(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
