@@ -1,8 +1,8 @@
 //! `recado demo`: gateway and simulator together, a sheet of interview notices, faults, and a
 //! report that is compared with what the simulator says really happened.
 
-mod house;
 mod report;
+mod setup;
 mod truth;
 
 use std::collections::BTreeMap;
@@ -13,23 +13,20 @@ use futures_util::stream::{self, StreamExt};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 
+use self::report::Report;
+use self::setup::{NOTICES, SILENT_POLL, Setup, template_sid};
 use super::client::{Answer, Client};
 use super::exit::{Exit, Failure};
 use super::sheet::{self, Defaults, Row, Verdict};
 use super::signals::EndSignals;
 use super::text::text;
 use super::{print, send};
-use house::House;
-use report::Report;
-
-/// The notices; the same file lies in `examples/`.
-const NOTICES: &str = include_str!("../../../../../examples/interview_notices.csv");
 
 /// How long to wait for everything to come to rest.
 const TIME_MAX: Duration = Duration::from_secs(50);
 /// How long everything must be still.
 const STILL: Duration = Duration::from_millis(1_500);
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Questions that are open at once.
 const QUESTIONS_MAX: usize = 32;
 
@@ -56,19 +53,19 @@ pub(super) struct Demo {
 pub(super) async fn run(command: Demo) -> Result<Exit, Failure> {
     let started = Instant::now();
     let rows = sheet::read_text(NOTICES, &Defaults::default())?;
-    let house = House::start(command.seed).await?;
+    let setup = Setup::start(command.seed).await?;
     if !command.json {
-        introduce(&house, &rows);
+        introduce(&setup, &rows);
     }
-    let client = Client::new(&house.server())?;
+    let client = Client::new(&setup.server())?;
     let results = send::submit(&client, &rows).await?;
     let accepted: Vec<String> = results
         .iter()
         .filter_map(|result| result.id.clone())
         .collect();
-    watch(&client, &house, accepted.len()).await?;
+    watch(&client, &setup, accepted.len()).await?;
     let messages = messages(&client, &accepted).await;
-    let compared = truth::compare(&messages, &house.simulator.truth());
+    let compared = truth::compare(&messages, &setup.simulator.truth());
     let numbers = client
         .get("/api/v1/metrics/delivery")
         .await
@@ -79,7 +76,7 @@ pub(super) async fn run(command: Demo) -> Result<Exit, Failure> {
         messages: &messages,
         numbers: &numbers,
         compared: &compared,
-        differences: house.differences().await?,
+        differences: setup.differences().await?,
         seconds: started.elapsed().as_secs_f64(),
     };
     if command.json {
@@ -92,11 +89,11 @@ pub(super) async fn run(command: Demo) -> Result<Exit, Failure> {
     if !command.exit {
         let mut end = EndSignals::listen()?;
         if !command.json {
-            invite(&house);
+            invite(&setup);
         }
         end.wait().await;
     }
-    house.stop().await;
+    setup.stop().await;
     if good {
         Ok(Exit::Complete)
     } else {
@@ -104,15 +101,15 @@ pub(super) async fn run(command: Demo) -> Result<Exit, Failure> {
     }
 }
 
-fn introduce(house: &House, rows: &[Row]) {
+fn introduce(setup: &Setup, rows: &[Row]) {
     let good = rows
         .iter()
         .filter(|row| matches!(row.verdict, Verdict::Good { .. }))
         .count();
     print::line(&format!(
         "Recado at {}, a simulated Twilio at {}",
-        house.url(),
-        house.simulator.url()
+        setup.url(),
+        setup.simulator.url()
     ));
     print::line(&format!(
         "{} rows of interview notices: {good} can be sent. On the way: 2 % of callbacks lost, 5 % \
@@ -124,7 +121,7 @@ fn introduce(house: &House, rows: &[Row]) {
 }
 
 /// Shows what happens until nothing more does.
-async fn watch(client: &Client, house: &House, accepted: usize) -> Result<(), Failure> {
+async fn watch(client: &Client, setup: &Setup, accepted: usize) -> Result<(), Failure> {
     let bars = Bars::new(accepted);
     let started = Instant::now();
     let mut last = (BTreeMap::new(), Instant::now());
@@ -139,12 +136,12 @@ async fn watch(client: &Client, house: &House, accepted: usize) -> Result<(), Fa
         let quiet = moving
             .iter()
             .all(|state| last.0.get(*state).is_none_or(|n| *n == 0));
-        let quiet = quiet && house.simulator.pending() == 0;
+        let quiet = quiet && setup.simulator.pending() == 0;
         // What nobody reports about is asked for within this time.
-        if quiet && last.1.elapsed() > STILL.max(house::SILENT_LOOK) {
+        if quiet && last.1.elapsed() > STILL.max(SILENT_POLL) {
             break;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     bars.end();
     Ok(())
@@ -223,12 +220,12 @@ async fn messages(client: &Client, ids: &[String]) -> Vec<(String, Option<Value>
         .await
 }
 
-fn invite(house: &House) {
-    let (url, key) = (house.url(), house.key());
+fn invite(setup: &Setup) {
+    let (url, key) = (setup.url(), setup.key());
     print::line("");
     print::line(&format!(
         "Everything keeps running, with its database in {}.",
-        house.folder()
+        setup.folder()
     ));
     print::line("Send one yourself:");
     print::line(&format!(
@@ -236,7 +233,7 @@ fn invite(house: &House) {
          -H 'Content-Type: application/json' \\\n    \
          -d '{{\"to\": \"(85) 98765-4321\", \"content_sid\": \"{}\", \"variables\": \
          {{\"1\": \"999\", \"2\": \"Recepcionista\", \"3\": \"10/12\", \"4\": \"14:00\"}}}}'",
-        house::template_sid(1)
+        template_sid(1)
     ));
     print::line("and look at it, at all of them, and at the numbers:");
     for path in [

@@ -1,4 +1,4 @@
-//! The gateway and the simulator of the demo, in one process, on free ports.
+//! The server and the simulator of the demo, in one process, on free ports.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::client;
 use super::super::database::open_database_of;
 use super::super::exit::Failure;
+use super::super::sheet::{self, Defaults, Verdict};
 use crate::api::auth::create_key;
 use crate::config::{Config, Environment};
 use crate::effects::Effects;
@@ -19,15 +20,17 @@ use crate::server::{Server, StartError};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{ApiKeys, Health, KeyScope};
 
+/// The notices; the same file lies in `examples/`.
+pub(super) const NOTICES: &str = include_str!("../../../../../examples/interview_notices.csv");
 /// Our sender.
 const SENDER: &str = "+551140000000";
-/// How much faster than life phones react.
+/// How much faster than real ones the phones react.
 const PHONES_SCALE: f64 = 8.0;
-/// How much shorter the gateway waits before it looks again.
+/// How much shorter the server waits before it asks again.
 const WAITS_SCALE: u32 = 300;
-/// When the gateway first asks about a message nobody reports about: 15 minutes, scaled, with
+/// When the server first asks about a message nobody reports about: 15 minutes, scaled, with
 /// time for the answer.
-pub(super) const SILENT_LOOK: Duration = Duration::from_millis(900_000 / 300 + 500);
+pub(super) const SILENT_POLL: Duration = Duration::from_millis(900_000 / 300 + 500);
 
 /// What the notices say; `{{1}}` is the application, `{{2}}` the job, `{{3}}` day, `{{4}}` time.
 const TEMPLATES: [&str; 5] = [
@@ -38,26 +41,26 @@ const TEMPLATES: [&str; 5] = [
     "Confirme sua entrevista para {{2}} em {{3}} às {{4}}. Candidatura {{1}}.",
 ];
 
-/// The one who answers SAIR, in eight selections at once.
-const LEAVES: &str = "+5585988887777";
+/// The person who answers SAIR, an applicant in eight selections at once.
+const OPTS_OUT: &str = "+5585988887777";
 
 /// The SID of a template, as the sheet names it.
 pub(super) fn template_sid(number: usize) -> String {
     format!("HX{number:032x}")
 }
 
-/// Gateway and simulator.
-pub(super) struct House {
+/// Server and simulator.
+pub(super) struct Setup {
     pub(super) simulator: Simulator,
     folder: tempfile::TempDir,
     environment: Variables,
     url: String,
     key: String,
     stop: CancellationToken,
-    gateway: JoinHandle<Result<(), StartError>>,
+    running: JoinHandle<Result<(), StartError>>,
 }
 
-impl House {
+impl Setup {
     pub(super) async fn start(seed: u64) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("recado-demo-").tempdir()?;
         let simulator = Simulator::start(settings(seed)).await?;
@@ -71,7 +74,7 @@ impl House {
         let url = format!("http://{}", server.address());
         simulator.set_inbound_url(format!("{url}/api/v1/whatsapp/webhook"));
         let stop = CancellationToken::new();
-        let gateway = tokio::spawn(server.run(stop.clone()));
+        let running = tokio::spawn(server.run(stop.clone()));
         let (store, effects) = open(&environment)?;
         let now = effects.clock.now();
         let (key, text) = create_key(&*effects.random, "demo", KeyScope::Admin, now);
@@ -83,7 +86,7 @@ impl House {
             url,
             key: text,
             stop,
-            gateway,
+            running,
         })
     }
 
@@ -99,7 +102,7 @@ impl House {
         self.folder.path().display().to_string()
     }
 
-    /// Where the gateway is, for the caller of its API.
+    /// Where the server is, for the caller of its API.
     pub(super) fn server(&self) -> client::Server {
         client::Server {
             url: self.url.clone(),
@@ -115,8 +118,8 @@ impl House {
 
     pub(super) async fn stop(self) {
         self.stop.cancel();
-        // The report has been given; how the gateway ends does not change it.
-        drop(self.gateway.await);
+        // The report is written; how the server ends does not change it.
+        drop(self.running.await);
         self.simulator.stop().await;
     }
 }
@@ -160,15 +163,15 @@ fn phones() -> Vec<Phone> {
         number: number.to_owned(),
         character,
     };
-    let mut phones = vec![phone(LEAVES, PhoneBehavior::Answers("SAIR".to_owned()))];
-    let known = super::sheet::read_text(super::NOTICES, &super::Defaults::default());
+    let mut phones = vec![phone(OPTS_OUT, PhoneBehavior::Answers("SAIR".to_owned()))];
+    let known = sheet::read_text(NOTICES, &Defaults::default());
     let rows = known.unwrap_or_default();
     let numbers = rows.iter().filter_map(|row| match &row.verdict {
-        super::Verdict::Good { address, .. } => Some(address.canonical().to_owned()),
-        super::Verdict::Repeated { .. } | super::Verdict::Bad { .. } => None,
+        Verdict::Good { address, .. } => Some(address.canonical().to_owned()),
+        Verdict::Repeated { .. } | Verdict::Bad { .. } => None,
     });
-    for (place, number) in numbers.filter(|number| number != LEAVES).enumerate() {
-        let character = match place % 100 {
+    for (place, number) in numbers.filter(|number| number != OPTS_OUT).enumerate() {
+        let behavior = match place % 100 {
             7 => PhoneBehavior::NotOnWhatsapp,
             21 | 63 => PhoneBehavior::OnlyWithoutNinthDigit,
             35 => PhoneBehavior::Off,
@@ -176,12 +179,12 @@ fn phones() -> Vec<Phone> {
             77 => PhoneBehavior::Blocked,
             _ => continue,
         };
-        phones.push(phone(&number, character));
+        phones.push(phone(&number, behavior));
     }
     phones
 }
 
-/// The settings of the gateway, as if they stood in its environment.
+/// The settings of the server, as if they stood in its environment.
 struct Variables(HashMap<&'static str, String>);
 
 impl Variables {
