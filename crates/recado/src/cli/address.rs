@@ -1,4 +1,4 @@
-//! `recado address`: shows how numbers are read.
+//! `recado address`: shows how phone numbers are parsed.
 
 use clap::{Args, ValueEnum};
 use delivery::address::{Address, Context};
@@ -7,17 +7,17 @@ use serde::Serialize;
 use super::exit::{Exit, Failure};
 use super::{print, sheet};
 
-/// Show how numbers are read
+/// Show how phone numbers are parsed
 #[derive(Args)]
 #[command(after_help = "Examples:
   recado address '(85) 98888-7777' '+55 11 3333-4444'
   recado address --json --context inbound whatsapp:+558588887777
   recado address --csv people.csv        columns input and context; others are ignored")]
 pub(super) struct AddressCommand {
-    /// Numbers as people write them
+    /// Phone numbers as people type them
     #[arg(allow_negative_numbers = true)]
     numbers: Vec<String>,
-    /// A CSV file with the columns `input` and, if wanted, `context`
+    /// A CSV file with the columns `input` and, optionally, `context`
     #[arg(long, value_name = "FILE", conflicts_with = "numbers")]
     csv: Option<std::path::PathBuf>,
     /// Where the numbers come from
@@ -41,7 +41,7 @@ enum ContextWord {
     InboundWaid,
 }
 
-/// How a number was read.
+/// How a number was parsed.
 #[derive(Serialize)]
 struct Reading {
     input: String,

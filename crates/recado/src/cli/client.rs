@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Where the server is, and the key.
 #[derive(Args, Clone)]
 pub(super) struct Server {
-    /// Where the server is
+    /// The URL of the server
     #[arg(
         long,
         env = "RECADO_URL",
@@ -30,7 +30,7 @@ pub(super) struct Server {
         global = true
     )]
     pub(super) url: String,
-    /// A key of the API; `recado keys create` makes one
+    /// An API key; create one with `recado keys create`
     #[arg(long, env = "RECADO_API_KEY", hide_env_values = true, global = true)]
     pub(super) api_key: Option<String>,
 }
@@ -53,8 +53,8 @@ impl Client {
     pub(super) fn new(server: &Server) -> Result<Self, Failure> {
         let Some(key) = server.api_key.clone().filter(|key| !key.trim().is_empty()) else {
             return Err(Failure::Usage(vec![
-                "no API key: set RECADO_API_KEY or give --api-key; `recado keys create --name \
-                 cli --scope send` makes one"
+                "no API key: set RECADO_API_KEY or give --api-key; create one with `recado keys \
+                 create --name cli --scope send`"
                     .to_owned(),
             ]));
         };
@@ -66,7 +66,7 @@ impl Client {
             ));
         }
         if !key.trim().bytes().all(|byte| byte.is_ascii_graphic()) {
-            problems.push("--api-key: the key has characters that no key has".to_owned());
+            problems.push("--api-key: it contains characters that no API key contains".to_owned());
         }
         if !problems.is_empty() {
             return Err(Failure::Usage(problems));
@@ -113,7 +113,7 @@ impl Client {
         match answered.await {
             Ok(answer) => answer,
             Err(_) => Err(Failure::Other(anyhow::anyhow!(
-                "{} does not answer",
+                "{} did not answer in time",
                 self.url
             ))),
         }

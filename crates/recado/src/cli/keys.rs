@@ -10,7 +10,7 @@ use crate::config::{DatabaseConfig, ProcessEnvironment};
 use crate::effects::Effects;
 use crate::store::{ApiKeyView, ApiKeys, KeyScope};
 
-/// Make, list or revoke keys of the API
+/// Create, list or revoke API keys
 #[derive(Args)]
 #[command(after_help = "Examples:
   recado keys create --name backend --scope send
@@ -23,12 +23,12 @@ pub(super) struct KeysCommand {
 
 #[derive(Subcommand)]
 enum KeysAction {
-    /// Make a key; it is shown once
+    /// Create a key; it is shown only once
     Create {
-        /// What you call it
+        /// A name for the key
         #[arg(long)]
         name: String,
-        /// What it may do
+        /// What the key may do
         #[arg(long, value_enum)]
         scope: Scope,
         /// Write JSON
@@ -41,9 +41,9 @@ enum KeysAction {
         #[arg(long)]
         json: bool,
     },
-    /// Revoke a key; a running server forgets it within a second
+    /// Revoke a key; a running server stops accepting it within a second
     Revoke {
-        /// Its id, as `list` shows it
+        /// The id of the key, as `list` shows it
         #[arg(long)]
         id: String,
         /// Write JSON
@@ -87,7 +87,7 @@ pub(super) async fn run(command: KeysCommand) -> Result<Exit, Failure> {
                 print::json(&serde_json::json!({ "id": id, "key": text }));
             } else {
                 print::line(&text);
-                print::note("This is shown once. Send it as `Authorization: Bearer rk_…`.");
+                print::note("The key is shown only once. Send it as `Authorization: Bearer rk_…`.");
             }
         }
         KeysAction::List { json } => list(&store.keys().await?, json),
@@ -110,8 +110,8 @@ fn tell_of_new_database() {
         && !database.path.exists()
     {
         print::note(&format!(
-            "There was no database at {}: a new one is made. A running server elsewhere will not \
-             know this key.",
+            "There is no database at {}; a new one is created. A server that uses another database \
+             will not know this key.",
             database.path.display()
         ));
     }

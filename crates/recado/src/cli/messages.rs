@@ -1,4 +1,4 @@
-//! `recado messages`: a window on a running server.
+//! `recado messages`: the messages of a running server.
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -30,24 +30,24 @@ pub(super) struct MessagesCommand {
 enum Action {
     /// List messages, newest first
     List(List),
-    /// Show a message with its whole history
+    /// Show a message with its full history
     Show {
-        /// Its id
+        /// The id of the message
         id: String,
     },
-    /// Cancel a message that has not left
+    /// Cancel a message that has not been sent
     Cancel {
-        /// Its id
+        /// The id of the message
         id: String,
     },
-    /// Try a failed, unknown or held message again
+    /// Retry a failed, unknown or held message
     Retry {
-        /// Its id
+        /// The id of the message
         id: String,
     },
-    /// Show what happens as it happens
+    /// Follow events as they happen
     Watch {
-        /// Start after this event; 0 for the beginning of the log
+        /// Start after this event; 0 starts at the beginning of the log
         #[arg(long)]
         after: Option<i64>,
     },
@@ -73,7 +73,7 @@ struct List {
     /// Accepted before (RFC 3339)
     #[arg(long)]
     until: Option<String>,
-    /// How many at most
+    /// The most messages to list
     #[arg(long, default_value_t = 50)]
     limit: usize,
 }

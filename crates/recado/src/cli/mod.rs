@@ -1,5 +1,5 @@
 //! The command line. Data goes to stdout, everything else to stderr; every command knows
-//! `--json`. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 done in part.
+//! `--json`. Exit codes: 0 complete, 1 failed, 2 wrong usage or settings, 3 partly done.
 
 mod address;
 mod client;
@@ -23,8 +23,8 @@ use clap::{Parser, Subcommand};
 
 use self::exit::{Exit, Failure};
 
-/// WhatsApp delivery through Twilio: accepts a message, sends it once, and keeps its whole life
-/// on record.
+/// WhatsApp delivery through Twilio: accepts a message, sends it once, and keeps its full
+/// history.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
@@ -44,11 +44,11 @@ enum Command {
     Send(send::Send),
     /// List, show, cancel, retry or watch messages of a running server
     Messages(messages::MessagesCommand),
-    /// Show how numbers are read
+    /// Show how phone numbers are parsed
     Address(address::AddressCommand),
-    /// Make, list or revoke keys of the API
+    /// Create, list or revoke API keys
     Keys(keys::KeysCommand),
-    /// Recount everything from the log and compare it with what is shown
+    /// Recount everything from the log and report what differs
     Verify(verify::Verify),
 }
 
@@ -77,7 +77,7 @@ pub fn run() -> ExitCode {
             Command::Verify(command) => verify::run(command).await,
         }
     });
-    // Blocking reads of the database must not hold up the end.
+    // Blocking reads of the database must not delay the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match ended {
         Ok(Exit::Complete) => ExitCode::SUCCESS,

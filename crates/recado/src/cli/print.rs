@@ -20,9 +20,9 @@ pub(super) fn json(value: &impl serde::Serialize) {
     line(&serde_json::to_string(value).unwrap_or_default());
 }
 
-/// Writes a remark to stderr.
+/// Writes a note to stderr.
 pub(super) fn note(text: &str) {
-    // Without a terminal there is nobody to tell.
+    // Without a terminal there is nobody to read it.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
@@ -31,8 +31,8 @@ pub(super) fn problem(text: &str) {
     note(&format!("recado: {text}"));
 }
 
-/// Whether a person looks at stderr, for progress bars.
-pub(super) fn person_watches() -> bool {
+/// Whether stderr is a terminal, for progress bars and colors.
+pub(super) fn is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 

@@ -25,11 +25,11 @@ const QUESTIONS_MAX: usize = 16;
 #[command(
     after_help = "The sheet has a column `to` (or telefone, celular, phone …) and `body`, \
 `content_sid` or `media_url`; columns named 1, 2, 3 … or `var:NAME` fill the template. Sending the \
-same file again with the same API key within 7 days sends nothing twice.
+same file again with the same API key within 7 days sends no message twice.
 
-Ends with 0 when everything was taken and nothing is known to have failed, with 3 when a row was \
-refused or a message failed, expired, was cancelled or suppressed, with 1 when the server refused or \
-did not answer, and with 2 when the command is wrong.
+Exit codes: 0 when everything was accepted and nothing is known to have failed; 1 when the server \
+refused the request or did not answer; 2 for wrong usage; 3 when a row was refused or a message \
+failed, expired, was canceled or suppressed.
 
 Examples:
   recado send --to '(85) 98888-7777' --body 'Olá!'
@@ -49,13 +49,13 @@ pub(super) struct Send {
     /// Free-form text
     #[arg(long)]
     body: Option<String>,
-    /// SID of a template
+    /// The SID of a content template
     #[arg(long)]
     content_sid: Option<String>,
-    /// A value of the template, NAME=VALUE
+    /// A template variable, NAME=VALUE
     #[arg(long = "var", value_name = "NAME=VALUE", conflicts_with = "csv")]
     variables: Vec<String>,
-    /// URL of a medium
+    /// The URL of a media file
     #[arg(long)]
     media_url: Option<String>,
     /// utility, authentication, marketing or service
@@ -64,10 +64,10 @@ pub(super) struct Send {
     /// urgent, normal or bulk
     #[arg(long)]
     priority: Option<String>,
-    /// Not before (RFC 3339)
+    /// Do not send before this time (RFC 3339)
     #[arg(long)]
     send_at: Option<String>,
-    /// Never at or after (RFC 3339)
+    /// Do not send at or after this time (RFC 3339)
     #[arg(long)]
     expires_at: Option<String>,
     /// at_most_once, at_least_once or ask
@@ -79,13 +79,13 @@ pub(super) struct Send {
     /// refuse, or allow to send the same content to the same person again
     #[arg(long)]
     dedupe: Option<String>,
-    /// Only say what is thought of each row; nothing is sent and no server is needed
+    /// Validate each row; send nothing (no server is needed)
     #[arg(long, requires = "csv")]
     dry_run: bool,
-    /// Send to numbers that look like typing mistakes too
+    /// Also send to numbers that look like typing mistakes
     #[arg(long, requires = "csv")]
     send_doubtful: bool,
-    /// Seconds to wait for what becomes of the messages
+    /// How many seconds to wait for final states
     #[arg(long, default_value_t = 30)]
     wait: u64,
     /// Write one JSON object for each row
@@ -194,7 +194,7 @@ fn end_of(results: &[RowResult]) -> Exit {
     }
 }
 
-/// What became of a row.
+/// The result of a row.
 #[derive(Clone, Default)]
 pub(super) struct RowResult {
     /// The message, when it was accepted.
@@ -225,7 +225,7 @@ pub(super) async fn submit(client: &Client, rows: &[Row]) -> Result<Vec<RowResul
         let answer = client.post("/api/v1/messages/bulk", Some(&body)).await;
         let answer = match answer.and_then(Answer::good) {
             Ok(answer) => answer,
-            // What was accepted before must still be told.
+            // What was accepted before must still be reported.
             Err(failure) if results.iter().any(|result| result.id.is_some()) => {
                 stopped(&mut results, &failure);
                 break;
@@ -258,7 +258,7 @@ pub(super) async fn submit(client: &Client, rows: &[Row]) -> Result<Vec<RowResul
     Ok(results)
 }
 
-/// Says of the rows without an answer that there was none, and why.
+/// Marks the rows without an answer, and says why there is none.
 fn stopped(results: &mut [RowResult], failure: &Failure) {
     let why = match failure {
         Failure::Usage(problems) => problems.join("; "),
@@ -266,7 +266,7 @@ fn stopped(results: &mut [RowResult], failure: &Failure) {
     };
     for result in results.iter_mut().filter(|result| result.state.is_empty()) {
         "unanswered".clone_into(&mut result.state);
-        result.remark = format!("{why} Send the file again: nothing is sent twice.");
+        result.remark = format!("{why} Send the file again: no message is sent twice.");
     }
 }
 
@@ -287,7 +287,7 @@ fn first_result(row: &Row) -> RowResult {
     }
 }
 
-/// Asks what becomes of the messages until all rest or the time is over.
+/// Polls the messages until all are in a resting state or the time is over.
 async fn wait(client: &Client, results: &mut [RowResult], time: Duration) {
     let end = Instant::now() + time;
     let total = results.iter().filter(|result| result.id.is_some()).count();
@@ -405,7 +405,7 @@ fn show_results(rows: &[Row], results: &[RowResult], json: bool) {
 }
 
 fn progress(length: usize, word: &'static str) -> ProgressBar {
-    if !print::person_watches() {
+    if !print::is_terminal() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}")

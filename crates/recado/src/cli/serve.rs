@@ -23,7 +23,7 @@ pub(super) struct Serve {
     /// Check the settings and stop
     #[arg(long)]
     check: bool,
-    /// Write what the check finds as JSON
+    /// Write the problems found as JSON
     #[arg(long, requires = "check")]
     json: bool,
 }
@@ -43,7 +43,7 @@ pub(super) async fn run(command: Serve) -> Result<Exit, Failure> {
         };
     }
     let config = config.map_err(Failure::Usage)?;
-    // The library of foreign numbers reads its tables at first use; no caller shall wait for it.
+    // The library of foreign numbers reads its tables at first use; no caller must wait for it.
     std::thread::spawn(|| Address::parse("+14155552671", Context::Typed).is_ok());
     let server = Server::start(config, Effects::real()).await?;
     let shutdown = CancellationToken::new();
@@ -53,7 +53,7 @@ pub(super) async fn run(command: Serve) -> Result<Exit, Failure> {
     Ok(Exit::Complete)
 }
 
-/// Ends at SIGTERM and SIGINT; at a second one, at once.
+/// Shuts down at SIGTERM or SIGINT; a second one ends the process at once.
 fn end_on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
     let mut end = EndSignals::listen()?;
     tokio::spawn(async move {
@@ -62,7 +62,7 @@ fn end_on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
             if again {
                 std::process::exit(1);
             }
-            tracing::info!("shutting down: no new work, open requests may end");
+            tracing::info!("shutting down: no new work is started, open requests may finish");
             shutdown.cancel();
         }
     });
@@ -79,12 +79,12 @@ pub(super) fn start_log(environment: &dyn Environment) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(print::person_watches());
+        .with_ansi(print::is_terminal());
     let started = match environment.variable("RECADO_LOG_FORMAT").as_deref() {
         Some("json") => builder.json().try_init(),
         _ => builder.try_init(),
     };
     if started.is_err() {
-        print::note("the log was started before");
+        print::note("the log had already been started");
     }
 }

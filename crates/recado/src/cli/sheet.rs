@@ -51,11 +51,11 @@ pub(super) struct Row {
     pub(super) line: u64,
     /// The number as typed.
     pub(super) input: String,
-    /// What is thought of it.
+    /// Whether it can be sent.
     pub(super) verdict: Verdict,
 }
 
-/// What is thought of a row.
+/// Whether a row can be sent.
 pub(super) enum Verdict {
     /// It can be sent.
     Good {
@@ -72,7 +72,7 @@ pub(super) enum Verdict {
     },
     /// It cannot be sent.
     Bad {
-        /// Stable word.
+        /// A stable code.
         code: String,
         /// What was wrong and what to do.
         detail: String,
@@ -272,7 +272,7 @@ fn idempotency_key(message: &Map<String, Value>) -> String {
     format!("row-{hex}")
 }
 
-/// Finds the lines of rows. The reader's own count stops before empty lines that it leaves out.
+/// Finds the lines of rows. The reader's own count stops before empty lines that it skips.
 struct Lines<'a> {
     text: &'a [u8],
     seen: usize,
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_door_would_refuse_is_refused_before_it() {
+    fn what_the_api_would_refuse_is_refused_before_it() {
         let long = "a".repeat(1_601);
         let text = format!(
             "telefone,body,content_sid,send_at\n85988887777,{long},,\n85988887778,,HX123,\n\

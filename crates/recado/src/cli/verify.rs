@@ -8,9 +8,9 @@ use super::print;
 use crate::effects::Effects;
 use crate::store::Health;
 
-/// Recount everything from the log and compare it with what is shown
+/// Recount everything from the log and report what differs
 #[derive(Args)]
-#[command(after_help = "Exit code 0 when nothing differs, 1 when anything does.
+#[command(after_help = "Exit code 0 when nothing differs, 1 otherwise.
 
 Examples:
   recado verify
@@ -47,7 +47,7 @@ pub(super) async fn run(command: Verify) -> Result<Exit, Failure> {
         Ok(Exit::Complete)
     } else {
         Err(Failure::Other(anyhow::anyhow!(
-            "what is shown differs from what the log tells"
+            "what is stored differs from the log"
         )))
     }
 }

@@ -1,5 +1,5 @@
-//! `recado demo`: gateway and simulator together, a sheet of interview notices, faults, and a
-//! report that is compared with what the simulator says really happened.
+//! `recado demo`: server and simulator together, a sheet of interview notices, injected faults, and
+//! a report that is compared with the simulator's truth log.
 
 mod report;
 mod setup;
@@ -22,10 +22,10 @@ use super::signals::EndSignals;
 use super::text::text;
 use super::{print, send};
 
-/// How long to wait for everything to come to rest.
+/// How long to wait until every message is in a resting state.
 const TIME_MAX: Duration = Duration::from_secs(50);
-/// How long everything must be still.
-const STILL: Duration = Duration::from_millis(1_500);
+/// How long nothing may change before the demo counts as settled.
+const QUIET: Duration = Duration::from_millis(1_500);
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Questions that are open at once.
 const QUESTIONS_MAX: usize = 32;
@@ -97,7 +97,10 @@ pub(super) async fn run(command: Demo) -> Result<Exit, Failure> {
     if good {
         Ok(Exit::Complete)
     } else {
-        Err(anyhow::anyhow!("not everything is as it should be").into())
+        Err(
+            anyhow::anyhow!("the report shows lost or doubled messages, or a recount that differs")
+                .into(),
+        )
     }
 }
 
@@ -112,15 +115,15 @@ fn introduce(setup: &Setup, rows: &[Row]) {
         setup.simulator.url()
     ));
     print::line(&format!(
-        "{} rows of interview notices: {good} can be sent. On the way: 2 % of callbacks lost, 5 % \
-         of messages reported out of order, 1 % of requests cut after Twilio accepted, 3 % told \
-         \"too many requests\"; phones that are off, moved, not on WhatsApp, and one that answers \
-         SAIR.",
+        "{} rows of interview notices: {good} can be sent. Injected faults: 2 % of callbacks are \
+         lost, 5 % of messages are reported out of order, 1 % of requests are cut after the \
+         simulator accepted them, 3 % are answered \"too many requests\"; some phones are off, \
+         blocked or not on WhatsApp, and one answers SAIR.",
         rows.len()
     ));
 }
 
-/// Shows what happens until nothing more does.
+/// Shows progress until nothing changes any more.
 async fn watch(client: &Client, setup: &Setup, accepted: usize) -> Result<(), Failure> {
     let bars = Bars::new(accepted);
     let started = Instant::now();
@@ -137,8 +140,8 @@ async fn watch(client: &Client, setup: &Setup, accepted: usize) -> Result<(), Fa
             .iter()
             .all(|state| last.0.get(*state).is_none_or(|n| *n == 0));
         let quiet = quiet && setup.simulator.pending() == 0;
-        // What nobody reports about is asked for within this time.
-        if quiet && last.1.elapsed() > STILL.max(SILENT_POLL) {
+        // The server asks about silent messages within this time.
+        if quiet && last.1.elapsed() > QUIET.max(SILENT_POLL) {
             break;
         }
         tokio::time::sleep(POLL_INTERVAL).await;
@@ -169,7 +172,7 @@ struct Bars {
 impl Bars {
     fn new(total: usize) -> Self {
         let all = MultiProgress::new();
-        if !print::person_watches() {
+        if !print::is_terminal() {
             all.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
         let style = ProgressStyle::with_template("{msg:>10} {bar:48} {pos:>4}/{len}")
@@ -204,7 +207,7 @@ impl Bars {
     }
 }
 
-/// Every accepted message with its attempts, as the gateway shows it.
+/// Every accepted message with its attempts, as the server shows it.
 async fn messages(client: &Client, ids: &[String]) -> Vec<(String, Option<Value>)> {
     stream::iter(ids.to_vec())
         .map(|id| async move {
@@ -224,10 +227,10 @@ fn invite(setup: &Setup) {
     let (url, key) = (setup.url(), setup.key());
     print::line("");
     print::line(&format!(
-        "Everything keeps running, with its database in {}.",
+        "Server and simulator keep running; the database is in {}.",
         setup.folder()
     ));
-    print::line("Send one yourself:");
+    print::line("Send a message yourself:");
     print::line(&format!(
         "  curl -s {url}/api/v1/messages -H 'Authorization: Bearer {key}' \\\n    \
          -H 'Content-Type: application/json' \\\n    \
@@ -235,7 +238,7 @@ fn invite(setup: &Setup) {
          {{\"1\": \"999\", \"2\": \"Recepcionista\", \"3\": \"10/12\", \"4\": \"14:00\"}}}}'",
         template_sid(1)
     ));
-    print::line("and look at it, at all of them, and at the numbers:");
+    print::line("Then look at it, at failed messages, and at the metrics:");
     for path in [
         "messages/ID",
         "messages?state=failed",
@@ -245,5 +248,5 @@ fn invite(setup: &Setup) {
             "  curl -s '{url}/api/v1/{path}' -H 'Authorization: Bearer {key}'"
         ));
     }
-    print::line("Ctrl-C ends it and removes the database.");
+    print::line("Press Ctrl-C to stop; the database is then removed.");
 }

@@ -1,4 +1,4 @@
-//! What the demo tells at its end.
+//! The report at the end of the demo.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,15 @@ use super::truth::Compared;
 
 /// Refused rows that are listed.
 const ROWS_MAX: usize = 20;
-/// States whose errors are told.
+/// States whose errors are reported.
 const ENDS: [&str; 4] = ["failed", "undelivered", "unknown", "expired"];
 
-/// Everything there is to tell.
+/// Everything that the report shows.
 pub(super) struct Report<'a> {
     pub(super) rows: &'a [Row],
     pub(super) results: &'a [RowResult],
     pub(super) messages: &'a [(String, Option<Value>)],
-    /// The gateway's own numbers.
+    /// The server's own metrics.
     pub(super) numbers: &'a Value,
     pub(super) compared: &'a Compared,
     /// What a recount of the log found different.
@@ -80,7 +80,7 @@ impl Report<'_> {
         };
         print::line("");
         print::line(&format!(
-            "Delivered {} of what was sent, read {} of what was delivered.",
+            "{} of the sent messages were delivered; {} of the delivered ones were read.",
             rate("delivery_rate"),
             rate("read_rate")
         ));
@@ -131,7 +131,7 @@ impl Report<'_> {
         print::table(&["line", "refused number", "why"], rows);
         print::line("");
         print::line(&format!(
-            "{} rows: {} accepted, {} refused, {} said the same again.",
+            "{} rows: {} accepted, {} refused, {} repeated.",
             self.rows.len(),
             self.accepted(),
             refused.len(),
@@ -143,8 +143,9 @@ impl Report<'_> {
         let found = self.compared;
         print::line("");
         print::line(&format!(
-            "The simulator accepted {} messages for these {} in {:.1} s: each one, and again \
-             those that it first failed, in the number's other form or after a wait.",
+            "The simulator accepted {} messages for {} accepted rows in {:.1} s; the \
+             additional ones are retries of messages that had failed, without the ninth digit or \
+             after a wait.",
             found.at_provider,
             self.accepted(),
             self.seconds
@@ -159,7 +160,7 @@ impl Report<'_> {
         }
         if found.behind > 0 {
             print::line(&format!(
-                "{} messages went further than the gateway was told: their last callback was lost.",
+                "{} messages are further along than the server knows: their last callback was lost.",
                 found.behind
             ));
         }
@@ -183,11 +184,11 @@ impl Report<'_> {
         states
     }
 
-    /// How many messages met each error, with its meaning and what to do.
+    /// How many messages ended with each error, with its meaning and what to do.
     fn errors(&self) -> BTreeMap<(String, String, String), usize> {
         let mut errors = BTreeMap::new();
         for (_, message) in self.messages {
-            // What was overcome, or never mattered, is left out.
+            // Errors of messages that were delivered after a retry are left out.
             let ended = message
                 .as_ref()
                 .filter(|message| ENDS.contains(&text(message, "state").as_str()));
@@ -225,7 +226,7 @@ impl Report<'_> {
         self.results.iter().filter(|result| result.repeated).count()
     }
 
-    /// Rows that were refused, by the sheet or at the door, and why.
+    /// Rows that were refused, by the sheet or by the API, and why.
     fn refused(&self) -> Vec<(&Row, &str)> {
         self.rows
             .iter()

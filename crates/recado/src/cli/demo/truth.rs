@@ -1,4 +1,4 @@
-//! What the gateway says, held against what the simulator says really happened.
+//! Compares what the server shows with the simulator's truth log.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,19 +11,19 @@ use super::super::text::text;
 /// What the comparison found.
 #[derive(Default)]
 pub(super) struct Compared {
-    /// Accepted by the gateway, and neither at the provider nor at rest with a reason; or claimed
+    /// Accepted by the server, and neither at the provider nor at rest with a reason; or claimed
     /// to be at the provider, which does not know it.
     pub(super) lost: Vec<String>,
     /// Went out more than once without being marked as a possible duplicate, and no copy failed;
     /// or went out without being asked for.
     pub(super) doubled: Vec<String>,
-    /// Messages whose last status has not reached the gateway, because its callback was lost.
+    /// Messages whose last status has not reached the server, because its callback was lost.
     pub(super) behind: usize,
     /// Messages that the provider accepted.
     pub(super) at_provider: usize,
 }
 
-/// Compares. `messages` are all that the gateway accepted, by id, as it shows them now.
+/// Compares. `messages` are all that the server accepted, by id, as it shows them now.
 pub(super) fn compare(messages: &[(String, Option<Value>)], truth: &[TruthMessage]) -> Compared {
     let by_sid: HashMap<&str, &TruthMessage> = truth.iter().map(|t| (t.sid.as_str(), t)).collect();
     let mut found = Compared {
@@ -76,7 +76,7 @@ pub(super) fn compare(messages: &[(String, Option<Value>)], truth: &[TruthMessag
     found
 }
 
-/// Whether the gateway's state of a message is one that the provider's truth allows.
+/// Whether the server's state of a message is one that the provider's truth allows.
 fn accounted_for(state: &str, went: usize, copies: usize) -> bool {
     match state {
         "sent" | "delivered" | "read" => went > 0,
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_last_report_leaves_the_gateway_behind() {
+    fn a_lost_last_report_leaves_the_server_behind() {
         let messages = [message("a", "delivered", &[("sent", Some("SM1"))])];
         let truth = [copy("SM1", TO, &["sent", "delivered", "read"])];
         assert_eq!(compare(&messages, &truth).behind, 1);
