@@ -4,7 +4,7 @@
 pub struct Setting {
     /// The name of its variable; with `_FILE` appended, a file that holds the value.
     pub name: &'static str,
-    /// What holds when it is not set.
+    /// Its value when it is not set.
     pub default: Option<&'static str>,
     /// What it means.
     pub about: &'static str,
@@ -25,7 +25,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RECADO_MASTER_KEY",
         None,
-        "32 random bytes in base64 or hexadecimal: the key that wraps all others. Required in production; in development one is made beside the database.",
+        "32 random bytes in base64 or hexadecimal: the key that wraps all others. Required in production; in development one is created beside the database.",
     ),
     setting(
         "BIND_ADDRESS",
@@ -35,7 +35,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "PORT",
         Some("8080"),
-        "Port to listen on; 0 takes a free one.",
+        "Port to listen on; 0 picks a free one.",
     ),
     setting("TWILIO_ACCOUNT_SID", None, "Account SID (`AC…`). Required."),
     setting(
@@ -53,7 +53,7 @@ pub const SETTINGS: &[Setting] = &[
         None,
         "API key (`SK…`) to send with instead of the auth token.",
     ),
-    setting("TWILIO_API_KEY_SECRET", None, "Its secret."),
+    setting("TWILIO_API_KEY_SECRET", None, "The secret of that API key."),
     setting(
         "TWILIO_WHATSAPP_FROM",
         None,
@@ -107,7 +107,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RECADO_DRAIN_SECONDS",
         Some("25"),
-        "How long open requests may take to end after SIGTERM.",
+        "How long open requests may take to finish after SIGTERM.",
     ),
     setting(
         "RECADO_ERROR_CODES",
