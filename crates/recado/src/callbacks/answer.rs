@@ -17,7 +17,7 @@ pub(super) fn refused() -> Response {
 
 /// Twilio calls again after a 5xx, because the URL that it has asks for that.
 pub(super) fn not_stored(error: &StoreError) -> Response {
-    tracing::error!(%error, "a callback could not be stored; Twilio is asked to come again");
+    tracing::error!(%error, "a callback could not be stored; Twilio is asked to repeat it");
     let mut response =
         (StatusCode::SERVICE_UNAVAILABLE, "It could not be stored.\n").into_response();
     response

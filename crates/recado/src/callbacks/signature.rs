@@ -6,7 +6,7 @@
 //!
 //! What a signature does not prove: freshness (a captured request verifies for ever), and where
 //! names end and values begin, because they are joined without a separator. A captured request
-//! can be cut into other fields, though no byte of it can be changed; whoever reads fields
+//! can be cut into other fields, though no byte of it can be changed; who reads fields
 //! therefore checks the form of each value.
 
 use base64::Engine;
@@ -111,7 +111,7 @@ impl Verifier {
         raw_body: &[u8],
         signature: &str,
     ) -> Result<Form, Refusal> {
-        // Whoever cannot even write a signature shall not make us decode a body.
+        // No body is decoded for a sender that cannot even write a signature.
         let signature = decode_signature(signature)?;
         let form = Form::parse(raw_body)?;
         let mut signed = signed_query(query, raw_body.len());

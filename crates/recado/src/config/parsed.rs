@@ -10,7 +10,7 @@ use delivery::sid::Sid;
 
 use crate::secrets::{MasterKey, Secret};
 
-/// Twilio's shared sandbox number; whoever joined the sandbox of anyone receives from it.
+/// Twilio's sandbox number, which all accounts share.
 pub(super) const SANDBOX: &str = "+14155238886";
 
 /// Development is forgiving, production refuses what is unsafe.
@@ -52,7 +52,7 @@ pub struct DatabaseConfig {
     pub key: KeySource,
 }
 
-/// Everything that the server is told.
+/// Every setting of the server.
 pub struct Config {
     /// How strict to be.
     pub mode: Mode,

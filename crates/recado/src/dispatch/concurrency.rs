@@ -119,8 +119,8 @@ impl ConcurrencyLimit {
 
     /// One line in the log when an outage begins, and one when it ends.
     fn notify(&self, unreachable_since: Option<Timestamp>) {
-        self.unreachable_since.send_if_modified(|told| {
-            match (told.is_some(), unreachable_since.is_some()) {
+        self.unreachable_since.send_if_modified(|since| {
+            match (since.is_some(), unreachable_since.is_some()) {
                 (false, true) => {
                     tracing::warn!(
                         "Twilio cannot be reached; messages wait and are retried automatically"
@@ -129,7 +129,7 @@ impl ConcurrencyLimit {
                 (true, false) => tracing::info!("Twilio can be reached again"),
                 (true, true) | (false, false) => {}
             }
-            std::mem::replace(told, unreachable_since) != unreachable_since
+            std::mem::replace(since, unreachable_since) != unreachable_since
         });
     }
 
@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn an_outage_begins_with_the_second_round_and_ends_with_the_first_answer() {
-        let told = watch::Sender::new(None);
-        let limit = ConcurrencyLimit::new(1, 1, told.clone());
+        let since = watch::Sender::new(None);
+        let limit = ConcurrencyLimit::new(1, 1, since.clone());
         // Two requests of one round, and then a round that goes well.
         limit.observe(&lost(), START);
         limit.observe(&lost(), START);
@@ -181,11 +181,11 @@ mod tests {
         limit.observe(&refused, START.plus(STOP_FIRST));
         let begin = START.plus(STOP_MAX);
         limit.observe(&lost(), begin);
-        assert_eq!(*told.borrow(), None);
+        assert_eq!(*since.borrow(), None);
         limit.observe(&lost(), begin.plus(STOP_FIRST));
-        assert_eq!(*told.borrow(), Some(begin));
+        assert_eq!(*since.borrow(), Some(begin));
         limit.observe(&refused, begin.plus(STOP_MAX));
-        assert_eq!(*told.borrow(), None);
+        assert_eq!(*since.borrow(), None);
     }
 
     #[test]

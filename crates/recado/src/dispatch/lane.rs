@@ -271,7 +271,7 @@ struct Choice {
     later: Vec<(i64, Timestamp)>,
 }
 
-/// Stores what an attempt told us, however long the disk takes: a result that is lost would make
+/// Stores the outcome of an attempt, however long the disk takes: a result that is lost would make
 /// the attempt unknown.
 async fn record(dispatch: &Dispatch, attempt: i64, outcome: Outcome, now: Timestamp) {
     loop {

@@ -31,7 +31,7 @@ impl Dispatch {
         }
         while let Some(ended) = lanes.join_next().await {
             if let Err(error) = ended {
-                tracing::error!(%error, "a lane of the dispatcher ended by itself");
+                tracing::error!(%error, "a lane of the dispatcher stopped unexpectedly");
                 // A sender that silently sends no more is worse than a restart.
                 if let Ok(panic) = error.try_into_panic() {
                     std::panic::resume_unwind(panic);

@@ -11,7 +11,7 @@ use delivery::time::Timestamp;
 
 use crate::effects::BoxFuture;
 
-/// Whoever carries messages to people.
+/// Carries messages to people.
 pub trait Provider: Send + Sync {
     /// Asks the provider to create a message, exactly once: nothing below this call retries.
     fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Outcome>;

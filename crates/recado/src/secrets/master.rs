@@ -14,7 +14,7 @@ use crate::effects::Random;
 #[derive(Clone)]
 pub struct MasterKey(Zeroizing<[u8; 32]>);
 
-/// Why a master key cannot be had.
+/// Why there is no usable master key.
 #[derive(Debug, thiserror::Error)]
 pub enum MasterKeyError {
     /// The text is not 32 bytes in base64 or hexadecimal.

@@ -34,22 +34,22 @@ use crate::store::{Senders, StoreError};
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The master key cannot be had.
+    /// There is no usable master key.
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The address cannot be listened on.
-    #[error("{address} cannot be listened on: {cause}; choose another PORT or BIND_ADDRESS")]
+    #[error("cannot listen on {address}: {cause}; choose another PORT or BIND_ADDRESS")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// Why not.
         cause: io::Error,
     },
-    /// A part of the running server ended by itself; the log says which and why.
-    #[error("a part of the server ended by itself, so the server has stopped; start it again")]
+    /// A background task stopped unexpectedly; the log says why.
+    #[error("a background task stopped unexpectedly, so the server has stopped; start it again")]
     Broken,
     /// A URL of the configuration cannot be used.
     #[error("{0}")]
@@ -124,8 +124,8 @@ impl Server {
     /// with its drain, then the rest; the database last.
     ///
     /// # Errors
-    /// [`StartError`] when the rooms cannot be built, or when one of them ends by itself: a server
-    /// of which a part is dead stops, so that whoever supervises it starts it again.
+    /// [`StartError`] when the rooms cannot be built, or when one of them stops unexpectedly: the server
+    /// then stops as a whole, so that its supervisor starts it again.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartError> {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -133,7 +133,7 @@ impl Server {
             senders = self.config.senders.len(),
             status_callback = %self.status_url,
             webhook = %self.webhook_url,
-            "started; Twilio must know this webhook"
+            "started; this webhook must be set in Twilio's console"
         );
         let router = self.router(&shutdown)?;
         let dispatch = self.dispatch().await?;
@@ -157,7 +157,7 @@ impl Server {
         tokio::select! {
             () = &mut serving => {}
             ended = either(&mut lanes, &mut rooms) => {
-                // The lanes end by themselves only when they were told to.
+                // The lanes end only when they were asked to.
                 broken = report(ended) || !shutdown.is_cancelled();
                 shutdown.cancel();
                 serving.await;
@@ -267,7 +267,7 @@ fn report(ended: Result<(), JoinError>) -> bool {
     match ended {
         Ok(()) => false,
         Err(error) => {
-            tracing::error!(%error, "a room ended by itself");
+            tracing::error!(%error, "a background task stopped unexpectedly");
             true
         }
     }

@@ -29,7 +29,7 @@ pub(super) fn outcome(result: Result<Answer, Failure>, account_sid: &str) -> Out
         },
         Err(Failure::TimedOut) => Outcome::Unknown(UnknownCause::Timeout),
         Err(Failure::Lost) => Outcome::Unknown(UnknownCause::ConnectionLost),
-        // There is no status to tell.
+        // There is no status.
         Err(Failure::NotHttp) => Outcome::Unknown(UnknownCause::Garbage(0)),
     }
 }

@@ -58,7 +58,7 @@ pub(super) enum Failure {
     NotHttp,
 }
 
-/// Sends requests, each on a connection of its own for as long as it takes.
+/// Sends requests, each alone on its connection for as long as it takes.
 pub(super) struct Pool {
     shared: Arc<Shared>,
     endpoint: Endpoint,
@@ -251,7 +251,7 @@ async fn drive(connected: Connected, id: u64, shared: Weak<Shared>) {
             return;
         };
         tokio::select! {
-            // An error reaches whoever waits for the answer; there is nobody else to tell.
+            // An error reaches the task that waits for the answer; nobody else needs it.
             _ = &mut connected => break,
             () = clock.sleep(wait) => {}
         }

@@ -11,7 +11,7 @@ use crate::provider::{CreateRequest, ListQuery};
 
 /// Bounds of `ValidityPeriod` (`message_create` in Twilio's API description).
 const VALIDITY_SECONDS: (u64, u64) = (1, 36_000);
-/// Messages on one page: so many that the longest texts, each character escaped, stay below the
+/// Messages on one page. With more, the longest texts, each character escaped, could exceed the
 /// bound on an answer's bytes.
 const PAGE_SIZE: &str = "50";
 
