@@ -121,8 +121,11 @@ impl Random for SystemRandom {
         rand::rng().fill_bytes(bytes);
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "without random bits no key is safe: going on would be worse"
+    )]
     fn fill_key(&self, key: &mut [u8]) {
-        // Without random bits no key is safe: going on would be worse.
         SysRng
             .try_fill_bytes(key)
             .expect("the operating system gives random bits");

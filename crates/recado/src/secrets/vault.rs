@@ -77,6 +77,7 @@ impl Vault {
         Ok(Self::from_keys(&account_key, &index_key, random))
     }
 
+    #[expect(clippy::expect_used, reason = "HMAC hashes a key that is too long")]
     fn from_keys(account: &[u8; 32], index: &[u8; 32], random: &Arc<dyn Random>) -> Self {
         let index = Hmac::<Sha256>::new_from_slice(index).expect("HMAC takes a key of any length");
         Self {
@@ -162,6 +163,10 @@ fn person_data(blind_index: &[u8]) -> Vec<u8> {
 }
 
 /// A random 192-bit nonce, then ciphertext and tag. Random nonces of this length do not repeat.
+#[expect(
+    clippy::expect_used,
+    reason = "every value that is sealed fits into memory"
+)]
 fn seal(
     cipher: &XChaCha20Poly1305,
     random: &dyn Random,

@@ -81,6 +81,10 @@ fn append_content(form: &mut Serializer<'_, String>, content: &Content) {
     }
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "maps of texts have no value that JSON lacks"
+)]
 fn json_object(pairs: &[(String, String)]) -> String {
     let mut json = Vec::new();
     serde_json::Serializer::new(&mut json)

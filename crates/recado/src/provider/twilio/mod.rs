@@ -175,6 +175,7 @@ impl Provider for Twilio {
 }
 
 /// A path of letters, digits and slashes: both SIDs in it were parsed.
+#[expect(clippy::expect_used, reason = "both SIDs were parsed")]
 fn static_path(path: String) -> PathAndQuery {
     PathAndQuery::try_from(path).expect("a path made of parsed SIDs is a path")
 }
@@ -233,6 +234,7 @@ fn tls_connector(roots: RootCertStore) -> Result<TlsConnector, rustls::Error> {
 
 /// HTTP Basic (RFC 7617) with the account or the key as user. Kept in memory that is cleared when
 /// the client goes; copies inside write buffers are beyond us.
+#[expect(clippy::expect_used, reason = "base64 has only printable ASCII")]
 fn authorization(settings: &TwilioSettings) -> Result<HeaderValue, TwilioSettingsError> {
     let (user, password) = match &settings.credentials {
         Credentials::AuthToken(token) => (&settings.account_sid, token),
