@@ -1,5 +1,5 @@
-//! Clock, randomness and dialling: what a test or a simulation replaces. Nothing else in the
-//! program reads a clock, draws a random number or opens a connection.
+//! Clock, randomness and dialing: what a test or a simulation replaces. Nothing else in the
+//! program reads a clock, draws a random number or connects to another host.
 
 use std::future::Future;
 use std::io;
@@ -15,20 +15,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// A future whose type is not written out, as trait objects need it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What the program needs from the world around it.
+/// The clock, randomness and connections that the program uses.
 #[derive(Clone)]
 pub struct Effects {
-    /// What time it is.
+    /// The current time.
     pub clock: Arc<dyn Clock>,
-    /// Where unguessable bits come from.
+    /// The source of random bits.
     pub random: Arc<dyn Random>,
     /// How connections to other hosts are made.
     pub dial: Arc<dyn Dial>,
 }
 
 impl Effects {
-    /// The real world. Waiting times of retry and reconcile are divided by `clock_scale`
-    /// (1 in production), the clock itself is not.
+    /// The operating system's clock, randomness and network.
     pub fn real() -> Self {
         Self {
             clock: Arc::new(SystemClock),
@@ -38,7 +37,7 @@ impl Effects {
     }
 }
 
-/// What time it is.
+/// The current time.
 pub trait Clock: Send + Sync {
     /// The present instant in UTC.
     fn now(&self) -> Timestamp;
@@ -47,7 +46,7 @@ pub trait Clock: Send + Sync {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }
 
-/// Where unguessable bits come from.
+/// The source of random bits.
 pub trait Random: Send + Sync {
     /// Fills `bytes` with bits that nobody can guess: for nonces and ids.
     fn fill(&self, bytes: &mut [u8]);
@@ -111,8 +110,8 @@ impl Clock for SystemClock {
 }
 
 /// The operating system's random number generator for keys. Nonces and ids come from one in the
-/// process (`rand`'s `ChaCha`, one for each thread), which the system seeds, again after each
-/// 64 KiB: asking the system is a system call, and accepting a message would need several.
+/// process (`rand`'s `ChaCha`, one for each thread), which the system seeds, and seeds again after
+/// each 64 KiB: asking the system is a system call, and accepting a message would need several.
 #[derive(Debug)]
 pub struct SystemRandom;
 

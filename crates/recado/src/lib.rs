@@ -1,5 +1,5 @@
-//! WhatsApp delivery through Twilio. The rooms stand in the order in which a message meets them;
-//! ARCHITECTURE.md says what each does and what it must not know.
+//! WhatsApp delivery through Twilio. The modules, called rooms, stand from the lowest floor to the
+//! highest; ARCHITECTURE.md says what each does and what it must not know.
 
 pub mod config;
 pub mod effects;

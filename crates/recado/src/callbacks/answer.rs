@@ -1,11 +1,11 @@
-//! What a callback that is refused, or cannot be stored, is answered.
+//! The answers to a callback that is refused, or that cannot be stored.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::store::StoreError;
 
-/// Nothing is stored and nothing is said about why: the sender is not Twilio, or a URL or token
+/// Nothing is stored, and the answer does not say why: the sender is not Twilio, or a URL or token
 /// differs from what Twilio has.
 pub(super) fn refused() -> Response {
     tracing::warn!(
@@ -15,7 +15,7 @@ pub(super) fn refused() -> Response {
     (StatusCode::FORBIDDEN, "The signature is wrong.\n").into_response()
 }
 
-/// Twilio calls again after a 5xx, because the URL that it has asks for that.
+/// Twilio retries after a 5xx, because the overrides in our URL ask for it.
 pub(super) fn not_stored(error: &StoreError) -> Response {
     tracing::error!(%error, "a callback could not be stored; Twilio is asked to repeat it");
     let mut response =

@@ -20,7 +20,7 @@ pub const MEDIA_MAX: usize = 10;
 /// How long the answer to an opt-out waits for open requests to that person. Twilio waits 15
 /// seconds for the answer to an inbound message.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
-/// Answers with nothing to say: replies go through the API, so that one path does all accounting.
+/// An empty answer: replies are sent through the API, so that everything is counted in one place.
 const EMPTY_TWIML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>";
 
 /// One inbound message. It borrows from the verified form, and has no `Debug`: nearly all of it
@@ -53,13 +53,13 @@ pub struct InboundMessage<'a> {
     pub button: Option<Button<'a>>,
     /// A chosen item of a list.
     pub list: Option<ListItem<'a>>,
-    /// The message that it answers; Twilio tells it for seven days.
+    /// The message that it answers; Twilio reports it for seven days.
     pub reply_to_sid: Option<Sid>,
     /// Whether it was forwarded.
     pub forwarded: bool,
     /// Whether it was forwarded many times.
     pub frequently_forwarded: bool,
-    /// Set when Twilio itself recognised a keyword and answered it (Advanced Opt-Out).
+    /// Set when Twilio itself recognized a keyword and answered it (Advanced Opt-Out).
     pub opt_out_type: Option<OptOutType>,
     /// JSON about an interactive answer.
     pub interactive_data: Option<&'a str>,
@@ -107,7 +107,7 @@ pub struct ListItem<'a> {
     pub title: Option<&'a str>,
 }
 
-/// What Twilio understood a keyword to mean.
+/// What a keyword means to Twilio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OptOutType {
     /// No more messages.
@@ -346,7 +346,7 @@ fn empty_answer() -> Response {
 
 /// The media that are there: `NumMedia` is believed only when it says none.
 fn media(form: &Form) -> Vec<Medium<'_>> {
-    // Most messages have none, and need no look at ten names.
+    // Most messages have none, and need no lookup of ten names.
     if form.get("NumMedia") == Some("0") {
         return Vec::new();
     }

@@ -42,7 +42,7 @@ pub fn router(callbacks: Callbacks) -> Router {
         .with_state(Arc::new(callbacks))
 }
 
-/// For people and monitors who look whether the URL can be reached.
+/// For people and monitors that check whether the URL can be reached.
 async fn reachable() -> &'static str {
     "Recado receives Twilio's callbacks here.\n"
 }
@@ -56,7 +56,7 @@ async fn webhook_route(State(callbacks): State<Arc<Callbacks>>, request: Request
 }
 
 /// Verifies, then reads by what the body is and not by which URL it came to: both URLs are easily
-/// exchanged in Twilio's console, and nothing may be lost by that.
+/// swapped in Twilio's console, and nothing may be lost by that.
 ///
 /// Takes the request as it is: extractors would copy its headers, for every callback.
 async fn receive(callbacks: &Callbacks, verifier: &Verifier, request: Request) -> Response {

@@ -6,7 +6,7 @@
 //!
 //! What a signature does not prove: freshness (a captured request verifies for ever), and where
 //! names end and values begin, because they are joined without a separator. A captured request
-//! can be cut into other fields, though no byte of it can be changed; who reads fields
+//! can be cut into other fields, though no byte of it can be changed; what reads fields
 //! therefore checks the form of each value.
 
 use base64::Engine;
@@ -28,7 +28,7 @@ const BODY_HASH_PARAMETER: &str = "bodySHA256";
 #[derive(Clone)]
 pub struct Verifier {
     /// HMAC states that have taken in a token and one spelling of a declared URL already; the
-    /// likeliest first.
+    /// most likely first.
     states: Vec<Hmac<Sha1>>,
 }
 
@@ -43,7 +43,7 @@ pub enum VerifierError {
     Url,
 }
 
-/// Why a callback is refused. Nothing in it was believed.
+/// Why a callback is refused. Nothing in it was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The header is not base64 of 20 bytes.
@@ -100,7 +100,7 @@ impl Verifier {
         }
     }
 
-    /// Verifies a form and gives its fields. `query` is the query string exactly as received,
+    /// Verifies a form and returns its fields. `query` is the query string exactly as received,
     /// without its `?`; `None` when there was no `?`.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! A caller of a running server's API.
+//! A client of a running server's API.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::exit::Failure;
 
-/// How long an answer may take.
+/// From the request to the end of its answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where the server is, and the key.
@@ -35,7 +35,7 @@ pub(super) struct Server {
     pub(super) api_key: Option<String>,
 }
 
-/// A caller of a running server's API.
+/// A client of a running server's API.
 #[derive(Clone)]
 pub(super) struct Client {
     http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,

@@ -9,7 +9,7 @@ use crate::config::{DatabaseConfig, Environment, ProcessEnvironment};
 use crate::effects::Effects;
 use crate::store::sqlite::{OpenMode, Options, SqliteStore};
 
-/// Opens the database that the settings name. One that is not there is not made: it
+/// Opens the database that the settings name. One that is not there is not created: it
 /// would only hide that the settings name another one than the server's.
 pub(super) fn open_database(effects: &Effects) -> Result<SqliteStore, Failure> {
     let database = DatabaseConfig::read(&ProcessEnvironment).map_err(Failure::Usage)?;
@@ -22,7 +22,7 @@ pub(super) fn open_database(effects: &Effects) -> Result<SqliteStore, Failure> {
     open_database_of(&ProcessEnvironment, effects)
 }
 
-/// Opens the database that an environment names; one that is not there is made.
+/// Opens the database that an environment names; one that is not there is created.
 pub(super) fn open_database_of(
     environment: &dyn Environment,
     effects: &Effects,

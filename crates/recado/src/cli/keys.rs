@@ -103,7 +103,7 @@ pub(super) async fn run(command: KeysCommand) -> Result<Exit, Failure> {
     Ok(Exit::Complete)
 }
 
-/// A key may be made before the server's first start; in a wrong folder that is a mistake.
+/// A key may be created before the server's first start; in a wrong folder that is a mistake.
 fn tell_of_new_database() {
     let database = DatabaseConfig::read(&ProcessEnvironment);
     if let Ok(database) = database

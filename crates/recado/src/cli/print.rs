@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, LineStyle, TableStyle};
 
-/// Writes a line of data to stdout. A reader that has gone (`| head`) is no error.
+/// Writes a line of data to stdout. That the reader has closed the pipe (`| head`) is no error.
 pub(super) fn line(text: &str) {
     let mut stdout = std::io::stdout().lock();
     if writeln!(stdout, "{text}")

@@ -17,8 +17,8 @@ use super::text::{encoded, text};
 
 /// Rows of one request.
 const CHUNK: usize = 500;
-/// Questions that are open at once while waiting.
-const QUESTIONS_MAX: usize = 16;
+/// Requests that are open at once while waiting.
+const REQUESTS_MAX: usize = 16;
 
 /// Send one message, or a spreadsheet of them, through a running server
 #[derive(Args)]
@@ -207,7 +207,7 @@ pub(super) struct RowResult {
     pub(super) repeated: bool,
 }
 
-/// Sends the good rows, many in one request.
+/// Sends the valid rows, many in one request.
 pub(super) async fn submit(client: &Client, rows: &[Row]) -> Result<Vec<RowResult>, Failure> {
     let mut results: Vec<RowResult> = rows.iter().map(first_result).collect();
     let good: Vec<(usize, &Value)> = rows
@@ -308,7 +308,7 @@ async fn wait(client: &Client, results: &mut [RowResult], time: Duration) {
                 let answer = client.get(&path).await.and_then(Answer::good);
                 (id, answer.unwrap_or(Value::Null))
             })
-            .buffer_unordered(QUESTIONS_MAX)
+            .buffer_unordered(REQUESTS_MAX)
             .collect()
             .await;
         for result in results.iter_mut() {

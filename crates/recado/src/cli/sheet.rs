@@ -84,7 +84,7 @@ pub(super) fn read(path: &Path, defaults: &Defaults) -> Result<Vec<Row>, Failure
     read_text(&text(path)?, defaults)
 }
 
-/// The text of a file, whatever program wrote it.
+/// The text of a file, in any of the usual encodings.
 pub(super) fn text(path: &Path) -> Result<String, Failure> {
     let raw = std::fs::read(path)
         .map_err(|error| anyhow::anyhow!("{} cannot be read: {error}", path.display()))?;

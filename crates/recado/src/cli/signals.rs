@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT. They are caught from when this is made, so make it before anything says
+/// SIGTERM and SIGINT. They are caught as soon as this is made, so make it before anything says
 /// that they may be sent.
 pub(super) struct EndSignals {
     terminate: Signal,

@@ -7,7 +7,7 @@ use crate::effects::Random;
 use crate::secrets::{MasterKey, MasterKeyError};
 
 impl DatabaseConfig {
-    /// The master key. One beside the database is made when there is neither key nor database.
+    /// The master key. One beside the database is created when there is neither key nor database.
     ///
     /// # Errors
     /// [`MasterKeyError`] when the file beside the database cannot be used.

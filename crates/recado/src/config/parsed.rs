@@ -16,7 +16,7 @@ pub(super) const SANDBOX: &str = "+14155238886";
 /// Development is forgiving, production refuses what is unsafe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// A key is made beside the database, plain http is allowed.
+    /// A key is created beside the database, plain http is allowed.
     Development,
     /// Nothing unsafe starts.
     Production,
@@ -26,7 +26,7 @@ pub enum Mode {
 pub enum KeySource {
     /// It was given.
     Given(MasterKey),
-    /// It stands in a file beside the database, made on first start; development only.
+    /// It is in a file beside the database, created at the first start; development only.
     BesideDatabase,
 }
 
@@ -60,7 +60,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Address to listen on.
     pub bind: IpAddr,
-    /// Port to listen on; 0 takes a free one.
+    /// Port to listen on; 0 picks a free one.
     pub port: u16,
     /// `AC…`
     pub account_sid: String,
@@ -89,7 +89,7 @@ pub struct Config {
     pub api_rate: u32,
     /// Within how long the same content to the same person is refused.
     pub dedupe_window: Duration,
-    /// How long open attempts may take to end at shutdown.
+    /// How long open attempts may take to finish at shutdown.
     pub drain: Duration,
     /// Connections that may be open at once.
     pub connections_max: u32,

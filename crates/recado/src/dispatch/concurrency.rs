@@ -1,5 +1,5 @@
-//! How many requests may be open at once. The number follows what the provider bears: it grows
-//! while requests succeed and halves at a 429, and failures of the network stop every lane for a
+//! How many requests may be open at once. The number follows what the provider accepts: it
+//! grows while requests succeed and halves at a 429, and failures of the network stop every lane for a
 //! growing time, so that an outage costs a few attempts and not one for each waiting message.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

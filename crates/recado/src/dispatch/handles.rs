@@ -17,7 +17,7 @@ use crate::store::Queue;
 pub struct Dispatch {
     /// The queue and the attempts.
     pub store: Arc<dyn Queue>,
-    /// Who sends the messages.
+    /// The provider that messages are sent through.
     pub provider: Arc<dyn Provider>,
     /// Clock and randomness.
     pub effects: Effects,
@@ -40,6 +40,6 @@ pub struct Settings {
     pub person_interval: Duration,
     /// Divides the waits after failures of the network.
     pub clock_scale: u32,
-    /// How long open requests may take to end at shutdown.
+    /// How long open requests may take to finish at shutdown.
     pub drain: Duration,
 }

@@ -17,10 +17,10 @@ use crate::store::{CloseRequest, DueMessage, DueQuery, OpenAttempt, OpenRequest,
 
 /// Attempts opened with one commit.
 const BATCH_MAX: usize = 256;
-/// How long a lane rests when nothing tells it that there is work: another process, a tool for
-/// example, may have added some.
+/// How long a lane rests without a notification: another process, a tool for example, may have
+/// added messages.
 const IDLE_MAX: Duration = Duration::from_secs(1);
-/// How long until a message comes again whose person has another request open.
+/// How long a message waits while another request to its person is open.
 const BUSY_WAIT: Duration = Duration::from_millis(20);
 /// How long until a result that could not be stored is tried again.
 const STORE_WAIT: Duration = Duration::from_millis(500);
@@ -67,8 +67,8 @@ impl Lane {
         self.drain().await;
     }
 
-    /// One look at the queue. Returns how long to rest when nothing changes; zero to go
-    /// on at once.
+    /// Reads what is due and sends it. Returns how long to rest when nothing changes; zero to go on
+    /// at once.
     async fn round(&mut self) -> Duration {
         let now = self.dispatch.effects.clock.now();
         let stopped = self.concurrency.stopped_until().since(now);
@@ -206,7 +206,7 @@ impl Lane {
         });
     }
 
-    /// Waits for news: a change of the queue, the end of a request, the time, or shutdown.
+    /// Waits for a change of the queue, the end of a request, the end of the rest, or shutdown.
     async fn rest(&mut self, rest: Duration, shutdown: &CancellationToken) {
         let sleep = self.dispatch.effects.clock.sleep(rest);
         tokio::select! {

@@ -89,7 +89,7 @@ pub(super) struct PairRateLimit {
     interval: Duration,
     /// When the person's burst will be full again.
     full_at: HashMap<i64, Timestamp>,
-    /// At how many entries those of no more use are dropped.
+    /// At how many entries those that are not needed any more are dropped.
     sweep_at: usize,
 }
 
@@ -109,7 +109,7 @@ impl PairRateLimit {
         }
         if self.full_at.len() >= self.sweep_at {
             self.full_at.retain(|_, full| *full > now);
-            // Those who are left wrote within the last burst; sweeping again at once is idle.
+            // Those who are left wrote within the last burst; sweeping again at once would find nothing.
             self.sweep_at = PERSONS_MAX.max(self.full_at.len().saturating_mul(2));
         }
         let full = self.full_at.get(&person).copied().unwrap_or(now).max(now);

@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// What the room needs.
 #[derive(Clone)]
 pub struct Maintenance {
-    /// The one verb of the store that this needs.
+    /// Where the work is done: in one verb of the store.
     pub store: Arc<dyn store::Maintenance>,
     /// The clock.
     pub effects: Effects,

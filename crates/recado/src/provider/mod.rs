@@ -26,7 +26,7 @@ pub trait Provider: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<ProviderMessage>, ProviderError>>;
 }
 
-/// Everything that one create request carries.
+/// A create request.
 #[derive(Clone)]
 pub struct CreateRequest {
     /// The number (`+E164`) or user id (`CC.id`) to send to.
@@ -75,8 +75,7 @@ pub struct ListQuery {
     pub created_since: Timestamp,
 }
 
-/// Why a question to the provider has no answer. Questions change nothing, so they may be asked
-/// again.
+/// Why a request that only reads has failed. It changed nothing, so it may be repeated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
     /// No connection, no answer in time, or a 5xx.
@@ -104,7 +103,7 @@ pub enum ProviderError {
         /// Twilio's error code.
         code: Option<u32>,
     },
-    /// The answer does not read as the provider's.
+    /// The answer cannot be parsed.
     #[error("the provider's answer cannot be read")]
     Garbage,
 }

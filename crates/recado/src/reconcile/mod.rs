@@ -23,8 +23,8 @@ use crate::store::{DueWatch, Evidence, Settlement, StoreError, WatchQuery, Watch
 
 /// Watches read at once.
 const PAGE: usize = 256;
-/// Questions to the provider that are open at once.
-const QUESTIONS_MAX: usize = 8;
+/// Polls of the provider that are open at once.
+const POLLS_MAX: usize = 8;
 /// How long to rest when nothing is due.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How long to rest after the database failed.
@@ -35,7 +35,7 @@ const FAILURE_WAIT: Duration = Duration::from_secs(5);
 pub struct Reconcile {
     /// What must be asked about.
     pub store: Arc<dyn Watches>,
-    /// Who is asked.
+    /// The provider that is asked.
     pub provider: Arc<dyn Provider>,
     /// Clock and randomness.
     pub effects: Effects,
@@ -87,12 +87,12 @@ impl Reconcile {
         let (store, provider) = (&*self.store, &*self.provider);
         let searches = stream::iter(unknown)
             .map(|group| unknown::look_for(store, provider, &settlements, group))
-            .buffer_unordered(QUESTIONS_MAX);
+            .buffer_unordered(POLLS_MAX);
         settled.extend(searches.collect::<Vec<_>>().await.into_iter().flatten());
-        let questions = stream::iter(silent)
+        let polls = stream::iter(silent)
             .map(|watch| silent::ask(provider, &settlements, watch))
-            .buffer_unordered(QUESTIONS_MAX);
-        settled.extend(questions.collect::<Vec<_>>().await);
+            .buffer_unordered(POLLS_MAX);
+        settled.extend(polls.collect::<Vec<_>>().await);
         if !settled.is_empty() {
             self.store.settle(settled).await?;
         }

@@ -1,4 +1,4 @@
-//! What was found about a watch, written down for the store, and when to ask again.
+//! What a poll found, as the store takes it, and when to poll again.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::effects::Effects;
 use crate::provider::ProviderMessage;
 use crate::store::{DueWatch, Finding, NextWatch, Settlement};
 
-/// Writes settlements.
+/// Makes settlements.
 pub(super) struct Settlements {
     effects: Effects,
     clock_scale: u32,
@@ -23,7 +23,7 @@ impl Settlements {
         }
     }
 
-    /// Nothing was found; `next` says when to ask again.
+    /// Nothing was found; `next` says when to poll again.
     pub(super) fn nothing(&self, watch: &DueWatch, next: Option<NextWatch>) -> Settlement {
         self.settlement(watch, Finding::Nothing, next)
     }

@@ -12,7 +12,7 @@ use super::settlement::Settlements;
 use crate::provider::{ListQuery, Provider, ProviderError, ProviderMessage};
 use crate::store::{DueWatch, Evidence, NextWatch, Settlement, Watches};
 
-/// How long until a question that could not be asked is asked again.
+/// How long until a poll that failed is repeated.
 const RETRY_WAIT: Duration = Duration::from_secs(5);
 
 /// Looks for the unknown attempts of one sender to one person.
@@ -25,7 +25,7 @@ pub(super) async fn look_for(
     let again = || {
         let watches = group.iter();
         watches
-            .map(|(watch, _)| ask_again(settlements, watch))
+            .map(|(watch, _)| repeat(settlements, watch))
             .collect()
     };
     let listed = match list(provider, &group).await {
@@ -109,8 +109,8 @@ fn not_found(settlements: &Settlements, watch: &DueWatch) -> Settlement {
     }
 }
 
-/// The question could not be asked: it is asked again, and does not count.
-fn ask_again(settlements: &Settlements, watch: &DueWatch) -> Settlement {
+/// The poll failed: it is repeated, and does not count.
+fn repeat(settlements: &Settlements, watch: &DueWatch) -> Settlement {
     let next = NextWatch {
         at: settlements.later(RETRY_WAIT),
         kind: watch.kind,

@@ -1,4 +1,4 @@
-//! The master key: 32 bytes that never touch the database.
+//! The master key: 32 bytes that are never written to the database.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -74,7 +74,7 @@ impl MasterKey {
         }
     }
 
-    /// Reads the key from a file, or makes one there that only its owner can read.
+    /// Reads the key from a file, or creates one there that only its owner can read.
     ///
     /// # Errors
     /// [`MasterKeyError`] when the file cannot be used or holds no key.
@@ -89,7 +89,7 @@ impl MasterKey {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 match Self::create(path, random) {
                     Ok(key) => Ok(key),
-                    // Another process was faster: its key is the key.
+                    // Another process was faster: its key counts.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                         Self::parse(&read().map_err(unusable)?)
                     }

@@ -8,7 +8,7 @@ pub use vault::{DecryptError, PersonKey, Vault, WrappedKeys};
 
 use zeroize::Zeroizing;
 
-/// A secret text: it has no `Debug` and no `Display`, and its memory is cleared when it goes.
+/// A secret text: it has no `Debug` and no `Display`, and its memory is cleared when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 

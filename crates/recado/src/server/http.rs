@@ -51,7 +51,7 @@ pub(super) async fn serve(
         let shutdown = shutdown.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            // A connection on which nothing was asked need not be waited for.
+            // A connection without a request need not be waited for.
             let begins = tokio::select! {
                 begins = begins_in_time(&stream) => begins,
                 () = shutdown.cancelled() => false,

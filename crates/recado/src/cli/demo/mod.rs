@@ -24,11 +24,11 @@ use super::{print, send};
 
 /// How long to wait until every message is in a resting state.
 const TIME_MAX: Duration = Duration::from_secs(50);
-/// How long nothing may change before the demo counts as settled.
+/// How long nothing may change before the demo ends.
 const QUIET: Duration = Duration::from_millis(1_500);
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// Questions that are open at once.
-const QUESTIONS_MAX: usize = 32;
+/// Requests that are open at once.
+const REQUESTS_MAX: usize = 32;
 
 /// Send 500 interview notices through a local Twilio simulator with faults, and compare the results
 #[derive(Args)]
@@ -218,7 +218,7 @@ async fn messages(client: &Client, ids: &[String]) -> Vec<(String, Option<Value>
                 message.filter(|message| !text(message, "id").is_empty()),
             )
         })
-        .buffered(QUESTIONS_MAX)
+        .buffered(REQUESTS_MAX)
         .collect()
         .await
 }

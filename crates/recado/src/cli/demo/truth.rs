@@ -31,7 +31,7 @@ pub(super) fn compare(messages: &[(String, Option<Value>)], truth: &[TruthMessag
         ..Compared::default()
     };
     let mut claimed: HashSet<String> = HashSet::new();
-    // Per person, the messages with an attempt of which nobody knows the SID.
+    // Per person, the messages with an attempt whose SID is not known.
     let mut in_doubt: HashMap<String, Vec<(String, bool)>> = HashMap::new();
     for (id, message) in messages {
         let Some(message) = message else {
@@ -66,7 +66,7 @@ pub(super) fn compare(messages: &[(String, Option<Value>)], truth: &[TruthMessag
         .iter()
         .filter(|t| !claimed.contains(&t.sid) && !failed(t))
     {
-        // It belongs to an attempt that nobody could settle, or nobody asked for it.
+        // It belongs to an attempt that could not be settled, or nobody asked for it.
         match in_doubt.get_mut(&person(&copy.to)).and_then(Vec::pop) {
             Some((_, false)) => {}
             Some((id, true)) => found.doubled.push(id),
@@ -108,7 +108,7 @@ fn sids(message: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Attempts that may have reached the provider without a SID coming back.
+/// Attempts that may have reached the provider without a SID in the answer.
 fn unanswered(message: &Value) -> usize {
     attempts(message)
         .filter(|attempt| {

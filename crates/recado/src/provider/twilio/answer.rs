@@ -1,4 +1,4 @@
-//! What an answer means. Nothing here performs anything.
+//! What an answer means. Nothing here does I/O.
 
 use bytes::Bytes;
 use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, UnknownCause};
@@ -19,7 +19,7 @@ pub(super) struct Page {
     pub(super) next_page_uri: Option<String>,
 }
 
-/// What became of a create request of `account_sid`.
+/// The outcome of a create request of `account_sid`.
 pub(super) fn outcome(result: Result<Answer, Failure>, account_sid: &str) -> Outcome {
     match result {
         Ok(answer) => classify(&answer, account_sid),
@@ -34,7 +34,7 @@ pub(super) fn outcome(result: Result<Answer, Failure>, account_sid: &str) -> Out
     }
 }
 
-/// What a complete answer to a create request means. Whatever does not read as Twilio's own word
+/// What a complete answer to a create request means. Whatever is not certainly Twilio's answer
 /// is unknown: a gateway in between may have sent it after Twilio took the message.
 pub(super) fn classify(answer: &Answer, account_sid: &str) -> Outcome {
     let status = answer.status;
@@ -117,7 +117,7 @@ fn refusal(answer: &Answer) -> Option<Option<u32>> {
     (says_status && says_why).then_some(code)
 }
 
-/// The body of a good answer to a question.
+/// The body of a good answer to a request that reads.
 fn found(result: Result<Answer, Failure>) -> Result<Bytes, ProviderError> {
     let answer = result.map_err(|failure| match failure {
         Failure::NotHttp => ProviderError::Garbage,
@@ -130,7 +130,7 @@ fn found(result: Result<Answer, Failure>) -> Result<Bytes, ProviderError> {
             http_status,
             code: code.flatten(),
         }),
-        // Without Twilio's own words it may be some gateway that knows nothing.
+        // Without Twilio's error body it may come from a gateway in between.
         (404, Some(_)) => Err(ProviderError::NotFound),
         (408 | 500..=599, _) => Err(ProviderError::Unreachable),
         (429, _) => Err(ProviderError::RateLimited),
@@ -221,7 +221,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 /// Reads a JSON object and nothing after it. A name that we read and that comes twice makes it
-/// unreadable, because nobody can say which one counts.
+/// unreadable, because it is not clear which one counts.
 fn object<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Option<T> {
     serde_json::from_slice(body).ok().map(|Object(value)| value)
 }
@@ -243,7 +243,7 @@ fn bare(address: String) -> String {
 
 /// An RFC 2822 date such as `Thu, 24 Aug 2023 05:01:45 +0000`.
 fn timestamp(date: &str) -> Option<Timestamp> {
-    // A wrong name of the day says nothing against the rest.
+    // A wrong weekday does not make the rest wrong.
     const PARSER: rfc2822::DateTimeParser = rfc2822::DateTimeParser::new().relaxed_weekday(true);
     let instant = PARSER.parse_timestamp(date).ok()?;
     Some(Timestamp::from_micros(instant.as_microsecond()))

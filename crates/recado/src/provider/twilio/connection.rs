@@ -1,4 +1,4 @@
-//! Connections to Twilio: dialling, TLS, reuse, and exactly one try for each request.
+//! Connections to Twilio: dialing, TLS, reuse, and exactly one try for each request.
 
 use std::future::Future;
 use std::pin::pin;
@@ -41,7 +41,7 @@ pub(super) struct Endpoint {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
-    /// `None` when it is longer than we read.
+    /// `None` when it is longer than the bound.
     pub(super) body: Option<Bytes>,
 }
 
@@ -54,7 +54,7 @@ pub(super) enum Failure {
     TimedOut,
     /// Bytes may have left; the connection broke before the end of the answer.
     Lost,
-    /// Bytes may have left; what came back is not HTTP.
+    /// Bytes may have left; what was received is not HTTP.
     NotHttp,
 }
 
@@ -177,7 +177,7 @@ impl Pool {
         let mut answer_end = self.effects.clock.sleep(self.answer_timeout);
         let answer = read_answer(&mut connection.requests, request, self.answer_bytes_max);
         let result = match before(&mut answer_end, answer).await {
-            // Whatever was answered before we wrote is not the answer to this request.
+            // What was received before anything was written is not the answer to this request.
             Some(Ok(answer)) if connection.meter.written() > written_before => return Ok(answer),
             Some(Ok(_)) => Failure::Lost,
             Some(Err(error)) if error.is_parse() => Failure::NotHttp,

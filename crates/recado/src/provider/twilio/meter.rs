@@ -1,4 +1,4 @@
-//! The proof whether bytes of a request left: a stream that counts what is written to it.
+//! The proof whether bytes of a request were sent: a stream that counts what is written to it.
 
 use std::io;
 use std::pin::Pin;

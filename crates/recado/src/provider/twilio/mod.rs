@@ -33,8 +33,8 @@ pub use crate::config::Credentials;
 use crate::effects::{BoxFuture, Effects};
 use crate::provider::{CreateRequest, ListQuery, Provider, ProviderError, ProviderMessage};
 
-/// Pages that one list call reads; a person does not get so many messages in the quarter of an
-/// hour that is asked for.
+/// Pages that one list call reads; nobody gets 2,000 messages in the quarter of an hour that is
+/// asked for.
 const LIST_PAGES_MAX: usize = 40;
 const API_VERSION: &str = "2010-04-01";
 
@@ -140,7 +140,7 @@ impl Twilio {
             }
             next = page.next_page_uri;
         }
-        // A part must not pass for the whole: what is missing in a list counts as evidence.
+        // A partial list must not be taken for the whole: what is missing in it counts as evidence.
         if next.is_none() {
             Ok(found)
         } else {
@@ -213,7 +213,7 @@ fn endpoint(
     };
     let port = match authority.port_u16() {
         Some(port) => port,
-        // Something after the host that is no port.
+        // What follows the host is not a port.
         None if authority.as_str() != authority.host() => return Err(TwilioSettingsError::BaseUrl),
         None => port,
     };
@@ -233,7 +233,7 @@ fn tls_connector(roots: RootCertStore) -> Result<TlsConnector, rustls::Error> {
 }
 
 /// HTTP Basic (RFC 7617) with the account or the key as user. Kept in memory that is cleared when
-/// the client goes; copies inside write buffers are beyond us.
+/// the client is dropped; copies in write buffers are not.
 #[expect(clippy::expect_used, reason = "base64 has only printable ASCII")]
 fn authorization(settings: &TwilioSettings) -> Result<HeaderValue, TwilioSettingsError> {
     let (user, password) = match &settings.credentials {

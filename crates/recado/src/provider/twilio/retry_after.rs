@@ -16,8 +16,8 @@ const DATE_FORMS: [&str; 3] = [
     "%a %b %e %H:%M:%S %Y",
 ];
 
-/// Reads the first `Retry-After` header; `None` when there is none that can be read. How long a
-/// wait is reasonable is not decided here.
+/// Reads the first `Retry-After` header; `None` when there is none that can be read. Which
+/// waits are reasonable is not decided here.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     // Plain digits: a number parser alone would also take a sign.

@@ -1,8 +1,8 @@
 //! Where Twilio reports to: our callback URL for one attempt.
 
 /// The status callback URL of one attempt: the correlation id in the query, which the signature
-/// covers, and how Twilio retries in the fragment, which it does not
-/// (Twilio's connection overrides). By default a 5xx of ours would lose the report for good.
+/// covers, and Twilio's connection overrides (how it retries) in the fragment, which the signature
+/// does not cover. Without them a 5xx of ours would lose the report for good.
 pub(super) fn status_callback(base: &str, correlation: &str) -> String {
     let (base, fragment) = match base.split_once('#') {
         Some((base, fragment)) => (base, fragment),
