@@ -24,9 +24,9 @@ use super::problem::Problem;
 use crate::effects::Random;
 use crate::store::{ApiKeyView, KeyScope, NewApiKey};
 
-/// How long a key is believed without looking again: a revoked one works no longer than this.
-const BELIEVED: Duration = Duration::from_secs(1);
-/// Keys remembered.
+/// How long a key is kept before it is read again: a revoked one works no longer than this.
+const KEY_CACHE_TTL: Duration = Duration::from_secs(1);
+/// Keys that are kept.
 const KEYS_MAX: usize = 10_000;
 
 type Limiter = RateLimiter<
@@ -37,7 +37,7 @@ type Limiter = RateLimiter<
 >;
 
 /// Checks keys and their rates.
-pub struct Gate {
+pub struct KeyVerifier {
     known: Mutex<HashMap<String, (ApiKeyView, Timestamp)>>,
     limiter: Option<(Limiter, u32)>,
 }
@@ -51,8 +51,8 @@ pub struct Caller {
     pub scope: KeyScope,
 }
 
-impl Gate {
-    /// A gate that lets each key through `rate` times a second; 0 for no limit.
+impl KeyVerifier {
+    /// Lets each key make `rate` requests a second; 0 for no limit.
     pub fn new(rate: u32) -> Self {
         let limiter = NonZeroU32::new(rate).map(|rate| {
             let quota = Quota::per_second(rate);
@@ -90,7 +90,7 @@ pub fn create_key(
 /// Lets a request through when its key is good, has the scope that the method needs, and is
 /// within its rate.
 pub async fn check(
-    State((api, needed)): State<(Api, Needed)>,
+    State((api, needed)): State<(Api, RequiredScopes)>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -99,7 +99,7 @@ pub async fn check(
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
-    let headers = match api.gate.rate(&caller.key) {
+    let headers = match api.key_verifier.rate(&caller.key) {
         Ok(headers) => headers,
         Err(problem) => return *problem,
     };
@@ -114,14 +114,14 @@ pub async fn check(
 
 /// The scopes that a group of routes needs.
 #[derive(Clone, Copy, Debug)]
-pub struct Needed {
+pub struct RequiredScopes {
     /// For GET and HEAD.
     pub read: KeyScope,
     /// For everything else.
     pub write: KeyScope,
 }
 
-impl Needed {
+impl RequiredScopes {
     fn for_method(self, method: &Method) -> KeyScope {
         if matches!(*method, Method::GET | Method::HEAD) {
             self.read
@@ -134,7 +134,7 @@ impl Needed {
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-impl Gate {
+impl KeyVerifier {
     /// The fields of draft-ietf-httpapi-ratelimit-headers, or the refusal.
     fn rate(&self, key: &str) -> Result<Option<(HeaderValue, HeaderValue)>, Box<Response>> {
         let Some((limiter, rate)) = &self.limiter else {
@@ -212,12 +212,12 @@ async fn known_key(api: &Api, id: &str) -> Result<Option<ApiKeyView>, Problem> {
     let now = api.effects.clock.now();
     {
         let known = api
-            .gate
+            .key_verifier
             .known
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Some((key, seen)) = known.get(id)
-            && now.since(*seen) < BELIEVED
+            && now.since(*seen) < KEY_CACHE_TTL
             && *seen <= now
         {
             return Ok(Some(key.clone()));
@@ -225,7 +225,7 @@ async fn known_key(api: &Api, id: &str) -> Result<Option<ApiKeyView>, Problem> {
     }
     let found = api.store.key(id.to_owned()).await?;
     let mut known = api
-        .gate
+        .key_verifier
         .known
         .lock()
         .unwrap_or_else(PoisonError::into_inner);

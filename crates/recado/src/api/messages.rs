@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::Api;
 use super::auth::Caller;
 use super::problem::Problem;
-use super::request::{Body, MessageRequest, Named, parse_query_time, read_json, sender_name};
+use super::request::{Body, MessageRequest, PathName, parse_query_time, read_json, sender_name};
 use super::show::{MessageJson, MessagePageJson, key_of_cursor, message_json, page_json};
 use crate::store::{
     AcceptRefusal, AcceptResult, CommandResult, Idempotency, MessageCommand, MessageFilter,
@@ -237,7 +237,7 @@ fn refused(refusal: AcceptRefusal) -> Problem {
 )]
 pub(super) async fn show(
     State(api): State<Api>,
-    Named(id): Named,
+    PathName(id): PathName,
 ) -> Result<Json<MessageJson>, Problem> {
     let id = parse_id(&id)?;
     let view = api
@@ -417,7 +417,7 @@ pub(super) struct CommandJson {
 )]
 pub(super) async fn cancel(
     State(api): State<Api>,
-    Named(id): Named,
+    PathName(id): PathName,
 ) -> Result<Json<CommandJson>, Problem> {
     command(&api, &id, MessageCommand::Cancel).await
 }
@@ -434,7 +434,7 @@ pub(super) async fn cancel(
 )]
 pub(super) async fn retry(
     State(api): State<Api>,
-    Named(id): Named,
+    PathName(id): PathName,
 ) -> Result<Json<CommandJson>, Problem> {
     command(&api, &id, MessageCommand::Retry).await
 }

@@ -28,7 +28,7 @@ use delivery::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::auth::{Gate, Needed};
+use self::auth::{KeyVerifier, RequiredScopes};
 use self::problem::Problem;
 use crate::effects::Effects;
 use crate::store::{KeyScope, Store};
@@ -48,7 +48,7 @@ pub struct Api {
     /// Clock and randomness.
     pub effects: Effects,
     /// Keys and their rates.
-    pub gate: Arc<Gate>,
+    pub key_verifier: Arc<KeyVerifier>,
     /// The key of the last event on disk.
     pub last_event: watch::Receiver<i64>,
     /// Changes whenever an attempt was closed.
@@ -76,11 +76,11 @@ pub fn check_message(json: &str, now: Timestamp) -> Result<(), Problem> {
 
 /// Every route of the room.
 pub fn router(api: Api) -> Router {
-    let send = Needed {
+    let send = RequiredScopes {
         read: KeyScope::Read,
         write: KeyScope::Send,
     };
-    let admin = Needed {
+    let admin = RequiredScopes {
         read: KeyScope::Read,
         write: KeyScope::Admin,
     };

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Api;
 use super::messages::{bad_query, page_limit, parse_address, parse_cursor};
 use super::problem::Problem;
-use super::request::{Body, Named, read_json, sender_name};
+use super::request::{Body, PathName, read_json, sender_name};
 use super::show::{cursor, time_text};
 use crate::store::{ConsentView, InboundQuery, InboundView, wait_until_idle};
 
@@ -188,7 +188,7 @@ pub(super) async fn senders(State(api): State<Api>) -> Result<Json<SendersJson>,
 )]
 pub(super) async fn pause(
     State(api): State<Api>,
-    Named(name): Named,
+    PathName(name): PathName,
 ) -> Result<Json<SendersJson>, Problem> {
     set_pause(api, &name, true).await
 }
@@ -202,7 +202,7 @@ pub(super) async fn pause(
 )]
 pub(super) async fn resume(
     State(api): State<Api>,
-    Named(name): Named,
+    PathName(name): PathName,
 ) -> Result<Json<SendersJson>, Problem> {
     set_pause(api, &name, false).await
 }

@@ -213,9 +213,9 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 }
 
 /// The name or id in a path; one that is no text is the name of nothing.
-pub(super) struct Named(pub(super) String);
+pub(super) struct PathName(pub(super) String);
 
-impl<S: Send + Sync> FromRequestParts<S> for Named {
+impl<S: Send + Sync> FromRequestParts<S> for PathName {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {

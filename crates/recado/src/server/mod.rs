@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Api, auth::Gate};
+use crate::api::{self, Api, auth::KeyVerifier};
 use crate::callbacks::signature::Verifier;
 use crate::callbacks::{self, Callbacks};
 use crate::config::Config;
@@ -183,7 +183,7 @@ impl Server {
         let api = api::router(Api {
             store: self.store.clone(),
             effects: self.effects.clone(),
-            gate: Arc::new(Gate::new(self.config.api_rate)),
+            key_verifier: Arc::new(KeyVerifier::new(self.config.api_rate)),
             last_event: notifier.last_event.subscribe(),
             closed: notifier.closed.subscribe(),
             unreachable_since: self.unreachable_since.subscribe(),
