@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -19,10 +19,9 @@ use governor::{Quota, RateLimiter};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::Api;
 use super::problem::Problem;
-use crate::effects::Random;
-use crate::store::{ApiKeyView, KeyScope, NewApiKey};
+use crate::effects::{Effects, Random};
+use crate::store::{ApiKeyView, ApiKeys, KeyScope, NewApiKey, StoreError};
 
 /// How long a key is kept before it is read again: a revoked one works no longer than this.
 const KEY_CACHE_TTL: Duration = Duration::from_secs(1);
@@ -38,27 +37,29 @@ type Limiter = RateLimiter<
 
 /// Checks keys and their rates.
 pub struct KeyVerifier {
+    keys: Arc<dyn ApiKeys>,
+    effects: Effects,
     known: Mutex<HashMap<String, (ApiKeyView, Timestamp)>>,
     limiter: Option<(Limiter, u32)>,
 }
 
 /// A caller that was let in.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub(super) struct Caller {
     /// The key's id.
     pub key: String,
-    /// What it may do.
-    pub scope: KeyScope,
 }
 
 impl KeyVerifier {
     /// Lets each key make `rate` requests a second; 0 for no limit.
-    pub fn new(rate: u32) -> Self {
+    pub fn new(keys: Arc<dyn ApiKeys>, effects: Effects, rate: u32) -> Self {
         let limiter = NonZeroU32::new(rate).map(|rate| {
             let quota = Quota::per_second(rate);
             (RateLimiter::dashmap(quota).with_middleware(), rate.get())
         });
         Self {
+            keys,
+            effects,
             known: Mutex::default(),
             limiter,
         }
@@ -89,17 +90,17 @@ pub fn create_key(
 
 /// Lets a request through when its key is good, has the scope that the method needs, and is
 /// within its rate.
-pub async fn check(
-    State((api, needed)): State<(Api, RequiredScopes)>,
+pub(super) async fn check(
+    State((verifier, required)): State<(Arc<KeyVerifier>, RequiredScopes)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let scope = needed.for_method(request.method());
-    let caller = match find_caller(&api, request.headers(), scope).await {
+    let scope = required.for_method(request.method());
+    let caller = match verifier.caller(request.headers(), scope).await {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
-    let headers = match api.key_verifier.rate(&caller.key) {
+    let headers = match verifier.rate(&caller.key) {
         Ok(headers) => headers,
         Err(problem) => return *problem,
     };
@@ -114,7 +115,7 @@ pub async fn check(
 
 /// The scopes that a group of routes needs.
 #[derive(Clone, Copy, Debug)]
-pub struct RequiredScopes {
+pub(super) struct RequiredScopes {
     /// For GET and HEAD.
     pub read: KeyScope,
     /// For everything else.
@@ -135,6 +136,74 @@ const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 impl KeyVerifier {
+    /// Whose key the headers carry, when it may do what `scope` allows.
+    async fn caller(&self, headers: &HeaderMap, scope: KeyScope) -> Result<Caller, Problem> {
+        let unauthorized =
+            |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+        let Some(text) = headers.get(header::AUTHORIZATION) else {
+            return Err(unauthorized(
+                "Send `Authorization: Bearer rk_…` with a key of this server.",
+            ));
+        };
+        let wrong = || unauthorized("The API key is wrong or was revoked.");
+        let text = text.to_str().map_err(|_| wrong())?;
+        // The scheme has no case (RFC 9110, section 11.1).
+        let key = match text.split_once(' ') {
+            Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
+            _ => return Err(wrong()),
+        };
+        let (id, secret) = key
+            .strip_prefix("rk_")
+            .and_then(|key| key.split_once('_'))
+            .ok_or_else(wrong)?;
+        let found = self.key(id).await?;
+        let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
+        // A key that does not exist takes as long to refuse as a wrong one.
+        let stored = found.as_ref().map_or([0u8; 32], |key| key.hash);
+        let same = bool::from(hash.ct_eq(&stored));
+        let Some(key) = found.filter(|key| same && key.revoked_at.is_none()) else {
+            return Err(wrong());
+        };
+        if !key.scope.includes(scope) {
+            let detail = format!(
+                "This key has the scope {}, and this request needs {}. Ask the operator for another.",
+                key.scope.as_str(),
+                scope.as_str()
+            );
+            return Err(Problem::new(StatusCode::FORBIDDEN, "scope_missing", detail));
+        }
+        Ok(Caller { key: key.id })
+    }
+
+    /// A key by its public id, from memory while it is fresh.
+    async fn key(&self, id: &str) -> Result<Option<ApiKeyView>, StoreError> {
+        let now = self.effects.clock.now();
+        if let Some((key, read_at)) = self.known().get(id)
+            && now.since(*read_at) < KEY_CACHE_TTL
+            && *read_at <= now
+        {
+            return Ok(Some(key.clone()));
+        }
+        let found = self.keys.key(id.to_owned()).await?;
+        let mut known = self.known();
+        match &found {
+            Some(key) => {
+                if known.len() >= KEYS_MAX {
+                    known.clear();
+                }
+                known.insert(id.to_owned(), (key.clone(), now));
+            }
+            None => {
+                known.remove(id);
+            }
+        }
+        Ok(found)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, (ApiKeyView, Timestamp)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The fields of draft-ietf-httpapi-ratelimit-headers, or the refusal.
     fn rate(&self, key: &str) -> Result<Option<(HeaderValue, HeaderValue)>, Box<Response>> {
         let Some((limiter, rate)) = &self.limiter else {
@@ -165,80 +234,4 @@ impl KeyVerifier {
             }
         }
     }
-}
-
-async fn find_caller(api: &Api, headers: &HeaderMap, scope: KeyScope) -> Result<Caller, Problem> {
-    let unauthorized =
-        |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
-    let Some(text) = headers.get(header::AUTHORIZATION) else {
-        return Err(unauthorized(
-            "Send `Authorization: Bearer rk_…` with a key of this server.",
-        ));
-    };
-    let wrong = || unauthorized("The API key is wrong or was revoked.");
-    let text = text.to_str().map_err(|_| wrong())?;
-    // The scheme has no case (RFC 9110, section 11.1).
-    let key = match text.split_once(' ') {
-        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
-        _ => return Err(wrong()),
-    };
-    let (id, secret) = key
-        .strip_prefix("rk_")
-        .and_then(|key| key.split_once('_'))
-        .ok_or_else(wrong)?;
-    let found = known_key(api, id).await?;
-    let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
-    // A key that does not exist takes as long to refuse as a wrong one.
-    let stored = found.as_ref().map_or([0u8; 32], |key| key.hash);
-    let same = bool::from(hash.ct_eq(&stored));
-    let Some(key) = found.filter(|key| same && key.revoked_at.is_none()) else {
-        return Err(wrong());
-    };
-    if !key.scope.includes(scope) {
-        let detail = format!(
-            "This key has the scope {}, and this request needs {}. Ask the operator for another.",
-            key.scope.as_str(),
-            scope.as_str()
-        );
-        return Err(Problem::new(StatusCode::FORBIDDEN, "scope_missing", detail));
-    }
-    Ok(Caller {
-        key: key.id,
-        scope: key.scope,
-    })
-}
-
-async fn known_key(api: &Api, id: &str) -> Result<Option<ApiKeyView>, Problem> {
-    let now = api.effects.clock.now();
-    {
-        let known = api
-            .key_verifier
-            .known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some((key, seen)) = known.get(id)
-            && now.since(*seen) < KEY_CACHE_TTL
-            && *seen <= now
-        {
-            return Ok(Some(key.clone()));
-        }
-    }
-    let found = api.store.key(id.to_owned()).await?;
-    let mut known = api
-        .key_verifier
-        .known
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    match &found {
-        Some(key) => {
-            if known.len() >= KEYS_MAX {
-                known.clear();
-            }
-            known.insert(id.to_owned(), (key.clone(), now));
-        }
-        None => {
-            known.remove(id);
-        }
-    }
-    Ok(found)
 }

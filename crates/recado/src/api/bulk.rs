@@ -12,7 +12,7 @@ use super::auth::Caller;
 use super::messages::{accepted, idempotency, item_idempotency, new_message, replay};
 use super::problem::Problem;
 use super::request::{Body, MessageRequest, expect_json, expect_object, parse_json};
-use super::{Api, BULK_ITEMS_MAX};
+use super::state::{Api, BULK_ITEMS_MAX};
 use crate::store::{AcceptResult, Idempotency, NewMessage};
 
 /// A bulk request.

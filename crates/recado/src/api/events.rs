@@ -9,10 +9,10 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 
-use super::Api;
 use super::messages::bad_query;
 use super::problem::Problem;
 use super::show::{HistoryJson, history_json};
+use super::state::Api;
 use crate::store::EventView;
 
 /// Events read at once.

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use delivery::state::State as MessageState;
 use serde::Serialize;
 
-use super::Api;
 use super::problem::Problem;
+use super::state::Api;
 
 /// The process answers. Says nothing about the database or the provider on purpose: restarting
 /// would help neither.

@@ -12,11 +12,11 @@ use delivery::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Api;
 use super::auth::Caller;
 use super::problem::Problem;
 use super::request::{Body, MessageRequest, PathName, parse_query_time, read_json, sender_name};
 use super::show::{MessageJson, MessagePageJson, key_of_cursor, message_json, page_json};
+use super::state::Api;
 use crate::store::{
     AcceptRefusal, AcceptResult, CommandResult, Idempotency, MessageCommand, MessageFilter,
     MessageId, NewMessage,

@@ -15,9 +15,9 @@ pub mod problem;
 mod prometheus;
 mod request;
 mod show;
+mod state;
 
-use std::sync::Arc;
-use std::time::Duration;
+pub use self::state::Api;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -25,43 +25,11 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{get, post};
 use delivery::time::Timestamp;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use self::auth::{KeyVerifier, RequiredScopes};
+use self::auth::RequiredScopes;
 use self::problem::Problem;
-use crate::effects::Effects;
-use crate::store::{KeyScope, Store};
-
-/// Bytes of a request body.
-pub const BODY_BYTES_MAX: usize = 1 << 20;
-/// Bytes of a bulk request's body.
-pub const BULK_BODY_BYTES_MAX: usize = 8 << 20;
-/// Items of a bulk request.
-pub const BULK_ITEMS_MAX: usize = 1_000;
-
-/// What the room needs.
-#[derive(Clone)]
-pub struct Api {
-    /// The memory.
-    pub store: Arc<dyn Store>,
-    /// Clock and randomness.
-    pub effects: Effects,
-    /// Keys and their rates.
-    pub key_verifier: Arc<KeyVerifier>,
-    /// The key of the last event on disk.
-    pub last_event: watch::Receiver<i64>,
-    /// Changes whenever an attempt was closed.
-    pub closed: watch::Receiver<u64>,
-    /// Since when the provider cannot be reached.
-    pub unreachable_since: watch::Receiver<Option<Timestamp>>,
-    /// Within how long the same content to the same person is refused.
-    pub dedupe_window: Duration,
-    /// What to do about error codes, for the explanations.
-    pub codes: Arc<delivery::codes::Codes>,
-    /// Ends the live streams.
-    pub shutdown: CancellationToken,
-}
+use self::state::{BODY_BYTES_MAX, BULK_BODY_BYTES_MAX};
+use crate::store::KeyScope;
 
 /// Checks a message as the door would, without asking the memory: for tools that judge a sheet
 /// before it is sent.
@@ -84,7 +52,9 @@ pub fn router(api: Api) -> Router {
         read: KeyScope::Read,
         write: KeyScope::Admin,
     };
-    let guard = |needed| middleware::from_fn_with_state((api.clone(), needed), auth::check);
+    let guard = |required| {
+        middleware::from_fn_with_state((api.key_verifier.clone(), required), auth::check)
+    };
     let messages = Router::new()
         .route(
             "/api/v1/messages",

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Query, State};
 use delivery::codes::ErrorSource;
+use delivery::counter::{Metric, bucket_edge};
 use delivery::state::State as MessageState;
 use delivery::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Api;
 use super::messages::bad_query;
 use super::problem::Problem;
 use super::request::parse_query_time;
 use super::show::time_text;
+use super::state::Api;
 use crate::store::{CounterGroup, CounterQuery, CounterRow};
-use delivery::counter::{Metric, bucket_edge};
 
 /// Hours between the first and the last of a question.
 const HOURS_MAX: i64 = 24 * 366;

@@ -8,11 +8,11 @@ use axum::http::HeaderMap;
 use delivery::consent::Consent;
 use serde::{Deserialize, Serialize};
 
-use super::Api;
 use super::messages::{bad_query, page_limit, parse_address, parse_cursor};
 use super::problem::Problem;
 use super::request::{Body, PathName, read_json, sender_name};
 use super::show::{cursor, time_text};
+use super::state::Api;
 use crate::store::{ConsentView, InboundQuery, InboundView, wait_until_idle};
 
 /// How long the answer to an opt-out waits for open requests to that person.

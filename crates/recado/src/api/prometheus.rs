@@ -7,8 +7,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use delivery::time::Timestamp;
 
-use super::Api;
 use super::problem::Problem;
+use super::state::Api;
 use crate::store::{Gauges, SenderView};
 
 /// Shows the page for Prometheus.

@@ -183,7 +183,11 @@ impl Server {
         let api = api::router(Api {
             store: self.store.clone(),
             effects: self.effects.clone(),
-            key_verifier: Arc::new(KeyVerifier::new(self.config.api_rate)),
+            key_verifier: Arc::new(KeyVerifier::new(
+                self.store.clone(),
+                self.effects.clone(),
+                self.config.api_rate,
+            )),
             last_event: notifier.last_event.subscribe(),
             closed: notifier.closed.subscribe(),
             unreachable_since: self.unreachable_since.subscribe(),
