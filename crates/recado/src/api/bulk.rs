@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::auth::Caller;
-use super::messages::{accepted, idempotency, item_idempotency, new_message, replay};
+use super::extract::{Body, expect_json, expect_object, parse_json};
+use super::idempotency::{idempotency, item_idempotency};
+use super::message::{accepted, new_message, replay};
+use super::message_request::MessageRequest;
 use super::problem::Problem;
-use super::request::{Body, MessageRequest, expect_json, expect_object, parse_json};
 use super::state::{Api, BULK_ITEMS_MAX};
 use crate::store::{AcceptResult, Idempotency, NewMessage};
 

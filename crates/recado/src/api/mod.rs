@@ -5,18 +5,26 @@
 
 pub mod auth;
 mod bulk;
-mod events;
+mod consent;
+mod error;
+mod event;
+mod extract;
+mod field;
 mod health;
-mod messages;
-mod numbers;
+mod idempotency;
+mod inbound;
+mod message;
+mod message_request;
+mod message_view;
+mod metrics;
 mod openapi;
-mod people;
+mod page;
 pub mod problem;
 mod prometheus;
-mod request;
-mod show;
+mod sender;
 mod state;
 
+pub use self::message_request::check_message;
 pub use self::state::Api;
 
 use axum::Router;
@@ -24,23 +32,11 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{get, post};
-use delivery::time::Timestamp;
 
 use self::auth::RequiredScopes;
 use self::problem::Problem;
 use self::state::{BODY_BYTES_MAX, BULK_BODY_BYTES_MAX};
 use crate::store::KeyScope;
-
-/// Checks a message as the door would, without asking the memory: for tools that judge a sheet
-/// before it is sent.
-///
-/// # Errors
-/// The problem that the door would answer.
-pub fn check_message(json: &str, now: Timestamp) -> Result<(), Problem> {
-    let mut request: request::MessageRequest = request::parse_json(json.as_bytes())?;
-    request.idempotency_key = None;
-    request.check(now).map(|_| ())
-}
 
 /// Every route of the room.
 pub fn router(api: Api) -> Router {
@@ -56,30 +52,24 @@ pub fn router(api: Api) -> Router {
         middleware::from_fn_with_state((api.key_verifier.clone(), required), auth::check)
     };
     let messages = Router::new()
-        .route(
-            "/api/v1/messages",
-            post(messages::create).get(messages::list),
-        )
-        .route("/api/v1/messages/{id}", get(messages::show))
-        .route("/api/v1/messages/{id}/cancel", post(messages::cancel))
-        .route("/api/v1/messages/{id}/retry", post(messages::retry))
+        .route("/api/v1/messages", post(message::create).get(message::list))
+        .route("/api/v1/messages/{id}", get(message::show))
+        .route("/api/v1/messages/{id}/cancel", post(message::cancel))
+        .route("/api/v1/messages/{id}/retry", post(message::retry))
         .route(
             "/api/v1/messages/bulk",
             post(bulk::create).layer(DefaultBodyLimit::max(BULK_BODY_BYTES_MAX)),
         )
-        .route("/api/v1/events", get(events::stream))
-        .route("/api/v1/inbound", get(people::inbound))
-        .route("/api/v1/metrics/delivery", get(numbers::delivery))
+        .route("/api/v1/events", get(event::stream))
+        .route("/api/v1/inbound", get(inbound::list))
+        .route("/api/v1/metrics/delivery", get(metrics::delivery))
         .route("/api/v1/health", get(health::health))
         .route_layer(guard(send));
     let people = Router::new()
-        .route(
-            "/api/v1/consent",
-            get(people::consent).put(people::set_consent),
-        )
-        .route("/api/v1/senders", get(people::senders))
-        .route("/api/v1/senders/{name}/pause", post(people::pause))
-        .route("/api/v1/senders/{name}/resume", post(people::resume))
+        .route("/api/v1/consent", get(consent::show).put(consent::set))
+        .route("/api/v1/senders", get(sender::list))
+        .route("/api/v1/senders/{name}/pause", post(sender::pause))
+        .route("/api/v1/senders/{name}/resume", post(sender::resume))
         .route_layer(guard(admin));
     Router::new()
         .merge(messages)

@@ -10,10 +10,9 @@ use delivery::state::State as MessageState;
 use delivery::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::messages::bad_query;
+use super::extract::bad_query;
+use super::field::{parse_query_time, time_text};
 use super::problem::Problem;
-use super::request::parse_query_time;
-use super::show::time_text;
 use super::state::Api;
 use crate::store::{CounterGroup, CounterQuery, CounterRow};
 
@@ -224,9 +223,7 @@ fn group_json(api: &Api, name: &str, rows: &[CounterRow]) -> DeliveryGroupJson {
         .filter(|row| row.metric == Metric::State && row.n != 0)
         .filter_map(|row| {
             Some((
-                delivery::state::State::from_number(row.code)?
-                    .as_str()
-                    .to_owned(),
+                MessageState::from_number(row.code)?.as_str().to_owned(),
                 row.n,
             ))
         })

@@ -5,25 +5,24 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use delivery::address::{Address, Context};
 use delivery::message::Message;
 use delivery::state::State as MessageState;
 use delivery::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::auth::Caller;
+use super::extract::{Body, PathName, bad_query, read_json};
+use super::field::{parse_address, parse_query_time, sender_name};
+use super::idempotency::idempotency;
+use super::message_request::MessageRequest;
+use super::message_view::{MessageJson, MessagePageJson, message_json, page_json};
+use super::page::{page_limit, parse_cursor};
 use super::problem::Problem;
-use super::request::{Body, MessageRequest, PathName, parse_query_time, read_json, sender_name};
-use super::show::{MessageJson, MessagePageJson, key_of_cursor, message_json, page_json};
 use super::state::Api;
 use crate::store::{
     AcceptRefusal, AcceptResult, CommandResult, Idempotency, MessageCommand, MessageFilter,
     MessageId, NewMessage,
 };
-
-/// Characters of an idempotency key.
-const IDEMPOTENCY_KEY_CHARACTERS_MAX: usize = 255;
 
 /// The answer to a message that was accepted: it is on disk.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -129,54 +128,6 @@ pub(super) fn new_message(
         now,
         dedupe_window: api.dedupe_window,
     }
-}
-
-/// Hashes a key together with the API key it belongs to, and the body it came with.
-pub(super) fn idempotency(
-    caller: &Caller,
-    key: &[u8],
-    body: &[u8],
-) -> Result<Idempotency, Problem> {
-    if key.is_empty() || key.len() > IDEMPOTENCY_KEY_CHARACTERS_MAX {
-        let detail =
-            format!("An idempotency key has 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters.");
-        return Err(Problem::field(
-            "Idempotency-Key",
-            "idempotency_key_invalid",
-            detail,
-        ));
-    }
-    Ok(Idempotency {
-        key: short_hash(&[caller.key.as_bytes(), key]),
-        body: short_hash(&[body]),
-    })
-}
-
-/// The same for an item of a bulk request whose key is the one of the whole request, which was
-/// checked: the item's place makes it its own.
-pub(super) fn item_idempotency(
-    caller: &Caller,
-    key: &[u8],
-    index: usize,
-    text: &str,
-) -> Idempotency {
-    let place = index.to_string();
-    Idempotency {
-        key: short_hash(&[caller.key.as_bytes(), key, place.as_bytes()]),
-        body: short_hash(&[text.as_bytes()]),
-    }
-}
-
-fn short_hash(parts: &[&[u8]]) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
-    }
-    let full: [u8; 32] = hash.finalize().into();
-    let mut out = [0u8; 16];
-    out.copy_from_slice(full.split_at(16).0);
-    out
 }
 
 /// The id and state of an accepted message, or the problem of a refused one.
@@ -287,28 +238,6 @@ pub(super) async fn list(
     Ok(Json(page_json(&page, &api.codes)))
 }
 
-/// A query that does not read.
-pub(super) fn bad_query(rejection: &axum::extract::rejection::QueryRejection) -> Problem {
-    let text = rejection.body_text();
-    let detail = text
-        .strip_prefix("Failed to deserialize query string: ")
-        .unwrap_or(&text);
-    if let Some((field, why)) = detail.split_once(": ")
-        && (why.contains("digit found") || why.starts_with("number too"))
-    {
-        return Problem::field(
-            field,
-            "invalid_query",
-            format!("The query: {field} is not a number that fits; write digits only."),
-        );
-    }
-    Problem::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "invalid_query",
-        format!("The query: {detail}."),
-    )
-}
-
 fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
     let time = |field: &str, text: Option<String>| match text {
         Some(text) => parse_query_time(&text).map(Some).ok_or_else(|| {
@@ -348,50 +277,6 @@ fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
         before,
         limit: page_limit(query.limit)?,
     })
-}
-
-/// Reads a cursor, as a page gave it.
-pub(super) fn parse_cursor(text: &str) -> Result<i64, Problem> {
-    key_of_cursor(text).ok_or_else(|| {
-        Problem::field(
-            "cursor",
-            "cursor_invalid",
-            "Use next_cursor of the page before.",
-        )
-    })
-}
-
-/// How long a page shall be.
-pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
-    match limit.unwrap_or(50) {
-        limit @ 1..=200 => Ok(limit),
-        _ => Err(Problem::field(
-            "limit",
-            "limit_invalid",
-            "Write a number from 1 to 200.",
-        )),
-    }
-}
-
-/// Reads an address in a field. A plus that was not percent-encoded arrives as a space.
-pub(super) fn parse_address(field: &str, text: &str) -> Result<Address, Problem> {
-    let text = match text.strip_prefix(' ') {
-        Some(rest) => format!("+{rest}"),
-        None => text.to_owned(),
-    };
-    let context = if text.starts_with("whatsapp:") {
-        Context::Inbound
-    } else {
-        Context::Typed
-    };
-    match Address::parse(&text, context) {
-        Ok(parsed) => Ok(parsed.address),
-        Err(rejection) => Err(Problem::field(
-            field,
-            rejection.reason.as_str(),
-            rejection.reason.explain(),
-        )),
-    }
 }
 
 /// What became of a command.

@@ -6,17 +6,41 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use delivery::codes::{Codes, ErrorSource};
+use delivery::event::EventKind;
 use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 
-use super::messages::bad_query;
+use super::error::{ErrorJson, code_json};
+use super::extract::bad_query;
+use super::field::time_text;
 use super::problem::Problem;
-use super::show::{HistoryJson, history_json};
 use super::state::Api;
-use crate::store::EventView;
+use crate::store::{EventView, HistoryView};
 
 /// Events read at once.
 const PAGE: usize = 256;
+
+/// One thing that happened.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct HistoryJson {
+    /// What happened, for example `message.accepted` or `message.reported`.
+    pub event: String,
+    /// The state after it.
+    pub state: String,
+    /// Who told us: `api`, `dispatch`, `callback`, `poll`, `operator` or `recipient`.
+    pub source: String,
+    /// When it was committed.
+    pub at: String,
+    /// The number of the attempt it is about.
+    pub attempt: Option<u32>,
+    /// Twilio's status word.
+    pub provider_status: Option<String>,
+    /// The error it carried.
+    pub error: Option<ErrorJson>,
+    /// A stable word that says more.
+    pub detail: Option<String>,
+}
 
 /// Where to start.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -115,5 +139,30 @@ impl Reader {
             .event(json.entry.event.clone())
             .json_data(&json)
             .ok()
+    }
+}
+
+/// One entry of a history as JSON.
+pub(super) fn history_json(view: &HistoryView, codes: &Codes) -> HistoryJson {
+    let refused = view.kind == EventKind::AttemptRefused;
+    let error = if view.code.is_some() || refused {
+        let error_source = if refused {
+            ErrorSource::Response
+        } else {
+            ErrorSource::Status
+        };
+        Some(code_json(view.code, error_source, codes))
+    } else {
+        None
+    };
+    HistoryJson {
+        event: format!("message.{}", view.kind.as_str()),
+        state: view.state.as_str().to_owned(),
+        source: view.source.as_str().to_owned(),
+        at: time_text(view.at),
+        attempt: view.attempt,
+        provider_status: view.status.map(|status| status.as_str().to_owned()),
+        error,
+        detail: view.detail.clone(),
     }
 }

@@ -1,0 +1,177 @@
+//! What handlers read of a request: its body, the name in its path, its query.
+
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+
+/// The bytes of a request, or a problem when there are too many.
+pub(super) struct Body(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let rejection = match Bytes::from_request(request, state).await {
+            Ok(bytes) => return Ok(Self(bytes)),
+            Err(rejection) => rejection,
+        };
+        Err(match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "The body is too large: a request has at most 1 MiB, and one to \
+                 /api/v1/messages/bulk at most 8 MiB. Send less at once.",
+            ),
+            status => Problem::new(
+                status,
+                "body_unreadable",
+                "The body ended before it was whole. Send it again.",
+            ),
+        })
+    }
+}
+
+/// The name or id in a path; one that is no text is the name of nothing.
+pub(super) struct PathName(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let named = Path::<String>::from_request_parts(parts, state).await;
+        named
+            .map(|Path(name)| Self(name))
+            .map_err(|_| Problem::not_found("name"))
+    }
+}
+
+/// Reads a JSON body whose type is checked, and says which field is wrong or unknown.
+pub(super) fn read_json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<T, Problem> {
+    expect_json(headers)?;
+    parse_json(body)
+}
+
+/// Refuses a body that does not call itself JSON.
+pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let is_json = content_type.is_some_and(|value| {
+        let media = value
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        media == "application/json" || media.ends_with("+json")
+    });
+    if is_json {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "not_json",
+        "Send JSON with `Content-Type: application/json`.",
+    ))
+}
+
+/// Reads JSON text.
+pub(super) fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    expect_object(text)?;
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        json_problem(&path, error.inner())
+    })?;
+    reader.end().map_err(|error| json_problem(".", &error))?;
+    Ok(value)
+}
+
+/// serde would also take a list, with the fields by their place.
+pub(super) fn expect_object(text: &[u8]) -> Result<(), Problem> {
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'{') || serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err() {
+        return Ok(());
+    }
+    Err(Problem::field(
+        "the body",
+        "wrong_type",
+        "The body has the wrong type: send a JSON object, with the fields by name.",
+    ))
+}
+
+/// serde's words name the field and what was expected, and never repeat strings of the caller
+/// except the names of unknown fields; values are left out.
+fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
+    let text = error.to_string();
+    if let Some(rest) = text.strip_prefix("unknown field `")
+        && let Some((name, _)) = rest.split_once('`')
+    {
+        let name: String = name.chars().take(64).collect();
+        let detail =
+            format!("There is no field {name}; check its spelling against /api/v1/openapi.json.");
+        return Problem::field(&name, "unknown_field", detail);
+    }
+    for (start, code, what) in [
+        ("missing field `", "field_missing", "is missing; add it"),
+        (
+            "duplicate field `",
+            "duplicate_field",
+            "comes twice; keep one",
+        ),
+    ] {
+        if let Some(rest) = text.strip_prefix(start)
+            && let Some((name, _)) = rest.split_once('`')
+        {
+            return Problem::field(name, code, format!("The field {name} {what}."));
+        }
+    }
+    if error.is_data() {
+        let place = if path == "." { "the body" } else { path };
+        let wanted = text
+            .rsplit_once("expected ")
+            .map_or("another type", |(_, wanted)| wanted);
+        let wanted = wanted.split(" at line").next().unwrap_or(wanted);
+        let detail = format!("{place} has the wrong type: expected {wanted}.");
+        return Problem::field(place, "wrong_type", detail);
+    }
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "malformed_json",
+        format!(
+            "The body is not JSON: error at line {}, column {}.",
+            error.line(),
+            error.column()
+        ),
+    )
+}
+
+/// A query that does not read.
+pub(super) fn bad_query(rejection: &QueryRejection) -> Problem {
+    let text = rejection.body_text();
+    let detail = text
+        .strip_prefix("Failed to deserialize query string: ")
+        .unwrap_or(&text);
+    if let Some((field, why)) = detail.split_once(": ")
+        && (why.contains("digit found") || why.starts_with("number too"))
+    {
+        return Problem::field(
+            field,
+            "invalid_query",
+            format!("The query: {field} is not a number that fits; write digits only."),
+        );
+    }
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid_query",
+        format!("The query: {detail}."),
+    )
+}

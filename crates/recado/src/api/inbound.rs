@@ -1,0 +1,106 @@
+//! What people wrote to us.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use serde::{Deserialize, Serialize};
+
+use super::extract::bad_query;
+use super::field::{parse_address, time_text};
+use super::page::{cursor, page_limit, parse_cursor};
+use super::problem::Problem;
+use super::state::Api;
+use crate::store::{InboundQuery, InboundView};
+
+/// Which inbound messages to list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct InboundListQuery {
+    /// Only from this person, in any form of the address.
+    from: Option<String>,
+    /// From `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200; default 50.
+    limit: Option<usize>,
+}
+
+/// Inbound messages, newest first.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct InboundPageJson {
+    /// The messages.
+    pub messages: Vec<InboundJson>,
+    /// Give it as `cursor` for the next page; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// What a person wrote to us.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct InboundJson {
+    /// Twilio's SID.
+    pub provider_sid: String,
+    /// The person's canonical address; null when they were erased.
+    pub from: Option<String>,
+    /// The sender they wrote to.
+    pub to: Option<String>,
+    /// `text`, `image`, `location`, `button` …
+    pub message_type: String,
+    /// Everything readable: text, media, place, button, list.
+    #[schema(value_type = Option<Object>)]
+    pub content: Option<serde_json::Value>,
+    /// Our message that it replies to.
+    pub reply_to: Option<String>,
+    /// When it was stored.
+    pub received_at: String,
+}
+
+/// Lists what people wrote to us.
+#[utoipa::path(
+    get, path = "/api/v1/inbound", operation_id = "list_inbound", tag = "people", params(InboundListQuery),
+    responses((status = 200, body = InboundPageJson)), security(("key" = ["read"]))
+)]
+pub(super) async fn list(
+    State(api): State<Api>,
+    query: Result<Query<InboundListQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<InboundPageJson>, Problem> {
+    let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
+    let before = query.cursor.as_deref().map(parse_cursor).transpose()?;
+    let limit = page_limit(query.limit)?;
+    let from = query
+        .from
+        .as_deref()
+        .map(|from| parse_address("from", from))
+        .transpose()?;
+    let views = api
+        .store
+        .inbound_messages(InboundQuery {
+            from,
+            before,
+            limit,
+        })
+        .await?;
+    let next = (views.len() == limit)
+        .then(|| views.last().map(|view| cursor(view.key)))
+        .flatten();
+    Ok(Json(InboundPageJson {
+        messages: views.into_iter().map(inbound_json).collect(),
+        next_cursor: next,
+    }))
+}
+
+fn inbound_json(view: InboundView) -> InboundJson {
+    InboundJson {
+        provider_sid: view.sid.to_string(),
+        from: view
+            .from
+            .as_ref()
+            .map(|address| address.canonical().to_owned()),
+        to: view.to,
+        message_type: view.message_type,
+        content: view
+            .payload
+            .as_ref()
+            .and_then(|text| serde_json::from_str(text).ok()),
+        reply_to: view.reply_to.map(|id| id.to_string()),
+        received_at: time_text(view.received_at),
+    }
+}

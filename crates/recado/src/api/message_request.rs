@@ -1,0 +1,173 @@
+//! The JSON of a message as callers write it, and its way to a checked message.
+
+use std::collections::BTreeMap;
+
+use delivery::message::{
+    DedupeChoice, Draft, DraftError, Kind, Message, Policy, Priority, WindowChoice,
+};
+use delivery::time::Timestamp;
+use serde::Deserialize;
+
+use super::extract::parse_json;
+use super::field::{parse_time, sender_name};
+use super::problem::{FieldProblem, Problem};
+
+/// A message to send. Give one of `body`, `content_sid` (with `variables`) or `media_url`.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MessageRequest {
+    /// The recipient as people type numbers (`(85) 98888-7777`), in E.164, or as Twilio writes
+    /// addresses (`whatsapp:+5585988887777`, `whatsapp:BR.123`).
+    pub to: Option<String>,
+    /// Free-form text, 1 to 1,600 characters; only within 24 hours of the person's last message.
+    /// With `media_url` it is the caption.
+    pub body: Option<String>,
+    /// SID of an approved template: `HX` and 32 hexadecimal digits.
+    pub content_sid: Option<String>,
+    /// Values of the template's placeholders.
+    pub variables: Option<BTreeMap<String, String>>,
+    /// Public URL of one medium.
+    pub media_url: Option<String>,
+    /// A place, `geo:LAT,LON` or `geo:LAT,LON|Label`; `body` then names it.
+    pub persistent_action: Option<String>,
+    /// One of the configured senders; left out, the one the person knows.
+    pub from: Option<String>,
+    /// `utility` (default for templates), `authentication`, `marketing` or `service` (default for
+    /// free-form content).
+    pub kind: Option<String>,
+    /// `urgent`, `normal` (default) or `bulk`.
+    pub priority: Option<String>,
+    /// Not before this instant (RFC 3339 with offset).
+    pub send_at: Option<String>,
+    /// Never at or after this instant (RFC 3339 with offset).
+    pub expires_at: Option<String>,
+    /// What may happen when nobody can say whether it was sent: `at_most_once` (default),
+    /// `at_least_once` or `ask`.
+    pub delivery: Option<String>,
+    /// `enforce` (default) or `assume_open`.
+    pub window: Option<String>,
+    /// What the message is about, for example `interview:42:reminder:v3`: a newer version takes
+    /// the place of an unsent older one.
+    pub business_key: Option<String>,
+    /// `refuse` (default) or `allow` the same content to the same person within ten minutes.
+    pub dedupe: Option<String>,
+    /// Your own data, an object of at most 4,096 bytes; returned as given.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// In bulk requests: the item's own idempotency key.
+    pub idempotency_key: Option<String>,
+}
+
+impl MessageRequest {
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// A problem that names every wrong field.
+    pub(super) fn check(self, now: Timestamp) -> Result<Message, Problem> {
+        let mut errors = Vec::new();
+        let draft = Draft {
+            kind: word("kind", self.kind, Kind::ALL, Kind::as_str, &mut errors),
+            priority: word(
+                "priority",
+                self.priority,
+                Priority::ALL,
+                Priority::as_str,
+                &mut errors,
+            ),
+            policy: word(
+                "delivery",
+                self.delivery,
+                Policy::ALL,
+                Policy::as_str,
+                &mut errors,
+            ),
+            window: word(
+                "window",
+                self.window,
+                WindowChoice::ALL,
+                WindowChoice::as_str,
+                &mut errors,
+            ),
+            dedupe: word(
+                "dedupe",
+                self.dedupe,
+                DedupeChoice::ALL,
+                DedupeChoice::as_str,
+                &mut errors,
+            ),
+            send_at: time("send_at", self.send_at, &mut errors),
+            expires_at: time("expires_at", self.expires_at, &mut errors),
+            to: self.to,
+            body: self.body,
+            content_sid: self.content_sid,
+            variables: self.variables.unwrap_or_default().into_iter().collect(),
+            media_url: self.media_url,
+            persistent_action: self.persistent_action,
+            from: self.from.map(|from| sender_name(&from)),
+            business_key: self.business_key,
+            metadata: self
+                .metadata
+                .map(|metadata| serde_json::Value::Object(metadata).to_string()),
+        };
+        match draft.check(now) {
+            Ok(message) if errors.is_empty() => Ok(message),
+            Ok(_) => Err(Problem::fields(errors)),
+            Err(DraftError { problems }) => {
+                errors.extend(problems.into_iter().map(|problem| FieldProblem {
+                    field: problem.field.to_owned(),
+                    code: problem.code.to_owned(),
+                    detail: problem.detail,
+                }));
+                Err(Problem::fields(errors))
+            }
+        }
+    }
+}
+
+/// Checks a message as the door would, without asking the memory: for tools that judge a sheet
+/// before it is sent.
+///
+/// # Errors
+/// The problem that the door would answer.
+pub fn check_message(json: &str, now: Timestamp) -> Result<(), Problem> {
+    let mut request: MessageRequest = parse_json(json.as_bytes())?;
+    request.idempotency_key = None;
+    request.check(now).map(|_| ())
+}
+
+fn word<T: Copy>(
+    field: &str,
+    text: Option<String>,
+    all: &[T],
+    word: fn(T) -> &'static str,
+    errors: &mut Vec<FieldProblem>,
+) -> Option<T> {
+    let text = text?;
+    let found = all.iter().copied().find(|value| word(*value) == text);
+    if found.is_none() {
+        let words: Vec<_> = all.iter().map(|value| word(*value)).collect();
+        errors.push(FieldProblem {
+            field: field.to_owned(),
+            code: format!("{field}_unknown"),
+            detail: format!("Write one of {}.", words.join(", ")),
+        });
+    }
+    found
+}
+
+fn time(field: &str, text: Option<String>, errors: &mut Vec<FieldProblem>) -> Option<Timestamp> {
+    let text = text?;
+    match parse_time(&text) {
+        Some(time) => Some(time),
+        None => {
+            errors.push(FieldProblem {
+                field: field.to_owned(),
+                code: "time_invalid".to_owned(),
+                detail: "Write an instant in RFC 3339 with its offset, for example \
+                         2026-12-01T14:00:00-03:00."
+                    .to_owned(),
+            });
+            None
+        }
+    }
+}

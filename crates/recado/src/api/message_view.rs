@@ -1,0 +1,190 @@
+//! Messages as JSON.
+
+use delivery::address::AddressVariant;
+use delivery::codes::{Codes, ErrorSource};
+use delivery::outcome::OutcomeKind;
+use serde::Serialize;
+
+use super::error::{ErrorJson, cause_json, code_json, last_error_json};
+use super::event::{HistoryJson, history_json};
+use super::field::time_text;
+use super::page::cursor;
+use crate::store::{AttemptView, MessagePage, MessageSummary, MessageView};
+
+/// A message as it is now.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct SummaryJson {
+    /// Its id.
+    pub id: String,
+    /// Where it is.
+    pub state: String,
+    /// The recipient's canonical address; null when the person was erased.
+    pub to: Option<String>,
+    /// The sender.
+    pub from: String,
+    /// What it is for.
+    pub kind: String,
+    /// What may overtake what.
+    pub priority: String,
+    /// What may happen in doubt.
+    pub delivery: String,
+    /// The template, when it is one.
+    pub content_sid: Option<String>,
+    /// The business key as given.
+    pub business_key: Option<String>,
+    /// Your own data as given.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<serde_json::Value>,
+    /// Twilio's SID of the latest attempt that has one.
+    pub provider_sid: Option<String>,
+    /// When it was stored.
+    pub accepted_at: String,
+    /// Not before.
+    pub send_at: Option<String>,
+    /// Never at or after.
+    pub expires_at: Option<String>,
+    /// When it is due next, while it waits.
+    pub due_at: Option<String>,
+    /// First seen at WhatsApp.
+    pub sent_at: Option<String>,
+    /// First seen on the device.
+    pub delivered_at: Option<String>,
+    /// First seen opened.
+    pub read_at: Option<String>,
+    /// When it failed.
+    pub failed_at: Option<String>,
+    /// Why it failed, or what its last attempt said.
+    pub error: Option<ErrorJson>,
+    /// Whether the person may have received it twice.
+    pub possible_duplicate: bool,
+}
+
+/// A message with its attempts and its history.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct MessageJson {
+    /// The message.
+    #[serde(flatten)]
+    pub summary: SummaryJson,
+    /// Its attempts, first to last.
+    pub attempts: Vec<AttemptJson>,
+    /// Everything that happened, first to last.
+    pub history: Vec<HistoryJson>,
+}
+
+/// A page of messages, newest first.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct MessagePageJson {
+    /// The messages.
+    pub messages: Vec<SummaryJson>,
+    /// Give it as `cursor` for the next page; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// One try to hand the message to Twilio.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct AttemptJson {
+    /// Its number, from 1.
+    pub n: u32,
+    /// `open`, `not_sent`, `sent`, `unknown` or `refused`.
+    pub outcome: String,
+    /// Twilio's SID.
+    pub provider_sid: Option<String>,
+    /// Whether it used the other ninth-digit form of the number.
+    pub other_form: bool,
+    /// When it was opened.
+    pub started_at: String,
+    /// When its outcome was recorded.
+    pub finished_at: Option<String>,
+    /// What went wrong, in its answer or reported later.
+    pub error: Option<ErrorJson>,
+}
+
+/// A message with its attempts and history as JSON.
+pub(super) fn message_json(view: &MessageView, codes: &Codes) -> MessageJson {
+    MessageJson {
+        summary: summary_json(&view.summary, codes),
+        attempts: view
+            .attempts
+            .iter()
+            .map(|attempt| attempt_json(attempt, codes))
+            .collect(),
+        history: view
+            .history
+            .iter()
+            .map(|entry| history_json(entry, codes))
+            .collect(),
+    }
+}
+
+/// A page as JSON.
+pub(super) fn page_json(page: &MessagePage, codes: &Codes) -> MessagePageJson {
+    MessagePageJson {
+        messages: page
+            .messages
+            .iter()
+            .map(|summary| summary_json(summary, codes))
+            .collect(),
+        next_cursor: page.next.map(cursor),
+    }
+}
+
+fn summary_json(view: &MessageSummary, codes: &Codes) -> SummaryJson {
+    SummaryJson {
+        id: view.id.to_string(),
+        state: view.state.as_str().to_owned(),
+        to: view
+            .to
+            .as_ref()
+            .map(|address| address.canonical().to_owned()),
+        from: view.from.clone(),
+        kind: view.kind.as_str().to_owned(),
+        priority: view.priority.as_str().to_owned(),
+        delivery: view.policy.as_str().to_owned(),
+        content_sid: view.content_sid.map(|sid| sid.to_string()),
+        business_key: view.business_key.clone(),
+        metadata: view
+            .metadata
+            .as_ref()
+            .and_then(|text| serde_json::from_str(text).ok()),
+        provider_sid: view.provider_sid.map(|sid| sid.to_string()),
+        accepted_at: time_text(view.accepted_at),
+        send_at: view.send_at.map(time_text),
+        expires_at: view.expires_at.map(time_text),
+        due_at: view.due_at.map(time_text),
+        sent_at: view.sent_at.map(time_text),
+        delivered_at: view.delivered_at.map(time_text),
+        read_at: view.read_at.map(time_text),
+        failed_at: view.failed_at.map(time_text),
+        error: view
+            .error
+            .map(|error| last_error_json(error, view.state, codes)),
+        possible_duplicate: view.possible_duplicate,
+    }
+}
+
+fn attempt_json(view: &AttemptView, codes: &Codes) -> AttemptJson {
+    let error = match (view.code, view.outcome, view.cause.as_deref()) {
+        (Some(code), outcome, _) => {
+            let error_source = if outcome == Some(OutcomeKind::Refused) {
+                ErrorSource::Response
+            } else {
+                ErrorSource::Status
+            };
+            Some(code_json(Some(code), error_source, codes))
+        }
+        (None, Some(OutcomeKind::Refused), _) => {
+            Some(code_json(None, ErrorSource::Response, codes))
+        }
+        (None, _, Some(cause)) => Some(cause_json(cause)),
+        (None, _, None) => None,
+    };
+    AttemptJson {
+        n: view.n,
+        outcome: view.outcome.map_or("open", OutcomeKind::as_str).to_owned(),
+        provider_sid: view.sid.map(|sid| sid.to_string()),
+        other_form: view.variant == AddressVariant::WithoutNinthDigit,
+        started_at: time_text(view.started_at),
+        finished_at: view.finished_at.map(time_text),
+        error,
+    }
+}

@@ -1,0 +1,92 @@
+//! Our senders: list, pause, resume.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use super::extract::PathName;
+use super::field::{sender_name, time_text};
+use super::problem::Problem;
+use super::state::Api;
+
+/// Our senders.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct SendersJson {
+    /// Each sender.
+    pub senders: Vec<SenderJson>,
+}
+
+/// One of our senders.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct SenderJson {
+    /// `+E164`, or the SID of a Messaging Service.
+    pub name: String,
+    /// Whether the configuration names it.
+    pub configured: bool,
+    /// Since when it is paused; null when it is not.
+    pub paused_at: Option<String>,
+    /// `operator`, or the error code that paused it.
+    pub pause_reason: Option<String>,
+    /// Messages waiting.
+    pub queued: u64,
+    /// Requests open.
+    pub open: u64,
+}
+
+/// Lists our senders.
+#[utoipa::path(
+    get, path = "/api/v1/senders", operation_id = "list_senders", tag = "senders",
+    responses((status = 200, body = SendersJson)), security(("key" = ["read"]))
+)]
+pub(super) async fn list(State(api): State<Api>) -> Result<Json<SendersJson>, Problem> {
+    let senders = api.store.senders().await?;
+    let senders = senders
+        .into_iter()
+        .map(|view| SenderJson {
+            name: view.name,
+            configured: view.configured,
+            paused_at: view.paused_at.map(time_text),
+            pause_reason: view.pause_reason,
+            queued: view.queued,
+            open: view.open,
+        })
+        .collect();
+    Ok(Json(SendersJson { senders }))
+}
+
+/// Pauses a sender: its messages wait.
+#[utoipa::path(
+    post, path = "/api/v1/senders/{name}/pause", operation_id = "pause_sender", tag = "senders",
+    params(("name" = String, Path, description = "The sender as `GET /api/v1/senders` names it.")),
+    responses((status = 200, body = SendersJson), (status = 404, body = Problem)),
+    security(("key" = ["admin"]))
+)]
+pub(super) async fn pause(
+    State(api): State<Api>,
+    PathName(name): PathName,
+) -> Result<Json<SendersJson>, Problem> {
+    set_pause(api, &name, true).await
+}
+
+/// Resumes a sender.
+#[utoipa::path(
+    post, path = "/api/v1/senders/{name}/resume", operation_id = "resume_sender", tag = "senders",
+    params(("name" = String, Path, description = "The sender as `GET /api/v1/senders` names it.")),
+    responses((status = 200, body = SendersJson), (status = 404, body = Problem)),
+    security(("key" = ["admin"]))
+)]
+pub(super) async fn resume(
+    State(api): State<Api>,
+    PathName(name): PathName,
+) -> Result<Json<SendersJson>, Problem> {
+    set_pause(api, &name, false).await
+}
+
+async fn set_pause(api: Api, name: &str, paused: bool) -> Result<Json<SendersJson>, Problem> {
+    let name = sender_name(name).as_str().to_owned();
+    let now = api.effects.clock.now();
+    if !api.store.pause_sender(name, paused, now).await? {
+        return Err(Problem::not_found("sender"));
+    }
+    list(State(api)).await
+}
