@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::extract::bad_query;
 use super::field::{parse_address, time_text};
-use super::page::{cursor, page_limit, parse_cursor};
+use super::page::{List, cursor, page_limit, parse_cursor};
 use super::problem::Problem;
 use super::state::Api;
 use crate::store::{InboundQuery, InboundView};
@@ -63,7 +63,11 @@ pub(super) async fn list(
     query: Result<Query<InboundListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<InboundPageJson>, Problem> {
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
-    let before = query.cursor.as_deref().map(parse_cursor).transpose()?;
+    let before = query
+        .cursor
+        .as_deref()
+        .map(|cursor| parse_cursor(List::Inbound, cursor))
+        .transpose()?;
     let limit = page_limit(query.limit)?;
     let from = query
         .from
@@ -79,7 +83,7 @@ pub(super) async fn list(
         })
         .await?;
     let next = (views.len() == limit)
-        .then(|| views.last().map(|view| cursor(view.key)))
+        .then(|| views.last().map(|view| cursor(List::Inbound, view.key)))
         .flatten();
     Ok(Json(InboundPageJson {
         messages: views.into_iter().map(inbound_json).collect(),

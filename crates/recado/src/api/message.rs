@@ -16,7 +16,7 @@ use super::field::{parse_address, parse_query_time, sender_name};
 use super::idempotency::idempotency;
 use super::message_request::MessageRequest;
 use super::message_view::{MessageJson, MessagePageJson, message_json, page_json};
-use super::page::{page_limit, parse_cursor};
+use super::page::{List, page_limit, parse_cursor};
 use super::problem::Problem;
 use super::state::Api;
 use crate::store::{
@@ -260,7 +260,11 @@ fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
         })?),
         None => None,
     };
-    let before = query.cursor.as_deref().map(parse_cursor).transpose()?;
+    let before = query
+        .cursor
+        .as_deref()
+        .map(|cursor| parse_cursor(List::Messages, cursor))
+        .transpose()?;
     Ok(MessageFilter {
         state,
         to: query

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::error::{ErrorJson, cause_json, code_json, last_error_json};
 use super::event::{HistoryJson, history_json};
 use super::field::time_text;
-use super::page::cursor;
+use super::page::{List, cursor};
 use crate::store::{AttemptView, MessagePage, MessageSummary, MessageView};
 
 /// A message as it is now.
@@ -124,7 +124,7 @@ pub(super) fn page_json(page: &MessagePage, codes: &Codes) -> MessagePageJson {
             .iter()
             .map(|summary| summary_json(summary, codes))
             .collect(),
-        next_cursor: page.next.map(cursor),
+        next_cursor: page.next.map(|key| cursor(List::Messages, key)),
     }
 }
 
