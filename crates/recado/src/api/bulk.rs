@@ -14,8 +14,13 @@ use super::idempotency::{idempotency, item_idempotency};
 use super::message::{accepted, new_message, replay};
 use super::message_request::MessageRequest;
 use super::problem::Problem;
-use super::state::{Api, BULK_ITEMS_MAX};
+use super::state::Api;
 use crate::store::{AcceptResult, Idempotency, NewMessage};
+
+/// Bytes of a body.
+const BODY_BYTES_MAX: usize = 8 << 20;
+/// Items of a request.
+const ITEMS_MAX: usize = 1_000;
 
 /// A bulk request.
 #[derive(Deserialize)]
@@ -83,7 +88,7 @@ pub(super) async fn create(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    Body(body): Body,
+    Body(body): Body<BODY_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     let json = answer(&api, &caller, &headers, &body).await?;
     let status = if json.refused == 0 {
@@ -107,8 +112,8 @@ async fn answer(
         // Checked once, so that a bad one does not fail item by item.
         idempotency(caller, once, &[])?;
     }
-    if request.messages.is_empty() || request.messages.len() > BULK_ITEMS_MAX {
-        let detail = format!("Send 1 to {BULK_ITEMS_MAX} messages in one request.");
+    if request.messages.is_empty() || request.messages.len() > ITEMS_MAX {
+        let detail = format!("Send 1 to {ITEMS_MAX} messages in one request.");
         return Err(Problem::field("messages", "messages_count", detail));
     }
     let mut results: Vec<BulkResult> = Vec::with_capacity(request.messages.len());

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use delivery::consent::Consent;
 use serde::{Deserialize, Serialize};
 
-use super::extract::{Body, bad_query, read_json};
-use super::field::{parse_address, time_text};
+use super::extract::{Body, Query, read_json};
+use super::field::{parse_address, parse_choice, time_text};
 use super::problem::Problem;
 use super::state::Api;
 use crate::store::{ConsentView, wait_until_idle};
@@ -49,9 +49,8 @@ pub(super) struct ConsentJson {
 )]
 pub(super) async fn show(
     State(api): State<Api>,
-    query: Result<Query<ConsentQuery>, axum::extract::rejection::QueryRejection>,
+    Query(query): Query<ConsentQuery>,
 ) -> Result<Json<ConsentJson>, Problem> {
-    let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let address = parse_address("to", &query.to)?;
     let to = address.canonical().to_owned();
     let nobody = ConsentView {
@@ -89,17 +88,8 @@ pub(super) async fn set(
     let request: ConsentRequest = read_json(&headers, &body)?;
     let address = parse_address("to", &request.to)?;
     let to = address.canonical().to_owned();
-    let opted_out = match request.consent.as_str() {
-        "opted_out" => true,
-        "open" => false,
-        _ => {
-            return Err(Problem::field(
-                "consent",
-                "consent_unknown",
-                "Write opted_out or open.",
-            ));
-        }
-    };
+    let choices = [("opted_out", true), ("open", false)];
+    let (_, opted_out) = parse_choice("consent", &request.consent, &choices, |(word, _)| word)?;
     let view = api
         .store
         .set_consent(address, opted_out, api.effects.clock.now())

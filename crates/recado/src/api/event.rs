@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use delivery::codes::{Codes, ErrorSource};
@@ -12,7 +12,7 @@ use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::error::{ErrorJson, code_json};
-use super::extract::bad_query;
+use super::extract::Query;
 use super::field::time_text;
 use super::problem::Problem;
 use super::state::Api;
@@ -70,10 +70,9 @@ pub(super) struct EventJson {
 )]
 pub(super) async fn stream(
     State(api): State<Api>,
-    query: Result<Query<StreamQuery>, axum::extract::rejection::QueryRejection>,
+    Query(query): Query<StreamQuery>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let header = match headers.get("last-event-id").map(|value| value.to_str()) {
         Some(Ok(text)) if !text.is_empty() => Some(text.parse::<i64>().map_err(|_| {
             Problem::field(

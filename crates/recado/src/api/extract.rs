@@ -2,37 +2,40 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{self, FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 
-/// The bytes of a request, or a problem when there are too many.
-pub(super) struct Body(pub(super) Bytes);
+/// Bytes of a request body, unless its handler takes more.
+const BODY_BYTES_MAX: usize = 1 << 20;
 
-impl<S: Send + Sync> FromRequest<S> for Body {
+/// The bytes of a request body, at most `BYTES_MAX`.
+pub(super) struct Body<const BYTES_MAX: usize = BODY_BYTES_MAX>(pub(super) Bytes);
+
+impl<const BYTES_MAX: usize, S: Send + Sync> FromRequest<S> for Body<BYTES_MAX> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let rejection = match Bytes::from_request(request, state).await {
-            Ok(bytes) => return Ok(Self(bytes)),
-            Err(rejection) => rejection,
-        };
-        Err(match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        match Limited::new(request.into_body(), BYTES_MAX).collect().await {
+            Ok(body) => Ok(Self(body.to_bytes())),
+            Err(error) if error.is::<LengthLimitError>() => Err(Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
-                "The body is too large: a request has at most 1 MiB, and one to \
-                 /api/v1/messages/bulk at most 8 MiB. Send less at once.",
-            ),
-            status => Problem::new(
-                status,
+                format!(
+                    "The body is larger than {} MiB. Split it into several requests.",
+                    BYTES_MAX >> 20
+                ),
+            )),
+            Err(_) => Err(Problem::new(
+                StatusCode::BAD_REQUEST,
                 "body_unreadable",
-                "The body ended before it was whole. Send it again.",
-            ),
-        })
+                "The body was cut off. Send it again.",
+            )),
+        }
     }
 }
 
@@ -47,6 +50,20 @@ impl<S: Send + Sync> FromRequestParts<S> for PathName {
         named
             .map(|Path(name)| Self(name))
             .map_err(|_| Problem::not_found("name"))
+    }
+}
+
+/// The fields of a query, or a problem that names the wrong one.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match extract::Query::from_request_parts(parts, state).await {
+            Ok(extract::Query(query)) => Ok(Self(query)),
+            Err(rejection) => Err(query_problem(&rejection)),
+        }
     }
 }
 
@@ -154,8 +171,7 @@ fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
     )
 }
 
-/// A query that does not read.
-pub(super) fn bad_query(rejection: &QueryRejection) -> Problem {
+fn query_problem(rejection: &QueryRejection) -> Problem {
     let text = rejection.body_text();
     let detail = text
         .strip_prefix("Failed to deserialize query string: ")

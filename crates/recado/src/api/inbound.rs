@@ -1,10 +1,10 @@
 //! What people wrote to us.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use super::extract::bad_query;
+use super::extract::Query;
 use super::field::{parse_address, time_text};
 use super::page::{List, cursor, page_limit, parse_cursor};
 use super::problem::Problem;
@@ -60,20 +60,13 @@ pub(super) struct InboundJson {
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    query: Result<Query<InboundListQuery>, axum::extract::rejection::QueryRejection>,
+    Query(query): Query<InboundListQuery>,
 ) -> Result<Json<InboundPageJson>, Problem> {
-    let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
-    let before = query
-        .cursor
-        .as_deref()
-        .map(|cursor| parse_cursor(List::Inbound, cursor))
-        .transpose()?;
+    let parse_before = |cursor| parse_cursor(List::Inbound, cursor);
+    let parse_from = |from| parse_address("from", from);
+    let before = query.cursor.as_deref().map(parse_before).transpose()?;
     let limit = page_limit(query.limit)?;
-    let from = query
-        .from
-        .as_deref()
-        .map(|from| parse_address("from", from))
-        .transpose()?;
+    let from = query.from.as_deref().map(parse_from).transpose()?;
     let views = api
         .store
         .inbound_messages(InboundQuery {

@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use delivery::message::Message;
@@ -11,8 +11,8 @@ use delivery::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
-use super::extract::{Body, PathName, bad_query, read_json};
-use super::field::{parse_address, parse_query_time, sender_name};
+use super::extract::{Body, PathName, Query, read_json};
+use super::field::{parse_address, parse_choice, parse_query_time, sender_name};
 use super::idempotency::idempotency;
 use super::message_request::MessageRequest;
 use super::message_view::{MessageJson, MessagePageJson, message_json, page_json};
@@ -230,55 +230,29 @@ pub(super) struct ListQuery {
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Json<MessagePageJson>, Problem> {
-    let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let filter = filter(query)?;
     let page = api.store.messages(filter).await?;
     Ok(Json(page_json(&page, &api.codes)))
 }
 
 fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
-    let time = |field: &str, text: Option<String>| match text {
-        Some(text) => parse_query_time(&text).map(Some).ok_or_else(|| {
-            Problem::field(
-                field,
-                "time_invalid",
-                "Write an instant in RFC 3339 with its offset.",
-            )
-        }),
-        None => Ok(None),
-    };
-    let state = match query.state {
-        Some(word) => Some(MessageState::from_name(&word).ok_or_else(|| {
-            let words: Vec<_> = MessageState::ALL
-                .iter()
-                .map(|state| state.as_str())
-                .collect();
-            let detail = format!("Write one of {}.", words.join(", "));
-            Problem::field("state", "state_unknown", detail)
-        })?),
-        None => None,
-    };
-    let before = query
-        .cursor
-        .as_deref()
-        .map(|cursor| parse_cursor(List::Messages, cursor))
-        .transpose()?;
+    let parse_state = |text| parse_choice("state", text, MessageState::ALL, MessageState::as_str);
+    let parse_before = |cursor| parse_cursor(List::Messages, cursor);
+    let parse_to = |to| parse_address("to", to);
+    let parse_since = |text| parse_query_time("since", text);
+    let parse_until = |text| parse_query_time("until", text);
     Ok(MessageFilter {
-        state,
-        to: query
-            .to
-            .as_deref()
-            .map(|to| parse_address("to", to))
-            .transpose()?,
+        state: query.state.as_deref().map(parse_state).transpose()?,
+        before: query.cursor.as_deref().map(parse_before).transpose()?,
+        to: query.to.as_deref().map(parse_to).transpose()?,
         sender: query
             .sender
             .map(|name| sender_name(&name).as_str().to_owned()),
         error: query.error,
-        since: time("since", query.since)?,
-        until: time("until", query.until)?,
-        before,
+        since: query.since.as_deref().map(parse_since).transpose()?,
+        until: query.until.as_deref().map(parse_until).transpose()?,
         limit: page_limit(query.limit)?,
     })
 }

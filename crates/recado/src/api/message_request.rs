@@ -9,7 +9,7 @@ use delivery::time::Timestamp;
 use serde::Deserialize;
 
 use super::extract::parse_json;
-use super::field::{parse_time, sender_name};
+use super::field::{parse_choice, parse_time, sender_name};
 use super::problem::{FieldProblem, Problem};
 
 /// A message to send. Give one of `body`, `content_sid` (with `variables`) or `media_url`.
@@ -66,37 +66,27 @@ impl MessageRequest {
     pub(super) fn check(self, now: Timestamp) -> Result<Message, Problem> {
         let mut errors = Vec::new();
         let draft = Draft {
-            kind: word("kind", self.kind, Kind::ALL, Kind::as_str, &mut errors),
-            priority: word(
-                "priority",
-                self.priority,
-                Priority::ALL,
-                Priority::as_str,
-                &mut errors,
-            ),
-            policy: word(
-                "delivery",
-                self.delivery,
-                Policy::ALL,
-                Policy::as_str,
-                &mut errors,
-            ),
-            window: word(
-                "window",
-                self.window,
-                WindowChoice::ALL,
-                WindowChoice::as_str,
-                &mut errors,
-            ),
-            dedupe: word(
-                "dedupe",
-                self.dedupe,
-                DedupeChoice::ALL,
-                DedupeChoice::as_str,
-                &mut errors,
-            ),
-            send_at: time("send_at", self.send_at, &mut errors),
-            expires_at: time("expires_at", self.expires_at, &mut errors),
+            kind: parse(self.kind, &mut errors, |text| {
+                parse_choice("kind", text, Kind::ALL, Kind::as_str)
+            }),
+            priority: parse(self.priority, &mut errors, |text| {
+                parse_choice("priority", text, Priority::ALL, Priority::as_str)
+            }),
+            policy: parse(self.delivery, &mut errors, |text| {
+                parse_choice("delivery", text, Policy::ALL, Policy::as_str)
+            }),
+            window: parse(self.window, &mut errors, |text| {
+                parse_choice("window", text, WindowChoice::ALL, WindowChoice::as_str)
+            }),
+            dedupe: parse(self.dedupe, &mut errors, |text| {
+                parse_choice("dedupe", text, DedupeChoice::ALL, DedupeChoice::as_str)
+            }),
+            send_at: parse(self.send_at, &mut errors, |text| {
+                parse_time("send_at", text)
+            }),
+            expires_at: parse(self.expires_at, &mut errors, |text| {
+                parse_time("expires_at", text)
+            }),
             to: self.to,
             body: self.body,
             content_sid: self.content_sid,
@@ -113,11 +103,11 @@ impl MessageRequest {
             Ok(message) if errors.is_empty() => Ok(message),
             Ok(_) => Err(Problem::fields(errors)),
             Err(DraftError { problems }) => {
-                errors.extend(problems.into_iter().map(|problem| FieldProblem {
-                    field: problem.field.to_owned(),
-                    code: problem.code.to_owned(),
-                    detail: problem.detail,
-                }));
+                errors.extend(
+                    problems.into_iter().map(|problem| {
+                        FieldProblem::new(problem.field, problem.code, problem.detail)
+                    }),
+                );
                 Err(Problem::fields(errors))
             }
         }
@@ -135,38 +125,16 @@ pub fn check_message(json: &str, now: Timestamp) -> Result<(), Problem> {
     request.check(now).map(|_| ())
 }
 
-fn word<T: Copy>(
-    field: &str,
+/// Reads a field that may be left out; what is wrong with it goes to the others' problems.
+fn parse<T>(
     text: Option<String>,
-    all: &[T],
-    word: fn(T) -> &'static str,
     errors: &mut Vec<FieldProblem>,
+    read: impl FnOnce(&str) -> Result<T, FieldProblem>,
 ) -> Option<T> {
-    let text = text?;
-    let found = all.iter().copied().find(|value| word(*value) == text);
-    if found.is_none() {
-        let words: Vec<_> = all.iter().map(|value| word(*value)).collect();
-        errors.push(FieldProblem {
-            field: field.to_owned(),
-            code: format!("{field}_unknown"),
-            detail: format!("Write one of {}.", words.join(", ")),
-        });
-    }
-    found
-}
-
-fn time(field: &str, text: Option<String>, errors: &mut Vec<FieldProblem>) -> Option<Timestamp> {
-    let text = text?;
-    match parse_time(&text) {
-        Some(time) => Some(time),
-        None => {
-            errors.push(FieldProblem {
-                field: field.to_owned(),
-                code: "time_invalid".to_owned(),
-                detail: "Write an instant in RFC 3339 with its offset, for example \
-                         2026-12-01T14:00:00-03:00."
-                    .to_owned(),
-            });
+    match read(&text?) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            errors.push(error);
             None
         }
     }

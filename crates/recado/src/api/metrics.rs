@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use delivery::codes::ErrorSource;
 use delivery::counter::{Metric, bucket_edge};
 use delivery::state::State as MessageState;
 use delivery::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::extract::bad_query;
-use super::field::{parse_query_time, time_text};
-use super::problem::Problem;
+use super::extract::Query;
+use super::field::{parse_choice, parse_query_time, time_text};
+use super::problem::{FieldProblem, Problem};
 use super::state::Api;
 use crate::store::{CounterGroup, CounterQuery, CounterRow};
 
@@ -115,9 +115,8 @@ pub(super) struct TimesJson {
 )]
 pub(super) async fn delivery(
     State(api): State<Api>,
-    query: Result<Query<DeliveryQuery>, axum::extract::rejection::QueryRejection>,
+    Query(query): Query<DeliveryQuery>,
 ) -> Result<Json<DeliveryJson>, Problem> {
-    let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let now = api.effects.clock.now();
     let day = std::time::Duration::from_secs(86_400);
     let from = instant("from", query.from.as_deref(), now.minus(day))?.hour();
@@ -165,34 +164,25 @@ pub(super) async fn delivery(
 
 const MICRO: std::time::Duration = std::time::Duration::from_micros(1);
 
-fn instant(field: &str, text: Option<&str>, default: Timestamp) -> Result<Timestamp, Problem> {
-    let Some(text) = text else { return Ok(default) };
-    parse_query_time(text).ok_or_else(|| {
-        Problem::field(
-            field,
-            "time_invalid",
-            "Write an instant in RFC 3339 with its offset.",
-        )
-    })
+fn instant(field: &str, text: Option<&str>, default: Timestamp) -> Result<Timestamp, FieldProblem> {
+    text.map_or(Ok(default), |text| parse_query_time(field, text))
 }
 
-fn group(word: Option<&str>) -> Result<CounterGroup, Problem> {
-    Ok(match word {
-        None => CounterGroup::None,
-        Some("hour") => CounterGroup::Hour,
-        Some("day") => CounterGroup::Day,
-        Some("sender") => CounterGroup::Sender,
-        Some("kind") => CounterGroup::Kind,
-        Some("template") => CounterGroup::Template,
-        Some("area") => CounterGroup::Area,
-        Some(_) => {
-            return Err(Problem::field(
-                "group_by",
-                "group_by_unknown",
-                "Write one of hour, day, sender, kind, template, area.",
-            ));
+fn group(text: Option<&str>) -> Result<CounterGroup, FieldProblem> {
+    let groups = [
+        ("hour", CounterGroup::Hour),
+        ("day", CounterGroup::Day),
+        ("sender", CounterGroup::Sender),
+        ("kind", CounterGroup::Kind),
+        ("template", CounterGroup::Template),
+        ("area", CounterGroup::Area),
+    ];
+    match text {
+        None => Ok(CounterGroup::None),
+        Some(text) => {
+            parse_choice("group_by", text, &groups, |(word, _)| word).map(|(_, group)| group)
         }
-    })
+    }
 }
 
 fn group_name(group: CounterGroup, value: &str) -> String {

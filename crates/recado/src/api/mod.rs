@@ -28,14 +28,12 @@ pub use self::message_request::check_message;
 pub use self::state::Api;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{get, post};
 
 use self::auth::RequiredScopes;
 use self::problem::Problem;
-use self::state::{BODY_BYTES_MAX, BULK_BODY_BYTES_MAX};
 use crate::store::KeyScope;
 
 /// Every route of the room.
@@ -56,10 +54,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/messages/{id}", get(message::show))
         .route("/api/v1/messages/{id}/cancel", post(message::cancel))
         .route("/api/v1/messages/{id}/retry", post(message::retry))
-        .route(
-            "/api/v1/messages/bulk",
-            post(bulk::create).layer(DefaultBodyLimit::max(BULK_BODY_BYTES_MAX)),
-        )
+        .route("/api/v1/messages/bulk", post(bulk::create))
         .route("/api/v1/events", get(event::stream))
         .route("/api/v1/inbound", get(inbound::list))
         .route("/api/v1/metrics/delivery", get(metrics::delivery))
@@ -80,7 +75,6 @@ pub fn router(api: Api) -> Router {
         .route("/metrics", get(prometheus::metrics))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(api)
 }
 

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::problem::Problem;
+use super::problem::FieldProblem;
 
 /// Items of a page.
 const ITEMS_MAX: usize = 200;
@@ -45,9 +45,9 @@ pub(super) fn cursor(list: List, key: i64) -> String {
 }
 
 /// Reads a cursor of this list.
-pub(super) fn parse_cursor(list: List, text: &str) -> Result<i64, Problem> {
+pub(super) fn parse_cursor(list: List, text: &str) -> Result<i64, FieldProblem> {
     cursor_key(list, text).ok_or_else(|| {
-        Problem::field(
+        FieldProblem::new(
             "cursor",
             "cursor_invalid",
             "Use next_cursor from the previous page of the same list.",
@@ -56,10 +56,10 @@ pub(super) fn parse_cursor(list: List, text: &str) -> Result<i64, Problem> {
 }
 
 /// How many items a page may have.
-pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
+pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, FieldProblem> {
     match limit.unwrap_or(ITEMS_DEFAULT) {
         limit @ 1..=ITEMS_MAX => Ok(limit),
-        _ => Err(Problem::field(
+        _ => Err(FieldProblem::new(
             "limit",
             "limit_invalid",
             format!("Must be a number from 1 to {ITEMS_MAX}."),

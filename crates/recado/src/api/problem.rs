@@ -43,6 +43,17 @@ pub struct FieldProblem {
     pub detail: String,
 }
 
+impl FieldProblem {
+    /// A wrong field, with its code and text.
+    pub fn new(field: &str, code: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            field: field.to_owned(),
+            code: code.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
 impl Problem {
     /// A problem with its status, code and text.
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
@@ -60,29 +71,22 @@ impl Problem {
 
     /// One field of the request is wrong.
     pub fn field(field: &str, code: &str, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail.clone());
-        problem.errors.push(FieldProblem {
-            field: field.to_owned(),
-            code: code.to_owned(),
-            detail,
-        });
-        problem
+        FieldProblem::new(field, code, detail).into()
     }
 
-    /// Several fields of the request are wrong.
+    /// Several fields of the request are wrong, or one.
     pub fn fields(errors: Vec<FieldProblem>) -> Self {
-        if let [only] = &errors[..] {
-            return Self::field(&only.field, &only.code, only.detail.clone());
-        }
-        let mut problem = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_request",
-            format!(
-                "{} fields are wrong; each is named in errors.",
-                errors.len()
+        let (code, detail) = match errors.as_slice() {
+            [only] => (only.code.clone(), only.detail.clone()),
+            _ => (
+                "invalid_request".to_owned(),
+                format!(
+                    "{} fields are wrong; each is named in errors.",
+                    errors.len()
+                ),
             ),
-        );
+        };
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, &code, detail);
         problem.errors = errors;
         problem
     }
@@ -101,6 +105,12 @@ impl Problem {
             "not_found",
             format!("There is no such {what}."),
         )
+    }
+}
+
+impl From<FieldProblem> for Problem {
+    fn from(error: FieldProblem) -> Self {
+        Self::fields(vec![error])
     }
 }
 

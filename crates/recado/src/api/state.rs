@@ -1,4 +1,4 @@
-//! What the handlers of the API share, and the bounds of a request.
+//! What the handlers of the API share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,6 @@ use tokio_util::sync::CancellationToken;
 use super::auth::KeyVerifier;
 use crate::effects::Effects;
 use crate::store::Store;
-
-/// Bytes of a request body.
-pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
-/// Bytes of a bulk request's body.
-pub(super) const BULK_BODY_BYTES_MAX: usize = 8 << 20;
-/// Items of a bulk request.
-pub(super) const BULK_ITEMS_MAX: usize = 1_000;
 
 /// What the API needs.
 #[derive(Clone)]
