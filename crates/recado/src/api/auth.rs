@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -88,14 +88,13 @@ pub fn create_key(
     (key, format!("rk_{id}_{secret}"))
 }
 
-/// Lets a request through when its key is good, has the scope that the method needs, and is
-/// within its rate.
+/// Lets a request through when its key is good, has the scope that the route needs, and is within
+/// its rate.
 pub(super) async fn check(
-    State((verifier, required)): State<(Arc<KeyVerifier>, RequiredScopes)>,
+    State((verifier, scope)): State<(Arc<KeyVerifier>, KeyScope)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let scope = required.for_method(request.method());
     let caller = match verifier.caller(request.headers(), scope).await {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
@@ -111,25 +110,6 @@ pub(super) async fn check(
         response.headers_mut().insert(STATE, state);
     }
     response
-}
-
-/// The scopes that a group of routes needs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RequiredScopes {
-    /// For GET and HEAD.
-    pub read: KeyScope,
-    /// For everything else.
-    pub write: KeyScope,
-}
-
-impl RequiredScopes {
-    fn for_method(self, method: &Method) -> KeyScope {
-        if matches!(*method, Method::GET | Method::HEAD) {
-            self.read
-        } else {
-            self.write
-        }
-    }
 }
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

@@ -82,7 +82,6 @@ pub(super) struct BulkResult {
         (status = 207, description = "At least one item was refused.", body = BulkJson),
         (status = 422, body = Problem),
     ),
-    security(("key" = ["send"]))
 )]
 pub(super) async fn create(
     State(api): State<Api>,

@@ -45,7 +45,6 @@ pub(super) struct ConsentJson {
 #[utoipa::path(
     get, path = "/api/v1/consent", operation_id = "show_consent", tag = "people", params(ConsentQuery),
     responses((status = 200, body = ConsentJson), (status = 422, body = Problem)),
-    security(("key" = ["read"]))
 )]
 pub(super) async fn show(
     State(api): State<Api>,
@@ -78,7 +77,6 @@ pub(super) struct ConsentRequest {
 #[utoipa::path(
     put, path = "/api/v1/consent", operation_id = "set_consent", tag = "people", request_body = ConsentRequest,
     responses((status = 200, body = ConsentJson), (status = 422, body = Problem)),
-    security(("key" = ["admin"]))
 )]
 pub(super) async fn set(
     State(api): State<Api>,

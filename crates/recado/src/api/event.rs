@@ -66,7 +66,6 @@ pub(super) struct EventJson {
 #[utoipa::path(
     get, path = "/api/v1/events", operation_id = "stream_events", tag = "events", params(StreamQuery),
     responses((status = 200, description = "Server-sent events; the data of each is an EventJson.", content_type = "text/event-stream", body = EventJson)),
-    security(("key" = ["read"]))
 )]
 pub(super) async fn stream(
     State(api): State<Api>,

@@ -45,7 +45,6 @@ pub(super) struct AcceptedJson {
         (status = 422, description = "A field is wrong, or the 24-hour window is closed.", body = Problem),
         (status = 503, description = "Nothing was stored; try again.", body = Problem),
     ),
-    security(("key" = ["send"]))
 )]
 pub(super) async fn create(
     State(api): State<Api>,
@@ -184,7 +183,6 @@ fn refused(refusal: AcceptRefusal) -> Problem {
     get, path = "/api/v1/messages/{id}", operation_id = "show_message", tag = "messages",
     params(("id" = String, Path, description = "The message's id.")),
     responses((status = 200, body = MessageJson), (status = 404, body = Problem)),
-    security(("key" = ["read"]))
 )]
 pub(super) async fn show(
     State(api): State<Api>,
@@ -226,7 +224,6 @@ pub(super) struct ListQuery {
 #[utoipa::path(
     get, path = "/api/v1/messages", operation_id = "list_messages", tag = "messages", params(ListQuery),
     responses((status = 200, body = MessagePageJson), (status = 422, body = Problem)),
-    security(("key" = ["read"]))
 )]
 pub(super) async fn list(
     State(api): State<Api>,
@@ -276,7 +273,6 @@ pub(super) struct CommandJson {
         (status = 200, body = CommandJson), (status = 404, body = Problem),
         (status = 409, description = "It has left already.", body = Problem),
     ),
-    security(("key" = ["send"]))
 )]
 pub(super) async fn cancel(
     State(api): State<Api>,
@@ -293,7 +289,6 @@ pub(super) async fn cancel(
         (status = 200, body = CommandJson), (status = 404, body = Problem),
         (status = 409, description = "Its state does not allow another attempt.", body = Problem),
     ),
-    security(("key" = ["send"]))
 )]
 pub(super) async fn retry(
     State(api): State<Api>,

@@ -111,7 +111,6 @@ pub(super) struct TimesJson {
 #[utoipa::path(
     get, path = "/api/v1/metrics/delivery", operation_id = "delivery_numbers", tag = "numbers", params(DeliveryQuery),
     responses((status = 200, body = DeliveryJson), (status = 422, body = Problem)),
-    security(("key" = ["read"]))
 )]
 pub(super) async fn delivery(
     State(api): State<Api>,

@@ -4,74 +4,79 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{self, Content, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{self, Content, OpenApi as OpenApiDocument, Ref, RefOr, ResponseBuilder};
 
+use crate::store::KeyScope;
+
+/// What describes the API as a whole; the operations come from its routes.
 #[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Recado",
-        description = "WhatsApp delivery through Twilio: accepts a message, sends it once, and keeps its whole life on record.",
-        license(name = "Apache-2.0", identifier = "Apache-2.0"),
-    ),
-    paths(
-        super::message::create,
-        super::message::show,
-        super::message::list,
-        super::message::cancel,
-        super::message::retry,
-        super::bulk::create,
-        super::event::stream,
-        super::metrics::delivery,
-        super::consent::show,
-        super::consent::set,
-        super::sender::list,
-        super::sender::pause,
-        super::sender::resume,
-        super::inbound::list,
-        super::health::health,
-        super::health::live,
-        super::health::ready,
-        super::prometheus::metrics,
-    ),
-    modifiers(&KeyScheme, &Problems),
-)]
+#[openapi(info(
+    title = "Recado",
+    description = "WhatsApp delivery through Twilio: accepts a message, sends it once, and keeps its whole life on record.",
+    license(name = "Apache-2.0", identifier = "Apache-2.0"),
+))]
 struct Description;
 
-struct KeyScheme;
+/// The name of the scheme of API keys.
+const KEY_SCHEME: &str = "key";
 
-impl utoipa::Modify for KeyScheme {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("key", scheme);
+/// The description of these operations, each with the scope that a key needs for it.
+pub(super) fn document(
+    operations: impl Iterator<Item = (OpenApiDocument, Option<KeyScope>)>,
+) -> String {
+    let mut document = Description::openapi();
+    for (mut described, scope) in operations {
+        for operation in operations_of(&mut described) {
+            require_scope(operation, scope);
+            add_problems(operation);
+        }
+        document.merge(described);
+    }
+    let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    document
+        .components
+        .get_or_insert_default()
+        .add_security_scheme(KEY_SCHEME, scheme);
+    document.to_pretty_json().unwrap_or_default()
+}
+
+/// Shows a description.
+pub(super) fn response(document: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document).into_response()
+}
+
+fn operations_of(document: &mut OpenApiDocument) -> impl Iterator<Item = &mut Operation> {
+    document.paths.paths.values_mut().flat_map(|item| {
+        let methods = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.patch,
+        ];
+        methods.into_iter().flatten()
+    })
+}
+
+fn require_scope(operation: &mut Operation, scope: Option<KeyScope>) {
+    if let Some(scope) = scope {
+        let requirement = SecurityRequirement::new(KEY_SCHEME, [scope.as_str()]);
+        operation.security = Some(vec![requirement]);
     }
 }
 
-/// Says of every operation which problems it may answer with, in the media type that they have.
-struct Problems;
-
-impl utoipa::Modify for Problems {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        for item in document.paths.paths.values_mut() {
-            for operation in [&mut item.get, &mut item.put, &mut item.post]
-                .into_iter()
-                .flatten()
-            {
-                let statuses = problems_of(operation);
-                let responses = &mut operation.responses.responses;
-                for status in statuses {
-                    let problem = RefOr::T(ResponseBuilder::new().build());
-                    responses.entry(status.to_owned()).or_insert(problem);
-                }
-                for (status, response) in responses {
-                    if let RefOr::T(response) = response {
-                        complete(status, response);
-                    }
-                }
-            }
+/// Says which problems an operation may answer with, in the media type that they have.
+fn add_problems(operation: &mut Operation) {
+    let statuses = problems_of(operation);
+    let responses = &mut operation.responses.responses;
+    for status in statuses {
+        let problem = RefOr::T(ResponseBuilder::new().build());
+        responses.entry(status.to_owned()).or_insert(problem);
+    }
+    for (status, response) in responses {
+        if let RefOr::T(response) = response {
+            complete(status, response);
         }
     }
 }
@@ -123,14 +128,4 @@ fn complete(status: &str, response: &mut openapi::Response) {
             .content
             .insert("application/problem+json".to_owned(), RefOr::T(problem));
     }
-}
-
-/// The description as text.
-pub(super) fn text() -> String {
-    Description::openapi().to_pretty_json().unwrap_or_default()
-}
-
-/// Shows the description.
-pub(super) async fn document() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], text()).into_response()
 }

@@ -36,7 +36,7 @@ pub(super) struct SenderJson {
 /// Lists our senders.
 #[utoipa::path(
     get, path = "/api/v1/senders", operation_id = "list_senders", tag = "senders",
-    responses((status = 200, body = SendersJson)), security(("key" = ["read"]))
+    responses((status = 200, body = SendersJson))
 )]
 pub(super) async fn list(State(api): State<Api>) -> Result<Json<SendersJson>, Problem> {
     let senders = api.store.senders().await?;
@@ -59,7 +59,6 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<SendersJson>, Pr
     post, path = "/api/v1/senders/{name}/pause", operation_id = "pause_sender", tag = "senders",
     params(("name" = String, Path, description = "The sender as `GET /api/v1/senders` names it.")),
     responses((status = 200, body = SendersJson), (status = 404, body = Problem)),
-    security(("key" = ["admin"]))
 )]
 pub(super) async fn pause(
     State(api): State<Api>,
@@ -73,7 +72,6 @@ pub(super) async fn pause(
     post, path = "/api/v1/senders/{name}/resume", operation_id = "resume_sender", tag = "senders",
     params(("name" = String, Path, description = "The sender as `GET /api/v1/senders` names it.")),
     responses((status = 200, body = SendersJson), (status = 404, body = Problem)),
-    security(("key" = ["admin"]))
 )]
 pub(super) async fn resume(
     State(api): State<Api>,

@@ -170,7 +170,8 @@ async fn what_is_described_answers() {
     }
 }
 
-/// Routes stand in the sources as `.route("PATH", get(…).post(…))`.
+/// Routes stand in the sources as `.route("PATH", get(…).post(…))`, and those of the API in a table
+/// of method, path, scope and handler.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_answers_is_described() {
     let (_house, document) = document().await;
@@ -178,16 +179,23 @@ async fn what_answers_is_described() {
         .into_iter()
         .map(|(method, path, _)| (method, path))
         .collect();
+    let api = include_str!("../../../src/api/routes.rs");
+    let callbacks = include_str!("../../../src/callbacks/mod.rs");
     let mut routes = BTreeSet::new();
-    for source in [
-        include_str!("../../../src/api/mod.rs"),
-        include_str!("../../../src/callbacks/mod.rs"),
-    ] {
+    let (_, table) = api.split_once("\nroutes! {\n").unwrap();
+    for line in table.split("\n}").next().unwrap().lines() {
+        let mut words = line.split_whitespace();
+        let (method, path) = (words.next().unwrap(), words.next().unwrap());
+        assert!(METHODS.contains(&method), "{line}");
+        routes.insert((method.to_owned(), path.trim_matches('"').to_owned()));
+    }
+    for source in [api, callbacks] {
         for part in source.split(".route(").skip(1) {
-            let mut words = part.split('"');
-            let path = words.nth(1).unwrap();
+            let Some(part) = part.trim_start().strip_prefix('"') else {
+                continue;
+            };
+            let (path, rest) = part.split_once('"').unwrap();
             // Up to the next call that is no method.
-            let rest = words.next().unwrap();
             let end = rest
                 .find(".route")
                 .unwrap_or(rest.len())
