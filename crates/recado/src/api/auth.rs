@@ -35,7 +35,7 @@ type Limiter = RateLimiter<
     StateInformationMiddleware,
 >;
 
-/// Checks keys and their rates.
+/// Checks keys and limits their rates.
 pub struct KeyVerifier {
     keys: Arc<dyn ApiKeys>,
     effects: Effects,
@@ -43,7 +43,7 @@ pub struct KeyVerifier {
     limiter: Option<(Limiter, u32)>,
 }
 
-/// A caller that was let in.
+/// A caller whose key was accepted.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     /// The key's id.
@@ -66,7 +66,7 @@ impl KeyVerifier {
     }
 }
 
-/// Makes a key: what the store keeps, and the text that is shown once.
+/// Creates a key: what the store keeps, and the text that is shown once.
 pub fn create_key(
     random: &dyn Random,
     name: &str,
@@ -88,7 +88,7 @@ pub fn create_key(
     (key, format!("rk_{id}_{secret}"))
 }
 
-/// Lets a request through when its key is good, has the scope that the route needs, and is within
+/// Lets a request through when its key is valid, has the scope that the route needs, and is within
 /// its rate.
 pub(super) async fn check(
     State((verifier, scope)): State<(Arc<KeyVerifier>, KeyScope)>,
@@ -116,13 +116,13 @@ const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 impl KeyVerifier {
-    /// Whose key the headers carry, when it may do what `scope` allows.
+    /// The caller whose key is in the headers, when the key includes `scope`.
     async fn caller(&self, headers: &HeaderMap, scope: KeyScope) -> Result<Caller, Problem> {
         let unauthorized =
             |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
         let Some(text) = headers.get(header::AUTHORIZATION) else {
             return Err(unauthorized(
-                "Send `Authorization: Bearer rk_…` with a key of this server.",
+                "Send `Authorization: Bearer rk_…` with an API key of this server.",
             ));
         };
         let wrong = || unauthorized("The API key is wrong or was revoked.");
@@ -146,7 +146,7 @@ impl KeyVerifier {
         };
         if !key.scope.includes(scope) {
             let detail = format!(
-                "This key has the scope {}, and this request needs {}. Ask the operator for another.",
+                "This key has the scope {}, but this request needs {}. Ask the operator for another key.",
                 key.scope.as_str(),
                 scope.as_str()
             );
@@ -184,7 +184,7 @@ impl KeyVerifier {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The fields of draft-ietf-httpapi-ratelimit-headers, or the refusal.
+    /// The fields of draft-ietf-httpapi-ratelimit-headers, or the answer to one request too many.
     fn rate(&self, key: &str) -> Result<Option<(HeaderValue, HeaderValue)>, Box<Response>> {
         let Some((limiter, rate)) = &self.limiter else {
             return Ok(None);
@@ -202,7 +202,9 @@ impl KeyVerifier {
                 let mut response = Problem::new(
                     StatusCode::TOO_MANY_REQUESTS,
                     "rate_limited",
-                    format!("This key may make {rate} requests a second. Slow down and try again."),
+                    format!(
+                        "This key may make {rate} requests per second. Slow down and try again."
+                    ),
                 )
                 .after(1)
                 .into_response();

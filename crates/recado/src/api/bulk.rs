@@ -1,4 +1,4 @@
-//! Many messages in one request and one commit, each with a result of its own.
+//! Many messages in one request and one commit, each with its own result.
 
 use axum::Extension;
 use axum::Json;
@@ -30,7 +30,7 @@ struct BulkRequest<'a> {
     messages: Vec<&'a RawValue>,
 }
 
-/// A bulk request, as the description shows it.
+/// A bulk request as the description shows it.
 #[derive(utoipa::ToSchema)]
 #[expect(
     dead_code,
@@ -41,28 +41,28 @@ pub(super) struct BulkRequestSchema {
     messages: Vec<MessageRequest>,
 }
 
-/// What became of each item.
+/// The result of a bulk request.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct BulkJson {
     /// Items stored, now or by an earlier request with the same key.
     pub accepted: usize,
-    /// Items refused.
+    /// Items that were refused.
     pub refused: usize,
     /// One result for each item, in the order of the request.
     pub results: Vec<BulkResult>,
 }
 
-/// What became of one item.
+/// The result of one item.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct BulkResult {
-    /// The item's place in the request, from 0.
+    /// The item's position in the request, from 0.
     pub index: usize,
-    /// The status that the item would have had alone.
+    /// The HTTP status that the item would have had on its own.
     pub status: u16,
-    /// Its id, when it was accepted.
+    /// The message's id, when it was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Its state, when it was accepted.
+    /// The message's state, when it was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// The recipient's canonical address, when it was accepted.
@@ -73,10 +73,10 @@ pub(super) struct BulkResult {
     pub error: Option<Problem>,
 }
 
-/// Sends up to 1,000 messages with one commit.
+/// Sends up to 1,000 messages in one commit.
 #[utoipa::path(
     post, path = "/api/v1/messages/bulk", operation_id = "send_messages", tag = "messages", request_body = BulkRequestSchema,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Holds, together with its place, for each item that has no `idempotency_key` of its own.")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Used, together with the item's position, for each item without its own `idempotency_key`.")),
     responses(
         (status = 202, description = "Every item was stored.", body = BulkJson),
         (status = 207, description = "At least one item was refused.", body = BulkJson),
@@ -106,10 +106,10 @@ async fn answer(
 ) -> Result<BulkJson, Problem> {
     expect_json(headers)?;
     let request: BulkRequest<'_> = read_borrowed(body)?;
-    let once = headers.get("idempotency-key").map(HeaderValue::as_bytes);
-    if let Some(once) = once {
-        // Checked once, so that a bad one does not fail item by item.
-        idempotency(caller, once, &[])?;
+    let request_key = headers.get("idempotency-key").map(HeaderValue::as_bytes);
+    if let Some(key) = request_key {
+        // Checked here, so that an invalid key is one problem and not one for each item.
+        idempotency(caller, key, &[])?;
     }
     if request.messages.is_empty() || request.messages.len() > ITEMS_MAX {
         let detail = format!("Send 1 to {ITEMS_MAX} messages in one request.");
@@ -117,25 +117,25 @@ async fn answer(
     }
     let mut results: Vec<BulkResult> = Vec::with_capacity(request.messages.len());
     let mut batch = Vec::with_capacity(request.messages.len());
-    let mut places = Vec::with_capacity(request.messages.len());
+    let mut positions = Vec::with_capacity(request.messages.len());
     for (index, item) in request.messages.iter().enumerate() {
-        match read_item(api, caller, once.map(|once| (once, index)), item.get()) {
+        match read_item(api, caller, request_key.map(|key| (key, index)), item.get()) {
             Ok(new) => {
-                results.push(taken(index, new.message.to.canonical().to_owned()));
-                places.push(index);
+                results.push(pending(index, new.message.to.canonical().to_owned()));
+                positions.push(index);
                 batch.push(new);
             }
             Err(bad) => results.push(match replay(api, bad.idempotency, &bad.typed).await? {
-                Some((to, result)) => completed(taken(index, to), result),
+                Some((to, result)) => completed(pending(index, to), result),
                 None => refusal(index, bad.problem),
             }),
         }
     }
     if !batch.is_empty() {
-        for (index, result) in places.into_iter().zip(api.store.accept(batch).await?) {
-            if let Some(place) = results.get_mut(index) {
-                let so_far = taken(index, place.to.take().unwrap_or_default());
-                *place = completed(so_far, result);
+        for (index, accepted) in positions.into_iter().zip(api.store.accept(batch).await?) {
+            if let Some(result) = results.get_mut(index) {
+                let so_far = pending(index, result.to.take().unwrap_or_default());
+                *result = completed(so_far, accepted);
             }
         }
     }
@@ -152,8 +152,8 @@ async fn answer(
 
 fn read_borrowed(body: &[u8]) -> Result<BulkRequest<'_>, Problem> {
     expect_object(body)?;
-    // The borrowed form does not pass through the reader that owns; on any mistake the body is
-    // read again by the one that explains it.
+    // Borrowing avoids a copy of every item, but its errors do not name the field. After any error
+    // the body is read again by the reader that does.
     if let Ok(request) = serde_json::from_slice::<BulkRequest<'_>>(body) {
         return Ok(request);
     }
@@ -167,22 +167,22 @@ fn read_borrowed(body: &[u8]) -> Result<BulkRequest<'_>, Problem> {
     Err(Problem::new(
         StatusCode::BAD_REQUEST,
         "malformed_json",
-        "The body is not JSON.",
+        "The body is not valid JSON.",
     ))
 }
 
-/// An item that cannot be taken, unless it was before.
+/// An item that cannot be accepted, unless an earlier request with the same key was.
 struct BadItem {
     problem: Problem,
     idempotency: Option<Idempotency>,
     typed: String,
 }
 
-/// An item without a key of its own takes the one of the whole request, with its place.
+/// Reads an item. One without its own key uses the key of the whole request and its position.
 fn read_item(
     api: &Api,
     caller: &Caller,
-    once: Option<(&[u8], usize)>,
+    request_key: Option<(&[u8], usize)>,
     text: &str,
 ) -> Result<NewMessage, BadItem> {
     let bad = |problem| BadItem {
@@ -191,7 +191,7 @@ fn read_item(
         typed: String::new(),
     };
     let mut request: MessageRequest = parse_json(text.as_bytes()).map_err(bad)?;
-    let idempotency = match (request.idempotency_key.take(), once) {
+    let idempotency = match (request.idempotency_key.take(), request_key) {
         (Some(key), _) => Some(idempotency(caller, key.as_bytes(), text.as_bytes()).map_err(bad)?),
         (None, Some((key, index))) => Some(item_idempotency(caller, key, index, text)),
         (None, None) => None,
@@ -209,7 +209,7 @@ fn read_item(
 }
 
 /// A result whose message has no id yet.
-fn taken(index: usize, to: String) -> BulkResult {
+fn pending(index: usize, to: String) -> BulkResult {
     BulkResult {
         index,
         status: StatusCode::ACCEPTED.as_u16(),

@@ -1,4 +1,4 @@
-//! What people said about receiving messages, and changing it by the operator's word.
+//! Whether people want messages: shows it, and lets the operator change it.
 
 use std::time::Duration;
 
@@ -17,31 +17,32 @@ use crate::store::{ConsentView, wait_until_idle};
 /// How long the answer to an opt-out waits for open requests to that person.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Whose consent.
+/// Whose consent to show.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ConsentQuery {
-    /// The person, in any form of the address.
+    /// The person's address, in any form.
     to: String,
 }
 
-/// What a person said about receiving messages.
+/// Whether a person wants to receive messages.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct ConsentJson {
     /// The person's canonical address.
     pub to: String,
-    /// `open`, `asking` (they wrote a word that may mean opt-out, and were asked) or `opted_out`.
+    /// `open`, `asking` (the person wrote a word that may mean opt-out, and was asked) or
+    /// `opted_out`.
     pub consent: String,
-    /// Since when; null when they never said anything.
+    /// Since when; null when the person has never said anything.
     pub since: Option<String>,
-    /// Who told us: `recipient`, `callback` (the provider refused for them) or `operator`.
+    /// Who said so: `recipient`, `callback` (the provider reported it) or `operator`.
     pub source: Option<String>,
-    /// Waiting messages that this change stopped or freed.
+    /// How many waiting messages this change stopped or released.
     pub affected: u64,
 }
 
-/// Shows what a person said about receiving messages.
+/// Shows whether a person wants to receive messages.
 #[utoipa::path(
     get, path = "/api/v1/consent", operation_id = "show_consent", tag = "people", params(ConsentQuery),
     responses((status = 200, body = ConsentJson), (status = 422, body = Problem)),
@@ -67,13 +68,13 @@ pub(super) async fn show(
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ConsentRequest {
-    /// The person, in any form of the address.
+    /// The person's address, in any form.
     to: String,
     /// `opted_out` or `open`.
     consent: String,
 }
 
-/// Opts a person out or back in, for example after a call.
+/// Opts a person out or back in, for example after a phone call.
 #[utoipa::path(
     put, path = "/api/v1/consent", operation_id = "set_consent", tag = "people", request_body = ConsentRequest,
     responses((status = 200, body = ConsentJson), (status = 422, body = Problem)),

@@ -8,10 +8,11 @@ use serde::Serialize;
 /// An error with its explanation.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct ErrorJson {
-    /// Twilio's error code, when it gave one.
+    /// Twilio's error code, if any.
     pub code: Option<u32>,
     /// Stable word: `provider`, `network`, `rate_limited`, `window_closed`, `attempts_max`,
-    /// `age_max`, `unsettled` or `unreadable`.
+    /// `age_max`, `unsettled` or `unreadable`; in an attempt also its cause, for example
+    /// `timeout`.
     pub reason: String,
     /// What it means.
     pub meaning: String,
@@ -39,21 +40,24 @@ pub(super) fn code_json(code: Option<u32>, error_source: ErrorSource, codes: &Co
     }
 }
 
-/// The cause for which an attempt had no answer, with its explanation.
+/// The cause of an attempt without an answer, with its explanation.
 pub(super) fn cause_json(cause: &str) -> ErrorJson {
     ErrorJson {
         code: None,
         reason: cause.to_owned(),
-        meaning: format!("The request ended with: {}", cause.replace('_', " ")),
-        advice: "Nothing to do: what happens next is in the history.".to_owned(),
+        meaning: format!(
+            "The request to the provider ended with: {}",
+            cause.replace('_', " ")
+        ),
+        advice: "Nothing to do: the history shows what happened next.".to_owned(),
     }
 }
 
 /// The advice for a message that failed with an error that usually passes.
-const NO_MORE_ATTEMPTS: &str = "No more attempts are made by themselves. Find out why in the \
-                                attempts, then ask for a retry or send a new message.";
+const NO_MORE_ATTEMPTS: &str = "No more attempts are made automatically. See the attempts \
+                                for the cause, then request a retry or send a new message.";
 
-/// Whether the general advice for an error is to wait for the next attempt.
+/// Whether the usual advice for an error is to wait for the next attempt.
 fn is_tried_again(error: LastError, codes: &Codes) -> bool {
     error.reason == Reason::Provider
         && matches!(
@@ -69,31 +73,31 @@ fn explained(error: LastError, codes: &Codes) -> ErrorJson {
     let (meaning, advice) = match error.reason {
         Reason::Provider | Reason::Network => (
             "The provider could not be reached; nothing was sent",
-            "Nothing to do: it is tried again by itself until it is too old.",
+            "Nothing to do: it is retried automatically until it is too old.",
         ),
         Reason::RateLimited => (
             "The provider asked us to slow down; nothing was sent",
-            "Nothing to do: it is tried again by itself.",
+            "Nothing to do: it is retried automatically.",
         ),
         Reason::WindowClosed => (
-            "The 24-hour window closed before the message could leave",
-            "Send an approved template: the person has not written within 24 hours.",
+            "The 24-hour window closed before the message could be sent",
+            "Send an approved template: the person has not written in the last 24 hours.",
         ),
         Reason::AttemptsMax => (
-            "Every attempt failed and no more are made",
-            "Find out why in the attempts, then send a new message.",
+            "Every attempt failed, and no more will be made",
+            "See the attempts for the cause, then send a new message.",
         ),
         Reason::AgeMax => (
-            "The message became too old to be tried again",
-            "If it is still useful, ask for a retry or send a new message.",
+            "The message is too old to be retried",
+            "If it is still useful, request a retry or send a new message.",
         ),
         Reason::Unsettled => (
-            "Nobody can say whether it was sent: the answer was lost, and neither a report nor \
-             the provider's list shows it",
-            "Ask the person, or ask for a retry and accept that it may arrive twice.",
+            "It is not known whether it was sent: the answer was lost, and neither a report nor \
+             the provider's list shows the message",
+            "Ask the person, or request a retry and accept that the message may arrive twice.",
         ),
         Reason::Unreadable => (
-            "The stored content cannot be opened: wrong master key, or damaged data",
+            "The stored content cannot be decrypted: wrong master key, or damaged data",
             "Ask the operator to check the master key and to run recado verify.",
         ),
     };

@@ -1,4 +1,5 @@
-//! The live stream: server-sent events in the order of commits, resumable by `Last-Event-ID`.
+//! What happens to messages: events as JSON, and the live stream of server-sent events in the
+//! order of commits, resumable by `Last-Event-ID`.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -21,24 +22,24 @@ use crate::store::{EventView, HistoryView};
 /// Events read at once.
 const PAGE: usize = 256;
 
-/// One thing that happened.
+/// One event of a message.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct HistoryJson {
     /// What happened, for example `message.accepted` or `message.reported`.
     pub event: String,
     /// The state after it.
     pub state: String,
-    /// Who told us: `api`, `dispatch`, `callback`, `poll`, `operator` or `recipient`.
+    /// Where it came from: `api`, `dispatch`, `callback`, `poll`, `operator` or `recipient`.
     pub source: String,
     /// When it was committed.
     pub at: String,
     /// The number of the attempt it is about.
     pub attempt: Option<u32>,
-    /// Twilio's status word.
+    /// The status that Twilio reported.
     pub provider_status: Option<String>,
-    /// The error it carried.
+    /// The error that came with it.
     pub error: Option<ErrorJson>,
-    /// A stable word that says more.
+    /// A stable word with more detail.
     pub detail: Option<String>,
 }
 
@@ -47,8 +48,8 @@ pub(super) struct HistoryJson {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StreamQuery {
-    /// Start after this event, like `Last-Event-ID`; 0 for the beginning of the log. Left out,
-    /// the stream starts with what happens next.
+    /// Start after this event, like `Last-Event-ID`; 0 for the beginning of the log. Without
+    /// it, the stream starts with the next event.
     after: Option<i64>,
 }
 
@@ -62,7 +63,7 @@ pub(super) struct EventJson {
     pub entry: HistoryJson,
 }
 
-/// Streams what happens.
+/// Streams events as they happen.
 #[utoipa::path(
     get, path = "/api/v1/events", operation_id = "stream_events", tag = "events", params(StreamQuery),
     responses((status = 200, description = "Server-sent events; the data of each is an EventJson.", content_type = "text/event-stream", body = EventJson)),
@@ -77,7 +78,7 @@ pub(super) async fn stream(
             Problem::field(
                 "Last-Event-ID",
                 "event_id_invalid",
-                "Send the id of an event.",
+                "Must be the id of an event.",
             )
         })?),
         _ => None,
@@ -105,8 +106,8 @@ struct Reader {
 }
 
 impl Reader {
-    /// The next event; `None` when the server stops or cannot read any more. The caller connects
-    /// again and goes on where it was.
+    /// The next event; `None` when the server stops or cannot read the log. The caller reconnects
+    /// and continues where it was.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(view) = self.waiting.next() {

@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 
+/// Characters of an unknown name that a problem repeats.
+const NAME_CHARACTERS_SHOWN_MAX: usize = 64;
 /// Bytes of a request body, unless its handler takes more.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
@@ -39,7 +41,7 @@ impl<const BYTES_MAX: usize, S: Send + Sync> FromRequest<S> for Body<BYTES_MAX> 
     }
 }
 
-/// The name or id in a path; one that is no text is the name of nothing.
+/// The name or id in a path. Nothing has one that is not UTF-8.
 pub(super) struct PathName(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathName {
@@ -67,7 +69,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Reads a JSON body whose type is checked, and says which field is wrong or unknown.
+/// Reads a JSON body, and says which field is wrong or unknown.
 pub(super) fn read_json<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: &[u8],
@@ -76,7 +78,7 @@ pub(super) fn read_json<T: DeserializeOwned>(
     parse_json(body)
 }
 
-/// Refuses a body that does not call itself JSON.
+/// Refuses a body whose content type is not JSON.
 pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     let content_type = headers
         .get(header::CONTENT_TYPE)
@@ -96,7 +98,7 @@ pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "not_json",
-        "Send JSON with `Content-Type: application/json`.",
+        "Content-Type must be application/json.",
     ))
 }
 
@@ -112,7 +114,7 @@ pub(super) fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem>
     Ok(value)
 }
 
-/// serde would also take a list, with the fields by their place.
+/// Refuses everything but an object: serde would also take a list with the fields in order.
 pub(super) fn expect_object(text: &[u8]) -> Result<(), Problem> {
     let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
     if first == Some(&b'{') || serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err() {
@@ -121,28 +123,27 @@ pub(super) fn expect_object(text: &[u8]) -> Result<(), Problem> {
     Err(Problem::field(
         "the body",
         "wrong_type",
-        "The body has the wrong type: send a JSON object, with the fields by name.",
+        "The body has the wrong type: send a JSON object.",
     ))
 }
 
-/// serde's words name the field and what was expected, and never repeat strings of the caller
-/// except the names of unknown fields; values are left out.
+/// Explains what serde could not read. Its texts name the field and what was expected; values of
+/// the caller, which may be personal, are left out.
 fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
     let text = error.to_string();
     if let Some(rest) = text.strip_prefix("unknown field `")
         && let Some((name, _)) = rest.split_once('`')
     {
-        let name: String = name.chars().take(64).collect();
-        let detail =
-            format!("There is no field {name}; check its spelling against /api/v1/openapi.json.");
+        let name: String = name.chars().take(NAME_CHARACTERS_SHOWN_MAX).collect();
+        let detail = format!("There is no field {name}; /api/v1/openapi.json lists all fields.");
         return Problem::field(&name, "unknown_field", detail);
     }
     for (start, code, what) in [
-        ("missing field `", "field_missing", "is missing; add it"),
+        ("missing field `", "field_missing", "is required"),
         (
             "duplicate field `",
             "duplicate_field",
-            "comes twice; keep one",
+            "appears twice; keep one",
         ),
     ] {
         if let Some(rest) = text.strip_prefix(start)
@@ -152,19 +153,22 @@ fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
         }
     }
     if error.is_data() {
-        let place = if path == "." { "the body" } else { path };
+        let (place, subject) = match path {
+            "." => ("the body", "The body"),
+            path => (path, path),
+        };
         let wanted = text
             .rsplit_once("expected ")
             .map_or("another type", |(_, wanted)| wanted);
         let wanted = wanted.split(" at line").next().unwrap_or(wanted);
-        let detail = format!("{place} has the wrong type: expected {wanted}.");
+        let detail = format!("{subject} has the wrong type: expected {wanted}.");
         return Problem::field(place, "wrong_type", detail);
     }
     Problem::new(
         StatusCode::BAD_REQUEST,
         "malformed_json",
         format!(
-            "The body is not JSON: error at line {}, column {}.",
+            "The body is not valid JSON: error at line {}, column {}.",
             error.line(),
             error.column()
         ),
@@ -182,12 +186,18 @@ fn query_problem(rejection: &QueryRejection) -> Problem {
         return Problem::field(
             field,
             "invalid_query",
-            format!("The query: {field} is not a number that fits; write digits only."),
+            format!("The query parameter {field} must be a whole number, and not too large."),
         );
     }
-    Problem::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "invalid_query",
-        format!("The query: {detail}."),
-    )
+    let unknown = detail
+        .split_once("unknown field `")
+        .and_then(|(_, rest)| rest.split_once("`, "));
+    let detail = match unknown {
+        Some((name, expected)) => {
+            let name: String = name.chars().take(NAME_CHARACTERS_SHOWN_MAX).collect();
+            format!("There is no query parameter {name}; {expected}.")
+        }
+        None => format!("The query cannot be read: {detail}."),
+    };
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail)
 }

@@ -1,4 +1,4 @@
-//! Whether the process lives, whether it can do its work, and how it is doing.
+//! Whether the process is alive, whether it can do its work, and what needs attention.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,14 +10,14 @@ use serde::Serialize;
 use super::problem::Problem;
 use super::state::Api;
 
-/// The process answers. Says nothing about the database or the provider on purpose: restarting
-/// would help neither.
+/// Answers while the process is alive. It does not check the database or the provider, because a
+/// restart would help neither.
 #[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200)))]
 pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// The server can do its work: it has just committed something.
+/// Answers 200 when the server can do its work: it has just committed something.
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     responses((status = 200), (status = 503, body = Problem))
@@ -41,21 +41,21 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
 /// How the server is doing.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct HealthJson {
-    /// `ok`, or `degraded` when something needs a person.
+    /// `ok`, or `degraded` when something needs attention.
     pub status: String,
-    /// What needs a person, in words.
+    /// What needs attention, in words.
     pub concerns: Vec<String>,
-    /// Messages waiting.
+    /// Messages that are waiting.
     pub queued: u64,
     /// Seconds since the oldest due message became due.
     pub oldest_due_seconds: u64,
     /// Requests to the provider that are open.
     pub open_attempts: u64,
-    /// Attempts whose outcome is unknown and still looked for.
+    /// Attempts with an unknown outcome that is still being looked for.
     pub unknown_attempts: u64,
-    /// Reports about messages that nobody knows.
+    /// Reports about messages that are not known yet.
     pub parked_reports: u64,
-    /// Bytes of the database.
+    /// Size of the database in bytes.
     pub database_bytes: u64,
     /// The version of the server.
     pub version: String,
@@ -76,14 +76,14 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
         }
         if !sender.configured && sender.queued > 0 {
             concerns.push(format!(
-                "{} messages wait for sender {}, which is no longer configured",
+                "{} messages are waiting for sender {}, which is no longer configured",
                 sender.queued, sender.name
             ));
         }
     }
     if let Some(since) = *api.unreachable_since.borrow() {
         concerns.push(format!(
-            "Twilio has not been reached for {} s; messages wait and are tried again",
+            "Twilio has not been reached for {} s; messages wait and are retried",
             now.since(since).as_secs()
         ));
     }
@@ -94,14 +94,14 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
     let undecided = unknown.map_or(0, |(_, n)| n.saturating_sub(gauges.unknown_watched));
     if undecided > 0 {
         concerns.push(format!(
-            "{undecided} messages rest as unknown: Twilio may have them; retry them or let them be"
+            "{undecided} messages ended as unknown: Twilio may have sent them; retry or leave them"
         ));
     }
     let oldest = gauges
         .oldest_due_at
         .map_or(0, |due| now.since(due).as_secs());
     if let Err(error) = api.store.probe().await {
-        concerns.push(format!("the database cannot be written: {error}"));
+        concerns.push(format!("cannot write to the database: {error}"));
     }
     Ok(Json(HealthJson {
         status: if concerns.is_empty() {

@@ -1,4 +1,4 @@
-//! Which request this is: the idempotency key of a caller, and the body it came with.
+//! Idempotency keys: which request this is, and the body that it came with.
 
 use sha2::{Digest, Sha256};
 
@@ -7,7 +7,7 @@ use super::problem::Problem;
 use crate::store::Idempotency;
 
 /// Characters of an idempotency key.
-const IDEMPOTENCY_KEY_CHARACTERS_MAX: usize = 255;
+const KEY_CHARACTERS_MAX: usize = 255;
 
 /// Hashes a key together with the API key it belongs to, and the body it came with.
 pub(super) fn idempotency(
@@ -15,9 +15,8 @@ pub(super) fn idempotency(
     key: &[u8],
     body: &[u8],
 ) -> Result<Idempotency, Problem> {
-    if key.is_empty() || key.len() > IDEMPOTENCY_KEY_CHARACTERS_MAX {
-        let detail =
-            format!("An idempotency key has 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters.");
+    if key.is_empty() || key.len() > KEY_CHARACTERS_MAX {
+        let detail = format!("An idempotency key must have 1 to {KEY_CHARACTERS_MAX} characters.");
         return Err(Problem::field(
             "Idempotency-Key",
             "idempotency_key_invalid",
@@ -30,17 +29,17 @@ pub(super) fn idempotency(
     })
 }
 
-/// The same for an item of a bulk request whose key is the one of the whole request, which was
-/// checked: the item's place makes it its own.
+/// The same for an item of a bulk request that uses the key of the whole request, which was
+/// checked: the item's position tells it from the others.
 pub(super) fn item_idempotency(
     caller: &Caller,
     key: &[u8],
     index: usize,
     text: &str,
 ) -> Idempotency {
-    let place = index.to_string();
+    let position = index.to_string();
     Idempotency {
-        key: short_hash(&[caller.key.as_bytes(), key, place.as_bytes()]),
+        key: short_hash(&[caller.key.as_bytes(), key, position.as_bytes()]),
         body: short_hash(&[text.as_bytes()]),
     }
 }

@@ -1,4 +1,4 @@
-//! What people wrote to us.
+//! Inbound messages: what people write to us.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,9 +16,9 @@ use crate::store::{InboundQuery, InboundView};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct InboundListQuery {
-    /// Only from this person, in any form of the address.
+    /// Only from this person; the address may have any form.
     from: Option<String>,
-    /// From `next_cursor` of the page before.
+    /// `next_cursor` from the previous page.
     cursor: Option<String>,
     /// 1 to 200; default 50.
     limit: Option<usize>,
@@ -29,22 +29,22 @@ pub(super) struct InboundListQuery {
 pub(super) struct InboundPageJson {
     /// The messages.
     pub messages: Vec<InboundJson>,
-    /// Give it as `cursor` for the next page; null at the end.
+    /// Send it as `cursor` to get the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// What a person wrote to us.
+/// A message that a person sent to us.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct InboundJson {
     /// Twilio's SID.
     pub provider_sid: String,
-    /// The person's canonical address; null when they were erased.
+    /// The person's canonical address; null when the person was erased.
     pub from: Option<String>,
-    /// The sender they wrote to.
+    /// The sender that it was sent to.
     pub to: Option<String>,
     /// `text`, `image`, `location`, `button` …
     pub message_type: String,
-    /// Everything readable: text, media, place, button, list.
+    /// What it says: text, media, location, button or list.
     #[schema(value_type = Option<Object>)]
     pub content: Option<serde_json::Value>,
     /// Our message that it replies to.
@@ -53,7 +53,7 @@ pub(super) struct InboundJson {
     pub received_at: String,
 }
 
-/// Lists what people wrote to us.
+/// Lists inbound messages.
 #[utoipa::path(
     get, path = "/api/v1/inbound", operation_id = "list_inbound", tag = "people", params(InboundListQuery),
     responses((status = 200, body = InboundPageJson))

@@ -1,4 +1,4 @@
-//! One message: send, show, list, cancel, retry.
+//! Messages: send, show, list, cancel, retry.
 
 use axum::Extension;
 use axum::Json;
@@ -24,7 +24,7 @@ use crate::store::{
     MessageId, NewMessage,
 };
 
-/// The answer to a message that was accepted: it is on disk.
+/// The answer to an accepted message: it is on disk.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct AcceptedJson {
     /// Its id, a UUIDv7.
@@ -38,10 +38,10 @@ pub(super) struct AcceptedJson {
 /// Sends a message.
 #[utoipa::path(
     post, path = "/api/v1/messages", operation_id = "send_message", tag = "messages", request_body = MessageRequest,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Repeats of a request with the same key and body give the same answer for 7 days.")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Repeating a request with the same key and body gives the same answer for 7 days.")),
     responses(
         (status = 202, description = "Stored; it will be sent.", body = AcceptedJson),
-        (status = 409, description = "The same content went to the same person a moment ago, or a newer notice exists.", body = Problem),
+        (status = 409, description = "The same content was sent to the same person a moment ago, or a newer version exists.", body = Problem),
         (status = 422, description = "A field is wrong, or the 24-hour window is closed.", body = Problem),
         (status = 503, description = "Nothing was stored; try again.", body = Problem),
     ),
@@ -57,7 +57,7 @@ pub(super) async fn create(
         return Err(Problem::field(
             "idempotency_key",
             "idempotency_key_in_body",
-            "For one message send the key in the Idempotency-Key header.",
+            "For a single message, send the key in the Idempotency-Key header.",
         ));
     }
     let idempotency = match headers.get("idempotency-key") {
@@ -95,8 +95,8 @@ pub(super) async fn create(
     Ok(response)
 }
 
-/// What was taken once stays taken when the request is repeated, although its deadline may have
-/// passed since.
+/// The answer to an earlier request with the same key. A repeated request gets it even if it would
+/// be refused now, for example because its deadline has passed.
 pub(super) async fn replay(
     api: &Api,
     idempotency: Option<Idempotency>,
@@ -149,26 +149,26 @@ fn refused(refusal: AcceptRefusal) -> Problem {
         AcceptRefusal::KeyReused => Problem::field(
             "Idempotency-Key",
             "idempotency_key_reused",
-            "This key came with another body before. Use a new key for a new message.",
+            "This key was already used with a different body. Use a new key for a new message.",
         ),
         AcceptRefusal::Duplicate { first } => conflict(
             "duplicate_content",
-            "The same content went to the same person a moment ago (message_id). If that is \
-             meant, send \"dedupe\": \"allow\".",
+            "The same content was sent to the same person a moment ago (message_id). If this is \
+             intended, send \"dedupe\": \"allow\".",
             first,
         ),
         AcceptRefusal::Superseded { by } => conflict(
             "superseded",
-            "A message with this business key in the same or a newer version exists \
+            "A message with the same or a newer version of this business key already exists \
              (message_id).",
             by,
         ),
         AcceptRefusal::WindowClosed => Problem::field(
             "body",
             "window_closed",
-            "The person has not written to this sender within 24 hours, so WhatsApp takes only an \
-             approved template: send content_sid. If you know that the window is open, send \
-             \"window\": \"assume_open\".",
+            "The person has not written to this sender in the last 24 hours, so WhatsApp accepts \
+             only an approved template: send content_sid. If you know that the window is open, \
+             send \"window\": \"assume_open\".",
         ),
         AcceptRefusal::UnknownSender => Problem::field(
             "from",
@@ -197,24 +197,24 @@ pub(super) async fn show(
     Ok(Json(message_json(&view, &api.codes)))
 }
 
-/// Which messages to list. All filters hold together.
+/// Which messages to list. A message must match every filter.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// Only in this state.
     state: Option<String>,
-    /// Only to this person, in any form of the address.
+    /// Only to this person; the address may have any form.
     to: Option<String>,
     /// Only from this sender.
     sender: Option<String>,
     /// Only with this error code.
     error: Option<u32>,
-    /// Accepted at or after (RFC 3339).
+    /// Accepted at or after this instant (RFC 3339).
     since: Option<String>,
-    /// Accepted before (RFC 3339).
+    /// Accepted before this instant (RFC 3339).
     until: Option<String>,
-    /// From `next_cursor` of the page before.
+    /// `next_cursor` from the previous page.
     cursor: Option<String>,
     /// 1 to 200; default 50.
     limit: Option<usize>,
@@ -254,24 +254,24 @@ fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
     })
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct CommandJson {
-    /// The message.
+    /// The message's id.
     pub id: String,
     /// Its state now.
     pub state: String,
-    /// Whether this request changed it; `false` when it was so already.
+    /// Whether this request changed it; `false` when there was nothing to change.
     pub changed: bool,
 }
 
-/// Cancels a message that has not left.
+/// Cancels a message that has not been sent yet.
 #[utoipa::path(
     post, path = "/api/v1/messages/{id}/cancel", operation_id = "cancel_message", tag = "messages",
     params(("id" = String, Path, description = "The message's id.")),
     responses(
         (status = 200, body = CommandJson), (status = 404, body = Problem),
-        (status = 409, description = "It has left already.", body = Problem),
+        (status = 409, description = "It can no longer be canceled.", body = Problem),
     ),
 )]
 pub(super) async fn cancel(
@@ -281,7 +281,7 @@ pub(super) async fn cancel(
     command(&api, &id, MessageCommand::Cancel).await
 }
 
-/// Tries a failed, unknown or held message again. Repeating the request changes nothing.
+/// Retries a failed, undelivered, unknown or held message. Repeating the request changes nothing.
 #[utoipa::path(
     post, path = "/api/v1/messages/{id}/retry", operation_id = "retry_message", tag = "messages",
     params(("id" = String, Path, description = "The message's id.")),
@@ -319,8 +319,8 @@ async fn command(
         Some(CommandResult::Already(state)) => Ok(json(*state, false)),
         Some(CommandResult::TooLate(state)) => {
             let (code, verb) = match command {
-                MessageCommand::Cancel => ("cannot_cancel", "cancelled"),
-                MessageCommand::Retry => ("cannot_retry", "tried again"),
+                MessageCommand::Cancel => ("cannot_cancel", "canceled"),
+                MessageCommand::Retry => ("cannot_retry", "retried"),
             };
             let detail = format!("The message is {} and cannot be {verb}.", state.as_str());
             Err(Problem::new(StatusCode::CONFLICT, code, detail))

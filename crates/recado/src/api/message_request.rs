@@ -1,4 +1,4 @@
-//! The JSON of a message as callers write it, and its way to a checked message.
+//! The JSON of a message to send, and how it becomes a checked message.
 
 use std::collections::BTreeMap;
 
@@ -26,11 +26,11 @@ pub(super) struct MessageRequest {
     pub content_sid: Option<String>,
     /// Values of the template's placeholders.
     pub variables: Option<BTreeMap<String, String>>,
-    /// Public URL of one medium.
+    /// Public URL of one media file.
     pub media_url: Option<String>,
-    /// A place, `geo:LAT,LON` or `geo:LAT,LON|Label`; `body` then names it.
+    /// A location, `geo:LAT,LON` or `geo:LAT,LON|Label`; `body` is then its name.
     pub persistent_action: Option<String>,
-    /// One of the configured senders; left out, the one the person knows.
+    /// One of the configured senders. Default: the one that the person knows.
     pub from: Option<String>,
     /// `utility` (default for templates), `authentication`, `marketing` or `service` (default for
     /// free-form content).
@@ -41,13 +41,13 @@ pub(super) struct MessageRequest {
     pub send_at: Option<String>,
     /// Never at or after this instant (RFC 3339 with offset).
     pub expires_at: Option<String>,
-    /// What may happen when nobody can say whether it was sent: `at_most_once` (default),
+    /// What to do when it is not known whether the message was sent: `at_most_once` (default),
     /// `at_least_once` or `ask`.
     pub delivery: Option<String>,
     /// `enforce` (default) or `assume_open`.
     pub window: Option<String>,
-    /// What the message is about, for example `interview:42:reminder:v3`: a newer version takes
-    /// the place of an unsent older one.
+    /// What the message is about, for example `interview:42:reminder:v3`: a newer version
+    /// replaces an older one that has not been sent.
     pub business_key: Option<String>,
     /// `refuse` (default) or `allow` the same content to the same person within ten minutes.
     pub dedupe: Option<String>,
@@ -114,18 +114,18 @@ impl MessageRequest {
     }
 }
 
-/// Checks a message as the door would, without asking the memory: for tools that judge a sheet
+/// Checks a message as the API would, without asking the store: for tools that check a spreadsheet
 /// before it is sent.
 ///
 /// # Errors
-/// The problem that the door would answer.
+/// The problem that the API would answer.
 pub fn check_message(json: &str, now: Timestamp) -> Result<(), Problem> {
     let mut request: MessageRequest = parse_json(json.as_bytes())?;
     request.idempotency_key = None;
     request.check(now).map(|_| ())
 }
 
-/// Reads a field that may be left out; what is wrong with it goes to the others' problems.
+/// Reads a field that may be left out; when it is wrong, that is added to `errors`.
 fn parse<T>(
     text: Option<String>,
     errors: &mut Vec<FieldProblem>,

@@ -1,4 +1,4 @@
-//! Messages as JSON.
+//! The JSON of stored messages.
 
 use delivery::address::AddressVariant;
 use delivery::codes::{Codes, ErrorSource};
@@ -16,19 +16,19 @@ use crate::store::{AttemptView, MessagePage, MessageSummary, MessageView};
 pub(super) struct SummaryJson {
     /// Its id.
     pub id: String,
-    /// Where it is.
+    /// Its state.
     pub state: String,
     /// The recipient's canonical address; null when the person was erased.
     pub to: Option<String>,
     /// The sender.
     pub from: String,
-    /// What it is for.
+    /// `utility`, `authentication`, `marketing` or `service`.
     pub kind: String,
-    /// What may overtake what.
+    /// `urgent`, `normal` or `bulk`.
     pub priority: String,
-    /// What may happen in doubt.
+    /// `at_most_once`, `at_least_once` or `ask`.
     pub delivery: String,
-    /// The template, when it is one.
+    /// SID of the template, if there is one.
     pub content_sid: Option<String>,
     /// The business key as given.
     pub business_key: Option<String>,
@@ -39,21 +39,21 @@ pub(super) struct SummaryJson {
     pub provider_sid: Option<String>,
     /// When it was stored.
     pub accepted_at: String,
-    /// Not before.
+    /// Not sent before this instant.
     pub send_at: Option<String>,
-    /// Never at or after.
+    /// Never sent at or after this instant.
     pub expires_at: Option<String>,
-    /// When it is due next, while it waits.
+    /// When it is next due, while it waits.
     pub due_at: Option<String>,
-    /// First seen at WhatsApp.
+    /// When it was first seen at WhatsApp.
     pub sent_at: Option<String>,
-    /// First seen on the device.
+    /// When it was first seen on the device.
     pub delivered_at: Option<String>,
-    /// First seen opened.
+    /// When it was first seen opened.
     pub read_at: Option<String>,
     /// When it failed.
     pub failed_at: Option<String>,
-    /// Why it failed, or what its last attempt said.
+    /// Why it failed, or the error of its last attempt.
     pub error: Option<ErrorJson>,
     /// Whether the person may have received it twice.
     pub possible_duplicate: bool,
@@ -76,11 +76,11 @@ pub(super) struct MessageJson {
 pub(super) struct MessagePageJson {
     /// The messages.
     pub messages: Vec<SummaryJson>,
-    /// Give it as `cursor` for the next page; null at the end.
+    /// Send it as `cursor` to get the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// One try to hand the message to Twilio.
+/// One attempt to hand the message to Twilio.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct AttemptJson {
     /// Its number, from 1.
@@ -89,13 +89,13 @@ pub(super) struct AttemptJson {
     pub outcome: String,
     /// Twilio's SID.
     pub provider_sid: Option<String>,
-    /// Whether it used the other ninth-digit form of the number.
+    /// Whether it used the number without its ninth digit.
     pub other_form: bool,
     /// When it was opened.
     pub started_at: String,
     /// When its outcome was recorded.
     pub finished_at: Option<String>,
-    /// What went wrong, in its answer or reported later.
+    /// What went wrong, as answered or as reported later.
     pub error: Option<ErrorJson>,
 }
 

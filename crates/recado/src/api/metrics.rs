@@ -1,4 +1,4 @@
-//! The numbers: rates, times and errors from the counters, and the page for Prometheus.
+//! The metrics of delivery: rates, times and errors from the counters.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::problem::{FieldProblem, Problem};
 use super::state::Api;
 use crate::store::{CounterGroup, CounterQuery, CounterRow};
 
-/// Hours between the first and the last of a question.
+/// Hours of the longest period.
 const HOURS_MAX: i64 = 24 * 366;
 
 /// Which messages to count, and how to group them.
@@ -28,18 +28,18 @@ pub(super) struct DeliveryQuery {
     from: Option<String>,
     /// Messages accepted before this instant, rounded up to the hour; default now.
     to: Option<String>,
-    /// `hour`, `day`, `sender`, `kind`, `template` or `area`; left out, everything together.
+    /// `hour`, `day`, `sender`, `kind`, `template` or `area`. Default: everything in one group.
     group_by: Option<String>,
 }
 
-/// Counted messages.
+/// Counts of messages.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct DeliveryJson {
     /// First instant counted.
     pub from: String,
-    /// The instant after the last.
+    /// First instant no longer counted.
     pub to: String,
-    /// By what it is grouped.
+    /// How it is grouped; null without grouping.
     pub group_by: Option<String>,
     /// One row for each group; one row when there is no grouping.
     pub groups: Vec<DeliveryGroupJson>,
@@ -56,13 +56,13 @@ pub(super) struct DeliveryGroupJson {
     pub sent: i64,
     /// Of these, seen on the device.
     pub delivered: i64,
-    /// Of these, seen opened.
+    /// Of these, opened.
     pub read: i64,
     /// Of these, failed or undelivered now.
     pub failed: i64,
     /// Attempts made.
     pub attempts: i64,
-    /// Retries decided.
+    /// Retries among these.
     pub retries: i64,
     /// delivered / sent; 0 when nothing was sent.
     pub delivery_rate: f64,
@@ -72,42 +72,42 @@ pub(super) struct DeliveryGroupJson {
     pub failure_rate: f64,
     /// Messages by the state they are in now.
     pub states: BTreeMap<String, i64>,
-    /// Errors met, by code (`none` without one).
+    /// Errors by code.
     pub errors: Vec<ErrorCountJson>,
-    /// From our door to WhatsApp.
+    /// From acceptance to WhatsApp.
     pub accepted_to_sent: TimesJson,
     /// From WhatsApp to the device.
     pub sent_to_delivered: TimesJson,
-    /// From the device to the eyes.
+    /// From the device until it was opened.
     pub delivered_to_read: TimesJson,
 }
 
-/// How often an error was met.
+/// How often an error occurred.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct ErrorCountJson {
-    /// Twilio's code.
+    /// Twilio's code; null when there was none.
     pub code: Option<u32>,
-    /// How often.
+    /// How often it occurred.
     pub count: i64,
     /// What it means.
     pub meaning: String,
 }
 
-/// Percentiles of a time, in milliseconds, read from a histogram: at most 25 % too high. Null
-/// when nothing was measured.
+/// Percentiles of a duration in milliseconds, from a histogram: at most 25 % too high. Null when
+/// nothing was measured.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct TimesJson {
     /// How many were measured.
     pub count: i64,
-    /// Half took no longer.
+    /// Half of them took no longer.
     pub p50_ms: Option<u64>,
-    /// Nineteen of twenty took no longer.
+    /// 95 % of them took no longer.
     pub p95_ms: Option<u64>,
-    /// Ninety-nine of a hundred took no longer.
+    /// 99 % of them took no longer.
     pub p99_ms: Option<u64>,
 }
 
-/// Shows rates, times and errors of the messages accepted in a range of time.
+/// Shows rates, times and errors of the messages accepted in a period.
 #[utoipa::path(
     get, path = "/api/v1/metrics/delivery", operation_id = "delivery_numbers", tag = "numbers", params(DeliveryQuery),
     responses((status = 200, body = DeliveryJson), (status = 422, body = Problem)),
@@ -128,7 +128,7 @@ pub(super) async fn delivery(
         return Err(Problem::field(
             "from",
             "range_invalid",
-            "from must be before to, and at most 366 days before.",
+            "from must be before to, by at most 366 days.",
         ));
     }
     let group = group(query.group_by.as_deref())?;
@@ -253,7 +253,7 @@ fn group_json(api: &Api, name: &str, rows: &[CounterRow]) -> DeliveryGroupJson {
     }
 }
 
-/// A part of a whole; 0 of nothing.
+/// A part of a whole; 0 when the whole is 0.
 fn rate(part: i64, whole: i64) -> f64 {
     if whole == 0 {
         return 0.0;

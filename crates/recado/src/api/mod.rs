@@ -1,7 +1,7 @@
 //! Room 1: callers ask. JSON over HTTP under `/api/v1`, and the health and metrics pages.
 //!
-//! Must not know: SQL, Twilio's words, other rooms. What it asks for is in the store when it has
-//! answered.
+//! Must not know: SQL, Twilio's words, other rooms. What it confirms is in the store before it
+//! answers.
 
 pub mod auth;
 mod bulk;

@@ -110,13 +110,13 @@ fn complete(status: &str, response: &mut openapi::Response) {
         let reason = known.and_then(|status| status.canonical_reason());
         response.description = match status {
             "401" => "The API key is missing, wrong or revoked.",
-            "403" => "The key's scope is too small.",
-            "422" => "Something in the request is wrong; the problem names it.",
-            "429" => "The key makes too many requests.",
-            "400" => "The body is not JSON.",
+            "403" => "The key does not have the required scope.",
+            "422" => "A part of the request is wrong; the problem names it.",
+            "429" => "The key has made too many requests.",
+            "400" => "The body is not valid JSON.",
             "413" => "The body is too large.",
-            "415" => "The body does not call itself JSON.",
-            "503" => "The server cannot do it now; try again.",
+            "415" => "Content-Type must be application/json.",
+            "503" => "The server cannot do this now; try again.",
             _ => reason.unwrap_or_default(),
         }
         .to_owned();

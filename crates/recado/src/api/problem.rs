@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::store::StoreError;
 
-/// An error answer.
+/// An error as the answer to a request.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Problem {
     /// A URI that names the kind of problem.
@@ -24,10 +24,10 @@ pub struct Problem {
     /// Each field that is wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldProblem>,
-    /// The message that stands in the way.
+    /// The existing message that is the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
-    /// Seconds after which another try makes sense; also in `Retry-After`.
+    /// Seconds to wait before trying again; also in `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
 }
@@ -91,14 +91,14 @@ impl Problem {
         problem
     }
 
-    /// Asks to come again after so many seconds.
+    /// Asks the caller to try again after this many seconds.
     #[must_use]
     pub fn after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// There is nothing of that id.
+    /// Nothing has that id or name.
     pub fn not_found(what: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
@@ -120,13 +120,13 @@ impl From<StoreError> for Problem {
             StoreError::Full | StoreError::ReadOnly(_) | StoreError::Closed => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "storage_unavailable",
-                "Nothing was stored: the server cannot write to its database now. Try again.",
+                "Nothing was stored: the server cannot write to its database now. Try again later.",
             )
             .after(5),
             StoreError::Busy => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "storage_busy",
-                "Nothing was stored: the server has too much to write. Try again.",
+                "Nothing was stored: the server is busy writing. Try again.",
             )
             .after(1),
             StoreError::Corrupt(_)
@@ -137,8 +137,7 @@ impl From<StoreError> for Problem {
                 Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "storage_failed",
-                    "Nothing was stored: the database failed. The operator finds the cause in \
-                     the log.",
+                    "Nothing was stored: the database failed. The server's log names the cause.",
                 )
                 .after(5)
             }

@@ -21,19 +21,19 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
     let senders = api.store.senders().await?;
     let last = u64::try_from(api.store.last_event().await?).unwrap_or_default();
     let mut page = Page::default();
-    page.labelled(&gauges, &senders);
+    page.labeled(&gauges, &senders);
     page.single(&gauges, api.effects.clock.now());
     page.family(
         "recado_events_total",
         "counter",
-        "Events on record.",
+        "Events in the log.",
         one(last),
     );
     let unreachable = *api.unreachable_since.borrow();
     page.family(
         "recado_provider_unreachable_seconds",
         "gauge",
-        "Since when the provider cannot be reached; 0 when it can.",
+        "For how long the provider has been unreachable; 0 when it can be reached.",
         one(unreachable.map_or(0, |since| api.effects.clock.now().since(since).as_secs())),
     );
     let kind = "text/plain; version=0.0.4; charset=utf-8";
@@ -46,7 +46,7 @@ struct Page {
 }
 
 impl Page {
-    fn labelled(&mut self, gauges: &Gauges, senders: &[SenderView]) {
+    fn labeled(&mut self, gauges: &Gauges, senders: &[SenderView]) {
         let states = gauges
             .states
             .iter()
@@ -63,7 +63,7 @@ impl Page {
             .iter()
             .map(|(code, n)| (format!("{{code=\"{code}\"}}"), *n))
             .collect();
-        let help = "Errors met, by Twilio's code (0: none given).";
+        let help = "Errors by Twilio's code (0: none given).";
         self.family("recado_errors_total", "counter", help, errors);
         let paused = senders
             .iter()
@@ -96,13 +96,13 @@ impl Page {
             (
                 "recado_queue_messages",
                 "gauge",
-                "Messages waiting.",
+                "Messages that are waiting.",
                 gauges.queued,
             ),
             (
                 "recado_queue_oldest_due_seconds",
                 "gauge",
-                "Since when the oldest due message is due.",
+                "For how long the oldest due message has been due.",
                 age,
             ),
             (
@@ -114,13 +114,13 @@ impl Page {
             (
                 "recado_attempts_unknown",
                 "gauge",
-                "Attempts whose outcome is unknown and looked for.",
+                "Attempts with an unknown outcome that is being looked for.",
                 gauges.unknown_watched,
             ),
             (
                 "recado_reports_parked",
                 "gauge",
-                "Reports about messages that nobody knows.",
+                "Reports about messages that are not known yet.",
                 gauges.parked,
             ),
             (

@@ -95,12 +95,12 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-/// The answer to a method that a path does not take.
+/// The answer to a method that a path does not support.
 pub async fn wrong_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
-        "This path does not take that method; /api/v1/openapi.json lists what there is.",
+        "This path does not support that method; /api/v1/openapi.json lists all routes.",
     )
 }
 
@@ -108,7 +108,7 @@ async fn unknown_route() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "no_such_route",
-        "There is nothing at this path; /api/v1/openapi.json lists what there is.",
+        "There is nothing at this path; /api/v1/openapi.json lists all routes.",
     )
 }
 

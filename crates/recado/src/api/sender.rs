@@ -21,15 +21,15 @@ pub(super) struct SendersJson {
 pub(super) struct SenderJson {
     /// `+E164`, or the SID of a Messaging Service.
     pub name: String,
-    /// Whether the configuration names it.
+    /// Whether it is in the configuration.
     pub configured: bool,
     /// Since when it is paused; null when it is not.
     pub paused_at: Option<String>,
     /// `operator`, or the error code that paused it.
     pub pause_reason: Option<String>,
-    /// Messages waiting.
+    /// Messages that are waiting.
     pub queued: u64,
-    /// Requests open.
+    /// Requests to the provider that are open.
     pub open: u64,
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<SendersJson>, Pr
 /// Pauses a sender: its messages wait.
 #[utoipa::path(
     post, path = "/api/v1/senders/{name}/pause", operation_id = "pause_sender", tag = "senders",
-    params(("name" = String, Path, description = "The sender as `GET /api/v1/senders` names it.")),
+    params(("name" = String, Path, description = "The sender's name, as listed by `GET /api/v1/senders`.")),
     responses((status = 200, body = SendersJson), (status = 404, body = Problem)),
 )]
 pub(super) async fn pause(
@@ -70,7 +70,7 @@ pub(super) async fn pause(
 /// Resumes a sender.
 #[utoipa::path(
     post, path = "/api/v1/senders/{name}/resume", operation_id = "resume_sender", tag = "senders",
-    params(("name" = String, Path, description = "The sender as `GET /api/v1/senders` names it.")),
+    params(("name" = String, Path, description = "The sender's name, as listed by `GET /api/v1/senders`.")),
     responses((status = 200, body = SendersJson), (status = 404, body = Problem)),
 )]
 pub(super) async fn resume(

@@ -22,11 +22,11 @@ pub struct Api {
     pub key_verifier: Arc<KeyVerifier>,
     /// The key of the last event on disk.
     pub last_event: watch::Receiver<i64>,
-    /// Changes whenever an attempt was closed.
+    /// Changes whenever an attempt is closed.
     pub closed: watch::Receiver<u64>,
     /// Since when the provider cannot be reached.
     pub unreachable_since: watch::Receiver<Option<Timestamp>>,
-    /// Within how long the same content to the same person is refused.
+    /// For how long the same content to the same person is refused.
     pub dedupe_window: Duration,
     /// What to do about error codes, for the explanations.
     pub codes: Arc<delivery::codes::Codes>,
