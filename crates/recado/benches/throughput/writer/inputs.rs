@@ -46,6 +46,10 @@ impl Random for Seeded {
             chunk.copy_from_slice(&word[..chunk.len()]);
         }
     }
+
+    fn fill_key(&self, key: &mut [u8]) {
+        self.fill(key);
+    }
 }
 
 /// Makes what goes into the store, at a time that only moves when it is told to.
