@@ -3,8 +3,8 @@
 use serde_json::Value;
 use simulator::{Faults, TruthMessage};
 
-use crate::house::{House, mobile, notice};
 use crate::luck::Luck;
+use crate::server::{TestServer, mobile, notice};
 use crate::signed::{body, signature, status_fields};
 
 const STATUSES: [&str; 4] = ["queued", "sent", "delivered", "read"];
@@ -37,9 +37,9 @@ fn sequences() -> Vec<Vec<&'static str>> {
         .collect()
 }
 
-/// A house whose simulator reports nothing by itself.
-async fn silent_house(latency_ms: f64) -> House {
-    House::with(
+/// A server whose simulator reports nothing by itself.
+async fn silent_server(latency_ms: f64) -> TestServer {
+    TestServer::with(
         |settings| {
             // Answers that wait for a first report wait for seconds.
             settings.time_scale = 0.1;
@@ -55,12 +55,12 @@ async fn silent_house(latency_ms: f64) -> House {
     .await
 }
 
-async fn truth_of(house: &House, to: &str) -> TruthMessage {
+async fn truth_of(server: &TestServer, to: &str) -> TruthMessage {
     let to = format!("whatsapp:{to}");
     let mut found = None;
-    house
-        .eventually("the provider has it", async |house| {
-            found = house
+    server
+        .eventually("the provider has it", async |server| {
+            found = server
                 .simulator
                 .truth()
                 .into_iter()
@@ -72,7 +72,7 @@ async fn truth_of(house: &House, to: &str) -> TruthMessage {
 }
 
 /// Reports in an order; whether each moved the state, it never went backwards.
-async fn play(house: &House, id: &str, order: &[&str], callback_url: &str, sid: &str) {
+async fn play(server: &TestServer, id: &str, order: &[&str], callback_url: &str, sid: &str) {
     let rank = |message: &Value| {
         let ladder = ["accepted", "sending", "queued", "sent", "delivered", "read"];
         let state = message["state"].as_str().unwrap().to_owned();
@@ -83,9 +83,9 @@ async fn play(house: &House, id: &str, order: &[&str], callback_url: &str, sid: 
     };
     let mut reached = 0;
     for status in order {
-        let answer = house.report(callback_url, sid, status).await;
+        let answer = server.report(callback_url, sid, status).await;
         assert_eq!(answer.status, 204, "{order:?} {status} {}", answer.text);
-        let message = house.message(id).await;
+        let message = server.message(id).await;
         let now = rank(&message);
         assert!(
             now >= reached,
@@ -93,7 +93,7 @@ async fn play(house: &House, id: &str, order: &[&str], callback_url: &str, sid: 
         );
         reached = now;
     }
-    let message = house.message(id).await;
+    let message = server.message(id).await;
     assert_eq!(message["state"], "read", "{order:?}");
     for time in ["sent_at", "delivered_at", "read_at"] {
         assert!(message[time].is_string(), "{order:?} {time}: {message:#}");
@@ -112,15 +112,15 @@ async fn play(house: &House, id: &str, order: &[&str], callback_url: &str, sid: 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_order_after_the_answer_ends_the_same() {
-    let house = silent_house(0.0).await;
+    let server = silent_server(0.0).await;
     for (person, order) in sequences().iter().enumerate() {
-        let id = house.accept(notice(&mobile(person), "x")).await;
-        let truth = truth_of(&house, &mobile(person)).await;
-        house
+        let id = server.accept(notice(&mobile(person), "x")).await;
+        let truth = truth_of(&server, &mobile(person)).await;
+        server
             .until(&id, |m| m["attempts"][0]["outcome"] == "sent")
             .await;
         play(
-            &house,
+            &server,
             &id,
             order,
             truth.status_callback.as_ref().unwrap(),
@@ -128,26 +128,26 @@ async fn every_order_after_the_answer_ends_the_same() {
         )
         .await;
     }
-    house.assert_verified();
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_order_before_the_answer_ends_the_same() {
-    let house = silent_house(1.0).await;
+    let server = silent_server(1.0).await;
     let sequences = sequences();
     let mut ids = Vec::new();
     for person in 0..sequences.len() {
-        ids.push(house.accept(notice(&mobile(person), "x")).await);
+        ids.push(server.accept(notice(&mobile(person), "x")).await);
     }
-    let house = &house;
+    let server = &server;
     let plays = sequences
         .iter()
         .zip(&ids)
         .enumerate()
         .map(|(person, (order, id))| async move {
-            let truth = truth_of(house, &mobile(person)).await;
+            let truth = truth_of(server, &mobile(person)).await;
             play(
-                house,
+                server,
                 id,
                 order,
                 truth.status_callback.as_ref().unwrap(),
@@ -158,7 +158,7 @@ async fn every_order_before_the_answer_ends_the_same() {
     futures_util::future::join_all(plays).await;
     let mut early = 0;
     for id in &ids {
-        let message = house
+        let message = server
             .until(id, |m| m["attempts"][0]["outcome"] == "sent")
             .await;
         assert_eq!(
@@ -179,56 +179,56 @@ async fn every_order_before_the_answer_ends_the_same() {
         "only {early} of {} were early",
         ids.len()
     );
-    house.assert_verified();
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_without_the_correlation_find_their_message_by_its_sid() {
-    let house = silent_house(0.0).await;
-    let url = house.status_url();
+    let server = silent_server(0.0).await;
+    let url = server.status_url();
     for (person, order) in permutations().iter().enumerate() {
-        let id = house.accept(notice(&mobile(person), "x")).await;
-        let truth = truth_of(&house, &mobile(person)).await;
-        house
+        let id = server.accept(notice(&mobile(person), "x")).await;
+        let truth = truth_of(&server, &mobile(person)).await;
+        server
             .until(&id, |m| m["attempts"][0]["outcome"] == "sent")
             .await;
-        play(&house, &id, order, &url, &truth.sid).await;
+        play(&server, &id, order, &url, &truth.sid).await;
     }
-    house.assert_verified();
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orphans_wait_for_their_message() {
-    let house = silent_house(1.0).await;
-    let url = house.status_url();
-    let id = house.accept(notice(&mobile(1), "x")).await;
-    let truth = truth_of(&house, &mobile(1)).await;
+    let server = silent_server(1.0).await;
+    let url = server.status_url();
+    let id = server.accept(notice(&mobile(1), "x")).await;
+    let truth = truth_of(&server, &mobile(1)).await;
     // The SID is not known here before the answer, and these carry nothing else.
     for status in ["delivered", "sent", "delivered"] {
-        assert_eq!(house.report(&url, &truth.sid, status).await.status, 204);
+        assert_eq!(server.report(&url, &truth.sid, status).await.status, 204);
     }
-    house.until_state(&id, "delivered").await;
+    server.until_state(&id, "delivered").await;
     let nobody = "SM000000000000000000000000000000ff";
-    assert_eq!(house.report(&url, nobody, "read").await.status, 204);
-    house.assert_verified();
+    assert_eq!(server.report(&url, nobody, "read").await.status, 204);
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_forged_is_stored() {
-    let house = silent_house(0.0).await;
-    let id = house.accept(notice(&mobile(1), "x")).await;
-    let truth = truth_of(&house, &mobile(1)).await;
-    let before = house
+    let server = silent_server(0.0).await;
+    let id = server.accept(notice(&mobile(1), "x")).await;
+    let truth = truth_of(&server, &mobile(1)).await;
+    let before = server
         .until(&id, |m| m["attempts"][0]["outcome"] == "sent")
         .await;
     let url = truth.status_callback.unwrap();
     let fields = status_fields(&truth.sid, "delivered");
-    let token = house.simulator.auth_token().to_owned();
+    let token = server.simulator.auth_token().to_owned();
     let good = signature(&url, &fields, &token);
     let text = body(&fields);
     let forged = std::cell::Cell::new(0);
     let refuse = async |url: &str, text: Vec<u8>, signature: Option<String>| {
-        let answer = house.callback(url, text, signature.clone()).await;
+        let answer = server.callback(url, text, signature.clone()).await;
         assert_eq!(
             answer.status, 403,
             "{url} {signature:?} was believed: {}",
@@ -287,39 +287,39 @@ async fn nothing_forged_is_stored() {
     let path = url.split('#').next().unwrap();
     let elsewhere = path.replace("?c=", "?c=0");
     refuse(&elsewhere, text.clone().into(), Some(good.clone())).await;
-    let inbound = format!("{}/api/v1/whatsapp/webhook", house.gateway.url);
+    let inbound = format!("{}/api/v1/whatsapp/webhook", server.gateway.url);
     refuse(&inbound, text.clone().into(), Some(good.clone())).await;
-    assert_eq!(house.message(&id).await["history"], before["history"]);
+    assert_eq!(server.message(&id).await["history"], before["history"]);
     // The control: the same request unchanged is believed.
-    assert_eq!(house.callback(&url, text, Some(good)).await.status, 204);
-    house.until_state(&id, "delivered").await;
-    house.assert_verified();
+    assert_eq!(server.callback(&url, text, Some(good)).await.status, 204);
+    server.until_state(&id, "delivered").await;
+    server.assert_verified();
 }
 
 /// While a token is rotated, Twilio signs with the old one or the new one.
 #[tokio::test(flavor = "multi_thread")]
 async fn both_tokens_sign_and_no_third_one_does() {
     let second = "fedcba9876543210fedcba9876543210";
-    let house = House::with(
+    let server = TestServer::with(
         |settings| settings.faults.callback_lost = 1.0,
         &[("TWILIO_AUTH_TOKEN_SECONDARY", second)],
     )
     .await;
-    let id = house.accept(notice(&mobile(1), "x")).await;
-    let truth = truth_of(&house, &mobile(1)).await;
+    let id = server.accept(notice(&mobile(1), "x")).await;
+    let truth = truth_of(&server, &mobile(1)).await;
     let url = truth.status_callback.unwrap();
     let tokens = [
         ("0".repeat(32), "sent", 403),
         (second.to_owned(), "delivered", 204),
-        (house.simulator.auth_token().to_owned(), "read", 204),
+        (server.simulator.auth_token().to_owned(), "read", 204),
     ];
     for (token, status, wanted) in tokens {
         let fields = status_fields(&truth.sid, status);
         let sign = signature(&url, &fields, &token);
-        let answer = house.callback(&url, body(&fields), Some(sign)).await;
+        let answer = server.callback(&url, body(&fields), Some(sign)).await;
         assert_eq!(answer.status, wanted, "{status}");
     }
-    let message = house.until_state(&id, "read").await;
+    let message = server.until_state(&id, "read").await;
     let told = message["history"].to_string();
     assert!(told.contains("\"provider_status\":\"delivered\""), "{told}");
     assert!(!told.contains("\"provider_status\":\"sent\""), "{told}");
@@ -327,12 +327,12 @@ async fn both_tokens_sign_and_no_third_one_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_malformed_brings_it_down() {
-    let house = silent_house(0.0).await;
+    let server = silent_server(0.0).await;
     let urls = [
-        house.status_url(),
-        format!("{}/api/v1/whatsapp/webhook", house.gateway.url),
+        server.status_url(),
+        format!("{}/api/v1/whatsapp/webhook", server.gateway.url),
     ];
-    let token = house.simulator.auth_token().to_owned();
+    let token = server.simulator.auth_token().to_owned();
     let mut luck = Luck::new(11);
     for number in 0..10_000 {
         let url = &urls[luck.index(2)];
@@ -340,11 +340,11 @@ async fn nothing_malformed_brings_it_down() {
             // Signed nonsense: it passes the door and must be read.
             let fields = nonsense(&mut luck);
             let sign = signature(url, &fields, &token);
-            house.callback(url, body(&fields), Some(sign)).await
+            server.callback(url, body(&fields), Some(sign)).await
         } else {
             let length = luck.index(300);
             let raw = luck.bytes(length);
-            house
+            server
                 .callback(url, raw, Some("bm9uc2Vuc2U=".to_owned()))
                 .await
         };
@@ -352,16 +352,16 @@ async fn nothing_malformed_brings_it_down() {
     }
     let long = vec![b'a'; (64 << 10) + 1];
     assert_eq!(
-        house
+        server
             .callback(&urls[0], long, Some(String::new()))
             .await
             .status,
         413
     );
-    let log = house.gateway.log();
+    let log = server.gateway.log();
     assert!(!log.contains("panicked"), "{log}");
-    assert_eq!(house.get("/readyz").await.status, 200);
-    house.assert_verified();
+    assert_eq!(server.get("/readyz").await.status, 200);
+    server.assert_verified();
 }
 
 /// Fields that Twilio has names for, with values it never sends.

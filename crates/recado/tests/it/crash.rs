@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use simulator::Faults;
 use tokio::sync::Mutex;
 
-use crate::house::{House, Http, TEMPLATE, mobile};
 use crate::luck::Luck;
+use crate::server::{Http, TEMPLATE, TestServer, mobile};
 
 /// Runs on one database before a new one is begun.
-const RUNS_PER_HOUSE: usize = 10;
+const RUNS_PER_SERVER: usize = 10;
 const WRITERS: usize = 6;
 
 /// What a caller knows about a message: its own words, and the id when it was told one.
@@ -39,18 +39,18 @@ async fn what_was_accepted_outlives_every_crash() {
     let total = runs();
     let mut done = 0;
     while done < total {
-        let runs = RUNS_PER_HOUSE.min(total - done);
+        let runs = RUNS_PER_SERVER.min(total - done);
         let seed = u64::try_from(done).unwrap();
         let asked = crash_often(seed, runs).await;
         done += runs;
-        eprintln!("{done} of {total} crashes, {asked} messages in the last house: all at rest");
+        eprintln!("{done} of {total} crashes, {asked} messages in the last server: all at rest");
     }
 }
 
-/// One house, killed `runs` times.
+/// One server, killed `runs` times.
 async fn crash_often(seed: u64, runs: usize) -> usize {
     let scale = [("RECADO_CLOCK_SCALE", "1000")];
-    let mut house = House::with(
+    let mut server = TestServer::with(
         |settings| {
             settings.seed = seed;
             settings.faults = Faults {
@@ -67,34 +67,34 @@ async fn crash_often(seed: u64, runs: usize) -> usize {
     for run in 0..runs {
         let killed = Arc::new(AtomicBool::new(false));
         let load: Vec<_> = (0..WRITERS)
-            .map(|writer| load(&house, &asked, &killed, run * WRITERS + writer))
+            .map(|writer| load(&server, &asked, &killed, run * WRITERS + writer))
             .collect();
         let load: Vec<_> = load.into_iter().map(tokio::spawn).collect();
         tokio::time::sleep(Duration::from_millis(20 + luck.below(600))).await;
-        house.kill_and_restart();
+        server.kill_and_restart();
         killed.store(true, Ordering::Relaxed);
         for task in load {
             task.await.unwrap();
         }
-        house.assert_verified();
+        server.assert_verified();
     }
-    ask_again(&house, &asked).await;
+    ask_again(&server, &asked).await;
     let asked = asked.lock().await.clone();
-    rest(&house, &asked).await;
-    house.assert_verified();
-    no_doubles(&house, &asked).await;
+    rest(&server, &asked).await;
+    server.assert_verified();
+    no_doubles(&server, &asked).await;
     asked.len()
 }
 
 /// Sends until the gateway is gone; every message has its own words and its own key. Whoever did
 /// not notice, because the next gateway was there before the next request, is told.
 fn load(
-    house: &House,
+    server: &TestServer,
     asked: &Arc<Mutex<HashMap<String, Asked>>>,
     killed: &Arc<AtomicBool>,
     writer: usize,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let (url, key) = (house.gateway.url.clone(), house.key.clone());
+    let (url, key) = (server.gateway.url.clone(), server.key.clone());
     let (asked, killed) = (Arc::clone(asked), Arc::clone(killed));
     async move {
         let http = Http::new();
@@ -179,7 +179,7 @@ fn message(asked: &Asked) -> Value {
 }
 
 /// A caller without an answer asks again with the same key.
-async fn ask_again(house: &House, asked: &Mutex<HashMap<String, Asked>>) {
+async fn ask_again(server: &TestServer, asked: &Mutex<HashMap<String, Asked>>) {
     let open: Vec<Asked> = asked
         .lock()
         .await
@@ -191,11 +191,11 @@ async fn ask_again(house: &House, asked: &Mutex<HashMap<String, Asked>>) {
     for item in open {
         let items = [item.clone()];
         let ids = if item.alone {
-            ask(&http, &house.gateway.url, &house.key, &items).await
+            ask(&http, &server.gateway.url, &server.key, &items).await
         } else {
             // It was in a bulk request, whose items have their own keys.
             let body = json!({ "messages": [message(&item)] });
-            let answer = house.post("/api/v1/messages/bulk", &body).await.json();
+            let answer = server.post("/api/v1/messages/bulk", &body).await.json();
             answer["results"][0]["id"]
                 .as_str()
                 .map(|id| vec![id.to_owned()])
@@ -206,12 +206,12 @@ async fn ask_again(house: &House, asked: &Mutex<HashMap<String, Asked>>) {
 }
 
 /// Everything that was answered exists and comes to rest.
-async fn rest(house: &House, asked: &HashMap<String, Asked>) {
+async fn rest(server: &TestServer, asked: &HashMap<String, Asked>) {
     let moving = ["accepted", "scheduled", "sending", "queued", "sent"];
-    house
-        .eventually("everything at rest", async |house| {
+    server
+        .eventually("everything at rest", async |server| {
             for state in moving {
-                let page = house
+                let page = server
                     .get(&format!("/api/v1/messages?limit=1&state={state}"))
                     .await;
                 if page.json()["messages"]
@@ -223,13 +223,13 @@ async fn rest(house: &House, asked: &HashMap<String, Asked>) {
                 }
             }
             // What is unknown is looked for, and may be sent again, until its time is over.
-            let metrics = house.get("/metrics").await.text;
+            let metrics = server.get("/metrics").await.text;
             metrics
                 .lines()
                 .any(|line| line == "recado_attempts_unknown 0")
         })
         .await;
-    let known: HashMap<String, Value> = house
+    let known: HashMap<String, Value> = server
         .messages("")
         .await
         .into_iter()
@@ -251,15 +251,15 @@ async fn rest(house: &House, asked: &HashMap<String, Asked>) {
 }
 
 /// The provider accepted nothing twice, unless it is allowed and marked.
-async fn no_doubles(house: &House, asked: &HashMap<String, Asked>) {
+async fn no_doubles(server: &TestServer, asked: &HashMap<String, Asked>) {
     let mut copies: HashMap<String, usize> = HashMap::new();
-    for truth in house.simulator.truth() {
+    for truth in server.simulator.truth() {
         *copies.entry(truth.body).or_default() += 1;
     }
     for (text, count) in &copies {
         let item = &asked[text];
         if *count > 1 {
-            let message = house.message(item.id.as_ref().unwrap()).await;
+            let message = server.message(item.id.as_ref().unwrap()).await;
             assert_eq!(
                 item.delivery, "at_least_once",
                 "{text} went out {count} times: {message:#}"
@@ -273,10 +273,10 @@ async fn no_doubles(house: &House, asked: &HashMap<String, Asked>) {
         .collect();
     let mut arrived = 0;
     for state in ["delivered", "read"] {
-        for message in house.messages(&format!("state={state}")).await {
+        for message in server.messages(&format!("state={state}")).await {
             let id = message["id"].as_str().unwrap();
             let item = by_id[id];
-            let whole = house.message(id).await;
+            let whole = server.message(id).await;
             assert!(
                 copies.contains_key(&item.text),
                 "{} was never sent: {whole:#}",
@@ -286,14 +286,14 @@ async fn no_doubles(house: &House, asked: &HashMap<String, Asked>) {
         }
     }
     // Only an attempt that a crash cut off before its request may stay unknown.
-    for message in house.messages("state=unknown").await {
-        let whole = house.message(message["id"].as_str().unwrap()).await;
+    for message in server.messages("state=unknown").await {
+        let whole = server.message(message["id"].as_str().unwrap()).await;
         let item = by_id[whole["id"].as_str().unwrap()];
         assert!(
             !copies.contains_key(&item.text),
             "the provider has it, and nobody noticed: {whole:#}"
         );
     }
-    assert_eq!(house.messages("state=failed").await.len(), 0);
+    assert_eq!(server.messages("state=failed").await.len(), 0);
     assert!(arrived > 0, "nothing was sent at all");
 }

@@ -3,11 +3,11 @@
 use serde_json::json;
 use simulator::{Phone, PhoneBehavior};
 
-use crate::house::{House, SENDER, mobile, notice};
+use crate::server::{SENDER, TestServer, mobile, notice};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_followed_until_it_is_read() {
-    let house = House::with(
+    let server = TestServer::with(
         |settings| {
             settings.phones = vec![Phone {
                 number: mobile(1),
@@ -17,10 +17,10 @@ async fn a_message_is_followed_until_it_is_read() {
         &[],
     )
     .await;
-    let id = house
+    let id = server
         .accept(notice("(85) 98000-0001", "hoje às 14:00"))
         .await;
-    let message = house.until_state(&id, "read").await;
+    let message = server.until_state(&id, "read").await;
     for time in ["accepted_at", "sent_at", "delivered_at", "read_at"] {
         assert!(message[time].is_string(), "{time} {message:#}");
     }
@@ -28,7 +28,7 @@ async fn a_message_is_followed_until_it_is_read() {
     assert_eq!(message["possible_duplicate"], false);
     assert_eq!(message["attempts"][0]["n"], 1);
     assert_eq!(message["attempts"][0]["outcome"], "sent");
-    let truth = house.simulator.truth();
+    let truth = server.simulator.truth();
     assert_eq!(truth.len(), 1);
     assert_eq!(truth[0].sid, message["provider_sid"].as_str().unwrap());
     assert_eq!(truth[0].body, "hoje às 14:00");
@@ -40,12 +40,12 @@ async fn a_message_is_followed_until_it_is_read() {
         .collect();
     let last = states.last().unwrap();
     assert_eq!((states[0], *last), ("accepted", "read"));
-    house.assert_verified();
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_form_without_the_ninth_digit_is_tried_once_and_remembered() {
-    let house = House::with(
+    let server = TestServer::with(
         |settings| {
             let character = PhoneBehavior::OnlyWithoutNinthDigit;
             settings.phones = vec![Phone {
@@ -56,8 +56,8 @@ async fn the_form_without_the_ninth_digit_is_tried_once_and_remembered() {
         &[],
     )
     .await;
-    let first = house.accept(notice(&mobile(2), "um")).await;
-    let message = house.until_state(&first, "read").await;
+    let first = server.accept(notice(&mobile(2), "um")).await;
+    let message = server.until_state(&first, "read").await;
     let attempts = message["attempts"].as_array().unwrap();
     let forms: Vec<_> = attempts
         .iter()
@@ -65,14 +65,14 @@ async fn the_form_without_the_ninth_digit_is_tried_once_and_remembered() {
         .collect();
     assert_eq!(forms, [false, true], "{message:#}");
     assert_eq!(attempts[0]["error"]["code"], 63_024);
-    let second = house.accept(notice(&mobile(2), "dois")).await;
-    let message = house.until_state(&second, "read").await;
+    let second = server.accept(notice(&mobile(2), "dois")).await;
+    let message = server.until_state(&second, "read").await;
     assert_eq!(
         message["attempts"].as_array().unwrap().len(),
         1,
         "{message:#}"
     );
-    let tos: Vec<_> = house
+    let tos: Vec<_> = server
         .simulator
         .truth()
         .iter()
@@ -87,36 +87,36 @@ async fn the_form_without_the_ninth_digit_is_tried_once_and_remembered() {
             short.to_owned()
         ]
     );
-    house.assert_verified();
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn free_text_needs_an_open_window_unless_the_caller_answers_for_it() {
-    let house = House::with(|settings| settings.window_enforced = true, &[]).await;
+    let server = TestServer::with(|settings| settings.window_enforced = true, &[]).await;
     let text = json!({ "to": mobile(3), "body": "oi" });
-    let refused = house.post("/api/v1/messages", &text).await;
+    let refused = server.post("/api/v1/messages", &text).await;
     assert_eq!(refused.status, 422);
     assert_eq!(refused.json()["code"], "window_closed");
     let assumed = json!({ "to": mobile(3), "body": "oi", "window": "assume_open" });
-    let id = house.accept(assumed).await;
-    let failed = house.until_state(&id, "failed").await;
+    let id = server.accept(assumed).await;
+    let failed = server.until_state(&id, "failed").await;
     assert_eq!(failed["error"]["code"], 63_016, "{failed:#}");
     let inbound = simulator::Inbound {
         from: mobile(3),
         body: Some("bom dia".to_owned()),
         ..simulator::Inbound::default()
     };
-    assert_eq!(house.simulator.inbound(inbound).await.answered, Some(200));
-    let id = house.accept(text).await;
-    house
+    assert_eq!(server.simulator.inbound(inbound).await.answered, Some(200));
+    let id = server.accept(text).await;
+    server
         .until(&id, |message| message["delivered_at"].is_string())
         .await;
-    house.assert_verified();
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_that_passes_leads_to_a_new_attempt_and_a_block_to_none() {
-    let house = House::with(
+    let server = TestServer::with(
         |settings| {
             settings.phones = vec![
                 Phone {
@@ -136,21 +136,21 @@ async fn a_limit_that_passes_leads_to_a_new_attempt_and_a_block_to_none() {
         &[("RECADO_CLOCK_SCALE", "5000")],
     )
     .await;
-    let limited = house.accept(notice(&mobile(4), "a")).await;
-    let blocked = house.accept(notice(&mobile(5), "b")).await;
-    let absent = house.accept(notice(&mobile(6), "c")).await;
-    let message = house.until_state(&limited, "read").await;
+    let limited = server.accept(notice(&mobile(4), "a")).await;
+    let blocked = server.accept(notice(&mobile(5), "b")).await;
+    let absent = server.accept(notice(&mobile(6), "c")).await;
+    let message = server.until_state(&limited, "read").await;
     assert_eq!(
         message["attempts"].as_array().unwrap().len(),
         2,
         "{message:#}"
     );
-    let message = house.until_state(&blocked, "failed").await;
+    let message = server.until_state(&blocked, "failed").await;
     assert_eq!(message["error"]["code"], 63_014);
     // A refusal of the person's is kept: nothing more goes to them.
-    let next = house.accept(notice(&mobile(5), "d")).await;
-    house.until_state(&next, "suppressed").await;
-    let message = house.until_state(&absent, "failed").await;
+    let next = server.accept(notice(&mobile(5), "d")).await;
+    server.until_state(&next, "suppressed").await;
+    let message = server.until_state(&absent, "failed").await;
     assert_eq!(message["error"]["code"], 63_024);
     // Both forms were tried, each once.
     assert_eq!(
@@ -158,12 +158,12 @@ async fn a_limit_that_passes_leads_to_a_new_attempt_and_a_block_to_none() {
         2,
         "{message:#}"
     );
-    house.assert_verified();
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_callback_settles_is_asked_about_when_it_falls_silent() {
-    let house = House::with(
+    let server = TestServer::with(
         |settings| {
             let fault = simulator::CreateFault::ResetAfter { after_bytes: None };
             settings.faults.create = vec![simulator::Share { share: 1.0, fault }];
@@ -173,22 +173,22 @@ async fn what_a_callback_settles_is_asked_about_when_it_falls_silent() {
         &[("RECADO_CLOCK_SCALE", "1000")],
     )
     .await;
-    let id = house.accept(notice(&mobile(1), "um")).await;
-    house.until_state(&id, "sent").await;
+    let id = server.accept(notice(&mobile(1), "um")).await;
+    server.until_state(&id, "sent").await;
     let lost = simulator::Faults {
         callback_lost: 1.0,
         ..simulator::Faults::default()
     };
-    house.simulator.set_faults(lost);
-    let message = house.until(&id, |m| m["delivered_at"].is_string()).await;
+    server.simulator.set_faults(lost);
+    let message = server.until(&id, |m| m["delivered_at"].is_string()).await;
     assert_eq!(message["attempts"].as_array().unwrap().len(), 1);
     assert!(message["attempts"][0]["error"].is_null(), "{message:#}");
-    house.assert_verified();
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_few_messages_to_one_person_leave_one_after_the_other_without_a_pause() {
-    let house = House::with(
+    let server = TestServer::with(
         |settings| {
             settings.faults.latency_ms = (150.0, 150.0);
         },
@@ -197,9 +197,9 @@ async fn a_few_messages_to_one_person_leave_one_after_the_other_without_a_pause(
     .await;
     let mut last = String::new();
     for text in ["um", "dois", "três"] {
-        last = house.accept(notice(&mobile(1), text)).await;
+        last = server.accept(notice(&mobile(1), text)).await;
     }
-    let message = house.until(&last, |m| m["sent_at"].is_string()).await;
+    let message = server.until(&last, |m| m["sent_at"].is_string()).await;
     let started = message["attempts"][0]["started_at"].as_str().unwrap();
     let accepted = message["accepted_at"].as_str().unwrap();
     let (started, accepted): (jiff::Timestamp, jiff::Timestamp) =
@@ -213,7 +213,7 @@ async fn a_few_messages_to_one_person_leave_one_after_the_other_without_a_pause(
 async fn what_two_senders_sent_to_one_person_is_found_for_both() {
     const OTHER: &str = "+551140000001";
     let senders = format!("{SENDER},{OTHER}");
-    let mut house = House::with(
+    let mut server = TestServer::with(
         |settings| {
             settings.senders.push(OTHER.to_owned());
             // The provider has taken the message long before it answers, and never reports.
@@ -228,51 +228,51 @@ async fn what_two_senders_sent_to_one_person_is_found_for_both() {
     for from in [SENDER, OTHER] {
         let mut message = notice(&mobile(1), from);
         message["from"] = json!(from);
-        ids.push(house.accept(message).await);
+        ids.push(server.accept(message).await);
     }
-    house
-        .eventually("the provider has both", async |house| {
-            house.simulator.truth().len() == 2
+    server
+        .eventually("the provider has both", async |server| {
+            server.simulator.truth().len() == 2
         })
         .await;
-    house.kill_and_restart();
+    server.kill_and_restart();
     for id in ids {
-        let message = house
+        let message = server
             .until(&id, |message| message["attempts"][0]["outcome"] == "sent")
             .await;
         let told = message["history"].to_string();
         assert!(told.contains("process_ended"), "{message:#}");
     }
-    assert_eq!(house.simulator.truth().len(), 2);
+    assert_eq!(server.simulator.truth().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_said_once_in_the_log_and_stands_in_health_and_metrics() {
     // Nobody listens there.
     let nowhere = [("TWILIO_API_BASE_URL", "http://127.0.0.1:1")];
-    let house = House::with(|_| {}, &nowhere).await;
-    assert_eq!(house.get("/api/v1/health").await.json()["status"], "ok");
+    let server = TestServer::with(|_| {}, &nowhere).await;
+    assert_eq!(server.get("/api/v1/health").await.json()["status"], "ok");
     for n in 0..20 {
-        house.accept(notice(&mobile(n), "x")).await;
+        server.accept(notice(&mobile(n), "x")).await;
     }
-    house
-        .eventually("the outage is noticed", async |house| {
-            house.get("/api/v1/health").await.json()["status"] == "degraded"
+    server
+        .eventually("the outage is noticed", async |server| {
+            server.get("/api/v1/health").await.json()["status"] == "degraded"
         })
         .await;
-    let health = house.get("/api/v1/health").await.json();
+    let health = server.get("/api/v1/health").await.json();
     let concern = health["concerns"][0].as_str().unwrap();
     assert!(concern.contains("Twilio has not been reached"), "{concern}");
-    house
-        .eventually("the outage lasts a second", async |house| {
-            let metrics = house.get("/metrics").await.text;
+    server
+        .eventually("the outage lasts a second", async |server| {
+            let metrics = server.get("/metrics").await.text;
             metrics
                 .lines()
                 .filter_map(|line| line.strip_prefix("recado_provider_unreachable_seconds "))
                 .any(|seconds| seconds != "0")
         })
         .await;
-    let log = house.gateway.log();
+    let log = server.gateway.log();
     assert_eq!(log.matches("Twilio cannot be reached").count(), 1, "{log}");
 }
 
@@ -281,7 +281,7 @@ async fn an_outage_is_said_once_in_the_log_and_stands_in_health_and_metrics() {
 async fn a_campaign_holds_up_neither_urgent_messages_nor_other_senders() {
     const OTHER: &str = "+551140000001";
     let senders = format!("{SENDER},{OTHER}");
-    let house = House::with(
+    let server = TestServer::with(
         |settings| settings.senders.push(OTHER.to_owned()),
         &[
             ("TWILIO_WHATSAPP_FROM", &senders),
@@ -297,7 +297,7 @@ async fn a_campaign_holds_up_neither_urgent_messages_nor_other_senders() {
             message
         })
         .collect();
-    let answer = house
+    let answer = server
         .post("/api/v1/messages/bulk", &json!({ "messages": campaign }))
         .await;
     assert_eq!(answer.status, 202, "{}", answer.text);
@@ -305,11 +305,11 @@ async fn a_campaign_holds_up_neither_urgent_messages_nor_other_senders() {
         let mut message = notice(&mobile(n), "soon");
         message["from"] = json!(from);
         message["priority"] = json!(priority);
-        let id = house.accept(message).await;
-        house
+        let id = server.accept(message).await;
+        server
             .until(&id, |message| !message["sent_at"].is_null())
             .await;
     }
-    let waiting = house.messages("state=accepted").await.len();
+    let waiting = server.messages("state=accepted").await.len();
     assert!(waiting > 200, "only {waiting} of the campaign still wait");
 }

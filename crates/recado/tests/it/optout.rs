@@ -7,8 +7,8 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use simulator::{Faults, Inbound};
 
-use crate::house::{House, TEMPLATE, mobile, notice};
 use crate::luck::Luck;
+use crate::server::{TEMPLATE, TestServer, mobile, notice};
 
 const PEOPLE: usize = 500;
 const AT_ONCE: usize = 20;
@@ -16,7 +16,7 @@ const EACH: usize = 6;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_starts_after_an_acknowledged_opt_out() {
-    let house = House::with(
+    let server = TestServer::with(
         |settings| {
             settings.faults = Faults {
                 latency_ms: (0.0, 25.0),
@@ -27,14 +27,14 @@ async fn no_request_starts_after_an_acknowledged_opt_out() {
     )
     .await;
     let acknowledged: Vec<(String, jiff::Timestamp)> = stream::iter(0..PEOPLE)
-        .map(|person| leave(&house, person))
+        .map(|person| leave(&server, person))
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
     let acknowledged: HashMap<String, jiff::Timestamp> = acknowledged.into_iter().collect();
-    house
-        .eventually("everything decided", async |house| {
-            let page = house
+    server
+        .eventually("everything decided", async |server| {
+            let page = server
                 .get("/api/v1/messages?limit=1&state=accepted")
                 .await
                 .json();
@@ -42,7 +42,7 @@ async fn no_request_starts_after_an_acknowledged_opt_out() {
         })
         .await;
     let mut before = 0;
-    for truth in house.simulator.truth() {
+    for truth in server.simulator.truth() {
         let received: jiff::Timestamp = truth.received_at.parse().unwrap();
         let left = acknowledged[&truth.to];
         assert!(
@@ -51,22 +51,22 @@ async fn no_request_starts_after_an_acknowledged_opt_out() {
         );
         before += 1;
     }
-    let suppressed = house.messages("state=suppressed").await.len();
+    let suppressed = server.messages("state=suppressed").await.len();
     // The race is one: it was neither always won nor always lost.
     assert!(before > PEOPLE / 2, "only {before} were sent");
     assert!(suppressed > PEOPLE / 2, "only {suppressed} were stopped");
     assert_eq!(before + suppressed, PEOPLE * EACH);
-    house.assert_verified();
+    server.assert_verified();
 }
 
 /// A queue of messages to one person, and a SAIR in the middle of it.
-async fn leave(house: &House, person: usize) -> (String, jiff::Timestamp) {
+async fn leave(server: &TestServer, person: usize) -> (String, jiff::Timestamp) {
     let to = mobile(person);
     let messages: Vec<Value> = (0..EACH)
         .map(|n| json!({ "to": to, "content_sid": TEMPLATE, "variables": { "1": format!("{n}") } }))
         .collect();
     let body = json!({ "messages": messages });
-    let accepted = house.post("/api/v1/messages/bulk", &body).await;
+    let accepted = server.post("/api/v1/messages/bulk", &body).await;
     assert_eq!(accepted.status, 202, "{}", accepted.text);
     let wait = Luck::new(u64::try_from(person).unwrap()).below(250);
     tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -75,23 +75,25 @@ async fn leave(house: &House, person: usize) -> (String, jiff::Timestamp) {
         body: Some("SAIR".to_owned()),
         ..Inbound::default()
     };
-    let answered = house.simulator.inbound(inbound).await.answered;
+    let answered = server.simulator.inbound(inbound).await.answered;
     assert_eq!(answered, Some(200));
     (format!("whatsapp:{to}"), jiff::Timestamp::now())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_opt_out_holds_in_every_form_of_the_number_until_it_is_taken_back() {
-    let house = House::start().await;
-    let first = house.accept(notice(&mobile(1), "um")).await;
-    house.until(&first, |m| m["delivered_at"].is_string()).await;
+    let server = TestServer::start().await;
+    let first = server.accept(notice(&mobile(1), "um")).await;
+    server
+        .until(&first, |m| m["delivered_at"].is_string())
+        .await;
     let says = async |from: &str, text: &str| {
         let inbound = Inbound {
             from: from.to_owned(),
             body: Some(text.to_owned()),
             ..Inbound::default()
         };
-        assert_eq!(house.simulator.inbound(inbound).await.answered, Some(200));
+        assert_eq!(server.simulator.inbound(inbound).await.answered, Some(200));
     };
     // She writes from the form without the ninth digit.
     says("+558580000001", "parar").await;
@@ -99,53 +101,55 @@ async fn an_opt_out_holds_in_every_form_of_the_number_until_it_is_taken_back() {
         .iter()
         .enumerate()
     {
-        let id = house.accept(notice(form, &format!("forma {place}"))).await;
-        house.until_state(&id, "suppressed").await;
+        let id = server.accept(notice(form, &format!("forma {place}"))).await;
+        server.until_state(&id, "suppressed").await;
     }
-    assert_eq!(house.simulator.truth().len(), 1);
+    assert_eq!(server.simulator.truth().len(), 1);
     says(&mobile(1), "VOLTAR").await;
-    let id = house.accept(notice(&mobile(1), "dois")).await;
-    house.until(&id, |m| m["delivered_at"].is_string()).await;
-    house.assert_verified();
+    let id = server.accept(notice(&mobile(1), "dois")).await;
+    server.until(&id, |m| m["delivered_at"].is_string()).await;
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_word_that_may_mean_two_things_holds_messages_and_asks() {
-    let house = House::start().await;
-    let first = house.accept(notice(&mobile(1), "um")).await;
-    house.until(&first, |m| m["delivered_at"].is_string()).await;
+    let server = TestServer::start().await;
+    let first = server.accept(notice(&mobile(1), "um")).await;
+    server
+        .until(&first, |m| m["delivered_at"].is_string())
+        .await;
     let says = async |text: &str| {
         let inbound = Inbound {
             from: mobile(1),
             body: Some(text.to_owned()),
             ..Inbound::default()
         };
-        assert_eq!(house.simulator.inbound(inbound).await.answered, Some(200));
+        assert_eq!(server.simulator.inbound(inbound).await.answered, Some(200));
     };
     says("CANCELAR").await;
-    house
-        .eventually("the question is sent", async |house| {
-            house.simulator.truth().len() == 2
+    server
+        .eventually("the question is sent", async |server| {
+            server.simulator.truth().len() == 2
         })
         .await;
-    let held = house.accept(notice(&mobile(1), "dois")).await;
+    let held = server.accept(notice(&mobile(1), "dois")).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(
-        house.simulator.truth().len(),
+        server.simulator.truth().len(),
         2,
         "it was sent while the person is being asked"
     );
-    let question = house.simulator.truth()[1].body.clone();
+    let question = server.simulator.truth()[1].body.clone();
     assert!(question.contains("SAIR"), "{question}");
     says("SAIR").await;
-    house.until_state(&held, "suppressed").await;
-    assert_eq!(house.simulator.truth().len(), 2);
-    house.assert_verified();
+    server.until_state(&held, "suppressed").await;
+    assert_eq!(server.simulator.truth().len(), 2);
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operators_word_is_acknowledged_when_nothing_is_under_way() {
-    let house = House::with(
+    let server = TestServer::with(
         |settings| {
             settings.faults = Faults {
                 latency_ms: (300.0, 300.0),
@@ -155,14 +159,14 @@ async fn the_operators_word_is_acknowledged_when_nothing_is_under_way() {
         &[],
     )
     .await;
-    let id = house.accept(notice(&mobile(1), "um")).await;
-    house.until_state(&id, "sending").await;
+    let id = server.accept(notice(&mobile(1), "um")).await;
+    server.until_state(&id, "sending").await;
     let word = json!({ "to": mobile(1), "consent": "opted_out" });
-    assert_eq!(house.put("/api/v1/consent", &word).await.status, 200);
-    let message = house.message(&id).await;
+    assert_eq!(server.put("/api/v1/consent", &word).await.status, 200);
+    let message = server.message(&id).await;
     assert_ne!(
         message["state"], "sending",
         "a request was open at the acknowledgement"
     );
-    house.assert_verified();
+    server.assert_verified();
 }

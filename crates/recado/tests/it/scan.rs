@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::{Value, json};
 use simulator::{Inbound, Phone, PhoneBehavior};
 
-use crate::house::{House, TEMPLATE, mobile};
+use crate::server::{TEMPLATE, TestServer, mobile};
 
 const PEOPLE: usize = 200;
 
@@ -97,7 +97,7 @@ fn secrets(person: usize) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_number_name_or_text_lies_in_clear() {
-    let mut house = House::with(
+    let mut server = TestServer::with(
         |settings| {
             settings.phones = (0..PEOPLE)
                 .map(|person| Phone {
@@ -109,16 +109,16 @@ async fn no_number_name_or_text_lies_in_clear() {
         &[("RECADO_LOG", "trace,recado=trace")],
     )
     .await;
-    use_it(&house).await;
-    let metrics = house.get("/metrics").await.text;
-    let numbers = house
+    use_it(&server).await;
+    let metrics = server.get("/metrics").await.text;
+    let numbers = server
         .get("/api/v1/metrics/delivery?group_by=area")
         .await
         .text;
-    let mut places = files(house.folder());
-    house.assert_verified();
-    assert!(house.gateway.terminate().success());
-    let log = house.gateway.log();
+    let mut places = files(server.folder());
+    server.assert_verified();
+    assert!(server.gateway.terminate().success());
+    let log = server.gateway.log();
     assert!(log.len() > 1_000, "the log was not caught: {log}");
     let sizes: Vec<_> = places
         .iter()
@@ -157,7 +157,7 @@ fn character(person: usize) -> PhoneBehavior {
 }
 
 /// Everything that touches people: sending in each way, writing to us, opting out, looking.
-async fn use_it(house: &House) {
+async fn use_it(server: &TestServer) {
     let messages: Vec<Value> = (0..PEOPLE)
         .map(|person| {
             let mut message = json!({
@@ -177,7 +177,7 @@ async fn use_it(house: &House) {
             message
         })
         .collect();
-    let answer = house
+    let answer = server
         .post("/api/v1/messages/bulk", &json!({ "messages": messages }))
         .await;
     assert_eq!(answer.status, 202, "{}", answer.text);
@@ -188,12 +188,12 @@ async fn use_it(house: &House) {
             profile_name: Some(format!("Fulana{person:04}deTal")),
             ..Inbound::default()
         };
-        assert_eq!(house.simulator.inbound(inbound).await.answered, Some(200));
+        assert_eq!(server.simulator.inbound(inbound).await.answered, Some(200));
     }
-    house.simulator.quiet().await;
-    house
-        .eventually("everything decided", async |house| {
-            let page = house
+    server.simulator.quiet().await;
+    server
+        .eventually("everything decided", async |server| {
+            let page = server
                 .get("/api/v1/messages?limit=1&state=accepted")
                 .await
                 .json();
@@ -203,9 +203,9 @@ async fn use_it(house: &House) {
     // Wrong requests must not write what they carried into the log either.
     for person in 0..20 {
         let wrong = json!({ "to": mobile(person), "body": "entrevista secreta", "typo": 1 });
-        assert_eq!(house.post("/api/v1/messages", &wrong).await.status, 422);
+        assert_eq!(server.post("/api/v1/messages", &wrong).await.status, 422);
         let path = format!("/api/v1/messages?to=%2B{}", &mobile(person)[1..]);
-        assert_eq!(house.get(&path).await.status, 200);
+        assert_eq!(server.get(&path).await.status, 200);
     }
 }
 

@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha1::Sha1;
 
-use crate::house::{Answer, House};
+use crate::server::{Answer, TestServer};
 
 /// `X-Twilio-Signature` of a form: HMAC-SHA1 over the URL without its fragment and the sorted
 /// fields (twilio.com/docs/usage/security).
@@ -47,7 +47,7 @@ pub(crate) fn status_fields(sid: &str, status: &str) -> Vec<(String, String)> {
     .to_vec()
 }
 
-impl House {
+impl TestServer {
     /// Sends a report to the URL that the provider was given.
     pub(crate) async fn report(&self, callback_url: &str, sid: &str, status: &str) -> Answer {
         let fields = status_fields(sid, status);

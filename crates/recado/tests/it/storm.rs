@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulator::{CreateFault, Faults, Share};
 
-use crate::house::{House, TEMPLATE, mobile};
+use crate::server::{TEMPLATE, TestServer, mobile};
 
 const MESSAGES: usize = 10_000;
 
@@ -19,16 +19,16 @@ fn cut(share: f64) -> Vec<Share> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_requests_are_settled_and_never_sent_again() {
-    let house = after_the_storm().await;
-    let copies = copies(&house);
+    let server = settled_server().await;
+    let copies = copies(&server);
     assert!(copies.values().all(|n| *n == 1), "something was sent twice");
-    let messages = house.messages("").await;
+    let messages = server.messages("").await;
     assert!(messages.iter().all(|m| m["possible_duplicate"] == false));
 }
 
-/// A house whose messages have all come to rest, each sent at least once.
-async fn after_the_storm() -> House {
-    let house = House::with(
+/// A server whose messages have all come to rest, each sent at least once.
+async fn settled_server() -> TestServer {
+    let server = TestServer::with(
         |settings| {
             settings.time_scale = 100.0;
             settings.faults = Faults {
@@ -43,32 +43,32 @@ async fn after_the_storm() -> House {
         &[],
     )
     .await;
-    let ids = accept(&house, 0, MESSAGES, "at_most_once").await;
-    at_rest(&house).await;
-    let unknown = house.messages("state=unknown").await;
-    assert_eq!(house.messages("").await.len(), ids.len());
-    assert_eq!(copies(&house).len(), MESSAGES, "something was never sent");
+    let ids = accept(&server, 0, MESSAGES, "at_most_once").await;
+    at_rest(&server).await;
+    let unknown = server.messages("state=unknown").await;
+    assert_eq!(server.messages("").await.len(), ids.len());
+    assert_eq!(copies(&server).len(), MESSAGES, "something was never sent");
     assert!(
         unknown.is_empty(),
         "{} unknown, for example {:#}",
         unknown.len(),
         unknown[0]
     );
-    let cut = house
+    let cut = server
         .simulator
         .truth()
         .iter()
         .filter(|t| t.answered == "reset")
         .count();
     assert!((1_500..2_500).contains(&cut), "{cut} requests were cut");
-    house.assert_verified();
-    house
+    server.assert_verified();
+    server
 }
 
 /// The same storm without any evidence: no callbacks, and a list that shows a message when it is too
 /// late.
-async fn house_in_the_dark(cut_share: f64) -> House {
-    House::with(
+async fn server_without_evidence(cut_share: f64) -> TestServer {
+    TestServer::with(
         |settings| {
             settings.time_scale = 100.0;
             settings.faults = Faults {
@@ -85,13 +85,13 @@ async fn house_in_the_dark(cut_share: f64) -> House {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_again_in_doubt_is_marked() {
-    let house = house_in_the_dark(0.2).await;
-    accept(&house, 0, MESSAGES, "at_least_once").await;
-    every_attempt_closed(&house).await;
-    let copies = copies(&house);
+    let server = server_without_evidence(0.2).await;
+    accept(&server, 0, MESSAGES, "at_least_once").await;
+    every_attempt_closed(&server).await;
+    let copies = copies(&server);
     assert_eq!(copies.len(), MESSAGES, "something was never sent");
     let mut doubles = 0;
-    for message in house.messages("").await {
+    for message in server.messages("").await {
         let count = copies[&format!("whatsapp:{}", message["to"].as_str().unwrap())];
         doubles += usize::from(count > 1);
         assert!(
@@ -101,21 +101,21 @@ async fn what_is_sent_again_in_doubt_is_marked() {
         assert!(count <= 2, "sent {count} times: {message:#}");
     }
     assert!((1_500..2_500).contains(&doubles), "{doubles} doubles");
-    house.assert_verified();
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_evidence_each_policy_does_what_it_says() {
-    let house = house_in_the_dark(0.3).await;
+    let server = server_without_evidence(0.3).await;
     let each = 200;
     for (place, policy) in ["at_most_once", "at_least_once", "ask"].iter().enumerate() {
-        accept(&house, place * each, each, policy).await;
+        accept(&server, place * each, each, policy).await;
     }
-    every_attempt_closed(&house).await;
-    let copies = copies(&house);
+    every_attempt_closed(&server).await;
+    let copies = copies(&server);
     let mut resent = 0;
-    for message in house.messages("").await {
-        let whole = house.message(message["id"].as_str().unwrap()).await;
+    for message in server.messages("").await {
+        let whole = server.message(message["id"].as_str().unwrap()).await;
         let to = format!("whatsapp:{}", whole["to"].as_str().unwrap());
         let count = copies.get(&to).copied().unwrap_or_default();
         let marked = whole["possible_duplicate"] == true;
@@ -134,10 +134,10 @@ async fn without_evidence_each_policy_does_what_it_says() {
         }
     }
     assert!(resent > 20, "only {resent} were sent again");
-    house.assert_verified();
+    server.assert_verified();
 }
 
-async fn accept(house: &House, first: usize, count: usize, delivery: &str) -> Vec<String> {
+async fn accept(server: &TestServer, first: usize, count: usize, delivery: &str) -> Vec<String> {
     let mut ids = Vec::new();
     for start in (first..first + count).step_by(1_000) {
         let messages: Vec<Value> = (start..(start + 1_000).min(first + count))
@@ -150,7 +150,7 @@ async fn accept(house: &House, first: usize, count: usize, delivery: &str) -> Ve
                 })
             })
             .collect();
-        let answer = house
+        let answer = server
             .post("/api/v1/messages/bulk", &json!({ "messages": messages }))
             .await;
         assert_eq!(answer.status, 202, "{}", answer.text);
@@ -162,14 +162,14 @@ async fn accept(house: &House, first: usize, count: usize, delivery: &str) -> Ve
 }
 
 /// Waits until every attempt is decided that time alone decides.
-async fn every_attempt_closed(house: &House) {
-    house
-        .eventually("every attempt closed", async |house| {
+async fn every_attempt_closed(server: &TestServer) {
+    server
+        .eventually("every attempt closed", async |server| {
             let mut moving = 0;
             for state in ["accepted", "sending", "queued"] {
-                moving += house.messages(&format!("state={state}")).await.len();
+                moving += server.messages(&format!("state={state}")).await.len();
             }
-            let unknown = house.messages("state=unknown").await;
+            let unknown = server.messages("state=unknown").await;
             // A second attempt in doubt is the end: it is not tried a third time.
             let undecided = unknown
                 .iter()
@@ -181,10 +181,10 @@ async fn every_attempt_closed(house: &House) {
 }
 
 /// Waits until nothing is queued, under way or in doubt.
-async fn at_rest(house: &House) {
-    house
-        .eventually("everything settled", async |house| {
-            let numbers = house.get("/api/v1/metrics/delivery").await.json();
+async fn at_rest(server: &TestServer) {
+    server
+        .eventually("everything settled", async |server| {
+            let numbers = server.get("/api/v1/metrics/delivery").await.json();
             let states = &numbers["groups"][0]["states"];
             let moving = ["accepted", "sending", "queued", "sent", "unknown"];
             let moving: i64 = moving
@@ -198,9 +198,9 @@ async fn at_rest(house: &House) {
 }
 
 /// How often the provider accepted a message to each person; everybody gets one.
-fn copies(house: &House) -> HashMap<String, usize> {
+fn copies(server: &TestServer) -> HashMap<String, usize> {
     let mut copies = HashMap::new();
-    for truth in house.simulator.truth() {
+    for truth in server.simulator.truth() {
         *copies.entry(truth.to).or_default() += 1;
     }
     copies

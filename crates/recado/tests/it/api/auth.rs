@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{headers, problem};
-use crate::house::{House, SENDER, mobile, notice};
+use crate::server::{SENDER, TestServer, mobile, notice};
 
 const NOBODY: &str = "0198c7d0-0000-7000-8000-000000000000";
 
@@ -40,12 +40,12 @@ fn doors() -> Vec<(&'static str, String, Option<Value>, usize)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_scope_opens_its_doors_and_no_others() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     for (strength, scope) in ["read", "send", "admin"].into_iter().enumerate() {
-        let key = house.new_key(scope);
+        let key = server.new_key(scope);
         for (method, path, body, needed) in doors() {
             let body = body.map(|body| body.to_string().into_bytes());
-            let answer = house.request(method, &path, &headers(&key), body).await;
+            let answer = server.request(method, &path, &headers(&key), body).await;
             if strength < needed {
                 let problem = problem(&answer, 403, "scope_missing");
                 let detail = problem["detail"].as_str().unwrap();
@@ -64,8 +64,8 @@ async fn each_scope_opens_its_doors_and_no_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_good_key_nothing_opens() {
-    let house = House::start().await;
-    let good = house.key.clone();
+    let server = TestServer::start().await;
+    let good = server.key.clone();
     let (id, secret) = good.strip_prefix("rk_").unwrap().split_once('_').unwrap();
     let mut wrong_secret = secret.to_owned();
     let last = wrong_secret.pop().unwrap();
@@ -91,13 +91,13 @@ async fn without_a_good_key_nothing_opens() {
     for (method, path, body, _) in doors() {
         let body = body.map(|body| body.to_string().into_bytes());
         let none = [("content-type", "application/json".to_owned())];
-        let answer = house.request(method, &path, &none, body).await;
+        let answer = server.request(method, &path, &none, body).await;
         problem(&answer, 401, "unauthorized");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
     for header in wrong {
         let headers = [("authorization", header.clone())];
-        let answer = house
+        let answer = server
             .request("GET", "/api/v1/messages", &headers, None)
             .await;
         let problem = problem(&answer, 401, "unauthorized");
@@ -106,28 +106,28 @@ async fn without_a_good_key_nothing_opens() {
     // RFC 9110: the name of the scheme has no case.
     for scheme in ["bearer", "BEARER"] {
         let headers = [("authorization", format!("{scheme} {good}"))];
-        let answer = house
+        let answer = server
             .request("GET", "/api/v1/messages", &headers, None)
             .await;
         assert_eq!(answer.status, 200, "{scheme} {}", answer.text);
     }
     for path in ["/livez", "/readyz", "/metrics", "/api/v1/openapi.json"] {
-        let answer = house.request("GET", path, &[], None).await;
+        let answer = server.request("GET", path, &[], None).await;
         assert_eq!(answer.status, 200, "{path}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_stops_within_a_second_and_others_go_on() {
-    let house = House::start().await;
-    let key = house.new_key("send");
-    let look = || house.request("GET", "/api/v1/messages", &[], None);
+    let server = TestServer::start().await;
+    let key = server.new_key("send");
+    let look = || server.request("GET", "/api/v1/messages", &[], None);
     assert_eq!(look().await.status, 401);
     let with_key = headers(&key);
-    let ask = || house.request("GET", "/api/v1/messages", &with_key, None);
+    let ask = || server.request("GET", "/api/v1/messages", &with_key, None);
     assert_eq!(ask().await.status, 200);
     let id = key.split('_').nth(1).unwrap();
-    let revoked = house.cli(&["keys", "revoke", "--id", id, "--json"]);
+    let revoked = server.cli(&["keys", "revoke", "--id", id, "--json"]);
     assert!(revoked.status.success());
     let since = Instant::now();
     let mut answer = ask().await;
@@ -137,35 +137,35 @@ async fn a_revoked_key_stops_within_a_second_and_others_go_on() {
         answer = ask().await;
     }
     problem(&answer, 401, "unauthorized");
-    assert_eq!(house.get("/api/v1/messages").await.status, 200);
+    assert_eq!(server.get("/api/v1/messages").await.status, 200);
     assert_eq!(ask().await.status, 401, "it stays closed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_in_no_file_and_in_no_log() {
-    let mut house = House::with(|_| {}, &[("RECADO_LOG", "trace")]).await;
-    let key = house.new_key("send");
+    let mut server = TestServer::with(|_| {}, &[("RECADO_LOG", "trace")]).await;
+    let key = server.new_key("send");
     let body = notice(&mobile(1), "oi").to_string().into_bytes();
-    let sent = house
+    let sent = server
         .request("POST", "/api/v1/messages", &headers(&key), Some(body))
         .await;
     assert_eq!(sent.status, 202);
     let wrong = format!("{key}x");
-    let refused = house
+    let refused = server
         .request("GET", "/api/v1/messages", &headers(&wrong), None)
         .await;
     assert_eq!(refused.status, 401);
     let id = sent.json()["id"].as_str().unwrap().to_owned();
-    house
+    server
         .until(&id, |message| message["sent_at"].is_string())
         .await;
-    let listed = house.cli(&["keys", "list", "--json"]).stdout;
-    assert!(house.gateway.terminate().success());
+    let listed = server.cli(&["keys", "list", "--json"]).stdout;
+    assert!(server.gateway.terminate().success());
     let mut places = vec![
-        ("log".to_owned(), house.gateway.log().into_bytes()),
+        ("log".to_owned(), server.gateway.log().into_bytes()),
         ("keys list".to_owned(), listed),
     ];
-    for entry in std::fs::read_dir(house.folder()).unwrap() {
+    for entry in std::fs::read_dir(server.folder()).unwrap() {
         let path = entry.unwrap().path();
         places.push((path.display().to_string(), std::fs::read(&path).unwrap()));
     }
@@ -174,7 +174,7 @@ async fn keys_are_in_no_file_and_in_no_log() {
     for (name, bytes) in &places {
         assert!(!holds(bytes, secret), "the key is in {name}");
         assert!(
-            !holds(bytes, house.simulator.auth_token()),
+            !holds(bytes, server.simulator.auth_token()),
             "Twilio's token is in {name}"
         );
     }

@@ -5,17 +5,17 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::{field_problem, later, post_text, problem, well_formed, with};
-use crate::house::{House, mobile, notice};
+use crate::server::{TestServer, mobile, notice};
 
-async fn bulk(house: &House, items: &[Value]) -> crate::house::Answer {
-    house
+async fn bulk(server: &TestServer, items: &[Value]) -> crate::server::Answer {
+    server
         .post("/api/v1/messages/bulk", &json!({ "messages": items }))
         .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_are_taken_in_order_and_more_are_refused() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     // Together above the limit of other requests, and below the one of this.
     let filler = json!({ "metadata": { "filler": "x".repeat(1_200) } });
     let items: Vec<Value> = (0..1_000)
@@ -23,16 +23,16 @@ async fn a_thousand_are_taken_in_order_and_more_are_refused() {
         .collect();
     let mut more = items.clone();
     more.push(later(&mobile(1_000), "oi"));
-    let answer = bulk(&house, &more).await;
+    let answer = bulk(&server, &more).await;
     let found = field_problem(&answer, "messages", "messages_count");
     assert!(
         found["detail"].as_str().unwrap().contains("1000"),
         "{found:#}"
     );
-    field_problem(&bulk(&house, &[]).await, "messages", "messages_count");
-    assert!(house.messages("").await.is_empty());
+    field_problem(&bulk(&server, &[]).await, "messages", "messages_count");
+    assert!(server.messages("").await.is_empty());
 
-    let answer = bulk(&house, &items).await;
+    let answer = bulk(&server, &items).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
     let answer = answer.json();
     assert_eq!(
@@ -48,7 +48,7 @@ async fn a_thousand_are_taken_in_order_and_more_are_refused() {
         assert_eq!(result["to"], mobile(place));
         assert!(ids.insert(result["id"].as_str().unwrap().to_owned()));
     }
-    let listed = house.messages("").await;
+    let listed = server.messages("").await;
     assert_eq!(listed.len(), 1_000);
     // Newest first, in the order of the request.
     for (message, result) in listed.iter().rev().zip(results) {
@@ -58,9 +58,9 @@ async fn a_thousand_are_taken_in_order_and_more_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_item_has_a_result_of_its_own() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let opted_out = json!({ "to": mobile(9), "consent": "opted_out" });
-    assert_eq!(house.put("/api/v1/consent", &opted_out).await.status, 200);
+    assert_eq!(server.put("/api/v1/consent", &opted_out).await.status, 200);
     let key = |n: usize, key: &str| with(later(&mobile(n), "k"), json!({ "idempotency_key": key }));
     let items = [
         later(&mobile(1), "oi"),
@@ -78,7 +78,7 @@ async fn each_item_has_a_result_of_its_own() {
         with(later(&mobile(6), "oi"), json!({ "from": "+551140000009" })),
         key(7, ""),
     ];
-    let answer = bulk(&house, &items).await;
+    let answer = bulk(&server, &items).await;
     assert_eq!(answer.status, 207, "{}", answer.text);
     let answer = answer.json();
     let results = answer["results"].as_array().unwrap();
@@ -120,14 +120,14 @@ async fn each_item_has_a_result_of_its_own() {
         (&answer["accepted"], &answer["refused"]),
         (&json!(4), &json!(10))
     );
-    assert_eq!(house.messages("").await.len(), 3);
-    let nothing = bulk(&house, &[json!(1)]).await;
+    assert_eq!(server.messages("").await.len(), 3);
+    let nothing = bulk(&server, &[json!(1)]).await;
     assert_eq!(nothing.status, 207);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_request_gives_the_same_ids_and_sends_nothing_twice() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let items: Vec<Value> = (0..50)
         .map(|n| {
             with(
@@ -136,14 +136,14 @@ async fn a_repeated_request_gives_the_same_ids_and_sends_nothing_twice() {
             )
         })
         .collect();
-    let first = bulk(&house, &items).await;
+    let first = bulk(&server, &items).await;
     assert_eq!(first.status, 202, "{}", first.text);
-    house
-        .eventually("all sent", async |house| {
-            house.simulator.truth().len() >= 50
+    server
+        .eventually("all sent", async |server| {
+            server.simulator.truth().len() >= 50
         })
         .await;
-    let again = bulk(&house, &items).await;
+    let again = bulk(&server, &items).await;
     assert_eq!((again.status, again.json()), (202, first.json()));
     let more = with(
         notice(&mobile(90), "oi"),
@@ -151,27 +151,27 @@ async fn a_repeated_request_gives_the_same_ids_and_sends_nothing_twice() {
     );
     let mut longer = items.clone();
     longer.insert(0, more);
-    let third = bulk(&house, &longer).await.json();
+    let third = bulk(&server, &longer).await.json();
     assert_eq!(third["results"][1]["id"], first.json()["results"][0]["id"]);
-    house
-        .eventually("the new one is sent", async |house| {
-            house.simulator.truth().len() >= 51
+    server
+        .eventually("the new one is sent", async |server| {
+            server.simulator.truth().len() >= 51
         })
         .await;
-    assert_eq!(house.messages("").await.len(), 51);
+    assert_eq!(server.messages("").await.len(), 51);
     // The key of an item and the header of a single message are the same keys.
     let single = notice(&mobile(0), "oi").to_string();
-    let once = super::headers_once(&house.key, "k0");
-    let answer = house
+    let once = super::headers_once(&server.key, "k0");
+    let answer = server
         .request("POST", "/api/v1/messages", &once, Some(single.into_bytes()))
         .await;
     field_problem(&answer, "Idempotency-Key", "idempotency_key_reused");
-    assert_eq!(house.simulator.truth().len(), 51);
+    assert_eq!(server.simulator.truth().len(), 51);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_stores_nothing() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let good = later(&mobile(1), "oi").to_string();
     for (text, status, code) in [
         (
@@ -194,15 +194,15 @@ async fn what_cannot_be_read_stores_nothing() {
         (format!("[{good}]"), 422, "wrong_type"),
         (String::new(), 400, "malformed_json"),
     ] {
-        let answer = post_text(&house, "/api/v1/messages/bulk", &text).await;
+        let answer = post_text(&server, "/api/v1/messages/bulk", &text).await;
         problem(&answer, status, code);
     }
-    assert!(house.messages("").await.is_empty());
+    assert!(server.messages("").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_for_the_whole_request_holds_for_each_item() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let own = with(later(&mobile(2), "oi"), json!({ "idempotency_key": "own" }));
     let items = [
         later(&mobile(0), "oi"),
@@ -211,9 +211,9 @@ async fn a_key_for_the_whole_request_holds_for_each_item() {
     ];
     let send = async |items: &[Value], once: &str| {
         let body = json!({ "messages": items }).to_string().into_bytes();
-        let once = super::headers_once(&house.key, once);
+        let once = super::headers_once(&server.key, once);
         let path = "/api/v1/messages/bulk";
-        house.request("POST", path, &once, Some(body)).await
+        server.request("POST", path, &once, Some(body)).await
     };
     let first = send(&items, "k").await;
     assert_eq!(first.status, 202, "{}", first.text);
@@ -234,5 +234,5 @@ async fn a_key_for_the_whole_request_holds_for_each_item() {
         "Idempotency-Key",
         "idempotency_key_invalid",
     );
-    assert_eq!(house.messages("").await.len(), 4);
+    assert_eq!(server.messages("").await.len(), 4);
 }

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::{headers, problem};
-use crate::house::{House, mobile, notice};
+use crate::server::{TestServer, mobile, notice};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_paths_and_methods_are_problems_too() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     for path in [
         "/",
         "/api",
@@ -23,8 +23,8 @@ async fn unknown_paths_and_methods_are_problems_too() {
         "/api/v1/whatsapp",
     ] {
         for method in ["GET", "POST", "DELETE"] {
-            let answer = house
-                .request(method, path, &headers(&house.key), None)
+            let answer = server
+                .request(method, path, &headers(&server.key), None)
                 .await;
             assert_eq!(answer.status, 404, "{method} {path} {}", answer.text);
             problem(&answer, 404, "no_such_route");
@@ -42,8 +42,8 @@ async fn unknown_paths_and_methods_are_problems_too() {
         ("DELETE", "/api/v1/whatsapp/status", "POST"),
         ("PUT", "/api/v1/whatsapp/webhook", "POST"),
     ] {
-        let answer = house
-            .request(method, path, &headers(&house.key), None)
+        let answer = server
+            .request(method, path, &headers(&server.key), None)
             .await;
         problem(&answer, 405, "method_not_allowed");
         let allow = answer.header("allow").unwrap_or_default().to_owned();
@@ -53,9 +53,9 @@ async fn unknown_paths_and_methods_are_problems_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn head_answers_as_get_does_without_a_body() {
-    let house = House::start().await;
-    let id = house.accept(notice(&mobile(1), "oi")).await;
-    let reader = house.new_key("read");
+    let server = TestServer::start().await;
+    let id = server.accept(notice(&mobile(1), "oi")).await;
+    let reader = server.new_key("read");
     let message = format!("/api/v1/messages/{id}");
     for path in [
         "/livez",
@@ -75,8 +75,8 @@ async fn head_answers_as_get_does_without_a_body() {
         "/api/v1/whatsapp/status",
         "/api/v1/whatsapp/webhook",
     ] {
-        let get = house.request("GET", path, &headers(&reader), None).await;
-        let head = house.request("HEAD", path, &headers(&reader), None).await;
+        let get = server.request("GET", path, &headers(&reader), None).await;
+        let head = server.request("HEAD", path, &headers(&reader), None).await;
         assert_eq!(head.status, get.status, "{path}");
         assert_eq!(
             head.header("content-type"),
@@ -85,15 +85,15 @@ async fn head_answers_as_get_does_without_a_body() {
         );
         assert_eq!(head.text, "", "{path}");
     }
-    let none = house.request("HEAD", "/api/v1/messages", &[], None).await;
+    let none = server.request("HEAD", "/api/v1/messages", &[], None).await;
     assert_eq!(none.status, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_of_health_say_how_it_is() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     for path in ["/livez", "/readyz"] {
-        let answer = house.request("GET", path, &[], None).await;
+        let answer = server.request("GET", path, &[], None).await;
         assert_eq!(
             (answer.status, answer.text.as_str()),
             (200, "ok\n"),
@@ -102,12 +102,12 @@ async fn the_pages_of_health_say_how_it_is() {
     }
     for path in ["/api/v1/whatsapp/status", "/api/v1/whatsapp/webhook"] {
         assert_eq!(
-            house.request("GET", path, &[], None).await.status,
+            server.request("GET", path, &[], None).await.status,
             200,
             "{path}"
         );
     }
-    let health = house.get("/api/v1/health").await.json();
+    let health = server.get("/api/v1/health").await.json();
     for (field, value) in [
         ("status", json!("ok")),
         ("concerns", json!([])),

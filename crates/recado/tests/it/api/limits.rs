@@ -5,14 +5,14 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::{headers, problem};
-use crate::house::{House, mobile, notice};
+use crate::server::{TestServer, mobile, notice};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_key_has_a_rate_of_its_own() {
-    let house = House::with(|_| {}, &[("RECADO_API_RATE", "5")]).await;
-    let (busy, calm) = (house.new_key("read"), house.new_key("read"));
+    let server = TestServer::with(|_| {}, &[("RECADO_API_RATE", "5")]).await;
+    let (busy, calm) = (server.new_key("read"), server.new_key("read"));
     let ask = async |key: &str| {
-        house
+        server
             .request("GET", "/api/v1/messages", &headers(key), None)
             .await
     };
@@ -36,14 +36,14 @@ async fn each_key_has_a_rate_of_its_own() {
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(ask(&calm).await.status, 200, "another key is not affected");
     // Problems of the request itself carry the fields as well.
-    let missing = house
+    let missing = server
         .request("GET", "/api/v1/messages/x", &headers(&calm), None)
         .await;
     assert_eq!(missing.status, 404);
     assert!(missing.header("ratelimit").is_some());
     // Health and metrics have no key and no rate.
     for _ in 0..20 {
-        assert_eq!(house.request("GET", "/livez", &[], None).await.status, 200);
+        assert_eq!(server.request("GET", "/livez", &[], None).await.status, 200);
     }
     let since = Instant::now();
     while ask(&busy).await.status == 429 {
@@ -55,11 +55,11 @@ async fn each_key_has_a_rate_of_its_own() {
     }
     // What was refused for its rate was not done.
     let body = notice(&mobile(1), "oi").to_string().into_bytes();
-    let sender = house.new_key("send");
+    let sender = server.new_key("send");
     let mut accepted = 0;
     for _ in 0..15 {
         let body = Some(body.clone());
-        let answer = house
+        let answer = server
             .request("POST", "/api/v1/messages", &headers(&sender), body)
             .await;
         accepted += usize::from(answer.status == 202);
@@ -72,8 +72,8 @@ async fn each_key_has_a_rate_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_limit_there_are_no_fields_of_one() {
-    let house = House::with(|_| {}, &[("RECADO_API_RATE", "0")]).await;
-    let answer = house.get("/api/v1/messages").await;
+    let server = TestServer::with(|_| {}, &[("RECADO_API_RATE", "0")]).await;
+    let answer = server.get("/api/v1/messages").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("ratelimit"), None);
 }
@@ -90,9 +90,9 @@ fn answered(connection: &mut TcpStream, wait: Duration) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_above_the_cap_wait_until_one_ends() {
-    let house = House::with(|_| {}, &[("RECADO_CONNECTIONS_MAX", "3")]).await;
+    let server = TestServer::with(|_| {}, &[("RECADO_CONNECTIONS_MAX", "3")]).await;
     let request = "GET /livez HTTP/1.1\r\nHost: h\r\n\r\n";
-    let connect = || house.connect(request, Duration::from_secs(5));
+    let connect = || server.connect(request, Duration::from_secs(5));
     let mut open: Vec<TcpStream> = (0..3).map(|_| connect()).collect();
     for connection in &mut open {
         assert!(answered(connection, Duration::from_secs(5)));
@@ -108,9 +108,9 @@ async fn connections_above_the_cap_wait_until_one_ends() {
         "its turn has come"
     );
     drop((open, fourth));
-    house
-        .eventually("all are free again", async |house| {
-            house.request("GET", "/livez", &[], None).await.status == 200
+    server
+        .eventually("all are free again", async |server| {
+            server.request("GET", "/livez", &[], None).await.status == 200
         })
         .await;
 }

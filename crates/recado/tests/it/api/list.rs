@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use simulator::{Phone, PhoneBehavior};
 
 use super::{encoded, field_problem, in_seconds, later, problem, with};
-use crate::house::{House, SENDER, mobile, notice};
+use crate::server::{SENDER, TestServer, mobile, notice};
 
 const OTHER_SENDER: &str = "+551140000001";
 
-async fn ids(house: &House, query: &str) -> Vec<String> {
-    let messages = house.messages(query).await;
+async fn ids(server: &TestServer, query: &str) -> Vec<String> {
+    let messages = server.messages(query).await;
     let id = |message: &Value| message["id"].as_str().unwrap().to_owned();
     messages.iter().map(id).collect()
 }
@@ -19,7 +19,7 @@ async fn ids(house: &House, query: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_filter_finds_what_it_should_and_all_hold_together() {
     let both = format!("{SENDER},{OTHER_SENDER}");
-    let house = House::with(
+    let server = TestServer::with(
         |settings| {
             settings.senders = vec![SENDER.to_owned(), OTHER_SENDER.to_owned()];
             let (number, character) = (mobile(2), PhoneBehavior::Fails(63_013));
@@ -30,24 +30,24 @@ async fn every_filter_finds_what_it_should_and_all_hold_together() {
     .await;
     let from = |name: &str| json!({ "from": name });
     let before = jiff::Timestamp::now();
-    let first = house
+    let first = server
         .accept(with(later(&mobile(1), "a"), from(SENDER)))
         .await;
-    let second = house
+    let second = server
         .accept(with(later(&mobile(1), "b"), from(OTHER_SENDER)))
         .await;
-    let failed = house
+    let failed = server
         .accept(with(notice(&mobile(2), "c"), from(SENDER)))
         .await;
-    house.until_state(&failed, "failed").await;
+    server.until_state(&failed, "failed").await;
     let middle = jiff::Timestamp::now();
-    let last = house
+    let last = server
         .accept(with(later(&mobile(3), "d"), from(SENDER)))
         .await;
     let all = vec![last.clone(), failed.clone(), second.clone(), first.clone()];
     let time = |at: jiff::Timestamp| format!("{at:.6}");
     let accepted = |message: &Value| message["accepted_at"].as_str().unwrap().to_owned();
-    let exact = accepted(&house.message(&second).await);
+    let exact = accepted(&server.message(&second).await);
     for (query, expected) in [
         (String::new(), all.clone()),
         (
@@ -88,7 +88,7 @@ async fn every_filter_finds_what_it_should_and_all_hold_together() {
         ),
         (format!("to={}&error=63013", encoded(&mobile(1))), vec![]),
     ] {
-        assert_eq!(ids(&house, &query).await, expected, "{query}");
+        assert_eq!(ids(&server, &query).await, expected, "{query}");
     }
     for form in [
         "+5585980000001",
@@ -99,16 +99,16 @@ async fn every_filter_finds_what_it_should_and_all_hold_together() {
         "085980000001",
     ] {
         let query = format!("to={}", encoded(form));
-        assert_eq!(ids(&house, &query).await, all[2..].to_vec(), "{form}");
+        assert_eq!(ids(&server, &query).await, all[2..].to_vec(), "{form}");
     }
     // A plus that was forgotten to be encoded.
     let plus = |at: jiff::Timestamp| time(at).replace('Z', "+00:00");
     assert_eq!(
-        ids(&house, &format!("since={}", plus(middle))).await,
+        ids(&server, &format!("since={}", plus(middle))).await,
         vec![last.clone()]
     );
     assert_eq!(
-        ids(&house, &format!("until={}", plus(middle))).await,
+        ids(&server, &format!("until={}", plus(middle))).await,
         all[1..].to_vec()
     );
     let path = format!(
@@ -116,19 +116,19 @@ async fn every_filter_finds_what_it_should_and_all_hold_together() {
         plus(before),
         plus(middle)
     );
-    assert_eq!(house.get(&path).await.status, 200);
-    assert_eq!(ids(&house, "to=+5585980000001").await, all[2..].to_vec());
+    assert_eq!(server.get(&path).await.status, 200);
+    assert_eq!(ids(&server, "to=+5585980000001").await, all[2..].to_vec());
     assert_eq!(
-        ids(&house, &format!("to={}", encoded(&mobile(77)))).await,
+        ids(&server, &format!("to={}", encoded(&mobile(77)))).await,
         Vec::<String>::new()
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_hold_each_message_once_also_while_new_ones_come() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let items: Vec<Value> = (0..25).map(|n| later(&mobile(n), "oi")).collect();
-    let answer = house
+    let answer = server
         .post("/api/v1/messages/bulk", &json!({ "messages": items }))
         .await;
     assert_eq!(answer.status, 202);
@@ -148,7 +148,7 @@ async fn pages_hold_each_message_once_also_while_new_ones_come() {
                 "/api/v1/messages?limit={limit}&until={}{cursor}",
                 in_seconds(60)
             );
-            let page = house.get(&path).await.json();
+            let page = server.get(&path).await.json();
             let messages = page["messages"].as_array().unwrap();
             assert!(messages.len() <= limit);
             pages += 1;
@@ -158,7 +158,7 @@ async fn pages_hold_each_message_once_also_while_new_ones_come() {
                     .map(|m| m["id"].as_str().unwrap().to_owned()),
             );
             if pages == 1 {
-                house.accept(later(&mobile(100 + limit), "neu")).await;
+                server.accept(later(&mobile(100 + limit), "neu")).await;
             }
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
@@ -174,13 +174,13 @@ async fn pages_hold_each_message_once_also_while_new_ones_come() {
         let unique: HashSet<_> = found.iter().collect();
         assert_eq!(unique.len(), found.len(), "limit {limit}");
     }
-    let default = house.get("/api/v1/messages").await.json();
+    let default = server.get("/api/v1/messages").await.json();
     assert_eq!(default["messages"].as_array().unwrap().len(), 30);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_that_cannot_be_read_are_refused() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     for (query, field, code) in [
         ("state=flying", "state", "state_unknown"),
         ("state=", "state", "state_unknown"),
@@ -198,7 +198,7 @@ async fn filters_that_cannot_be_read_are_refused() {
         ("cursor=%2B5", "cursor", "cursor_invalid"),
         ("cursor=zzzzzzzzzzzzzzzzzzzz", "cursor", "cursor_invalid"),
     ] {
-        let answer = house.get(&format!("/api/v1/messages?{query}")).await;
+        let answer = server.get(&format!("/api/v1/messages?{query}")).await;
         field_problem(&answer, field, code);
     }
     for (query, named) in [
@@ -210,7 +210,7 @@ async fn filters_that_cannot_be_read_are_refused() {
         ("state=sent&state=read", "state"),
         ("State=sent", "State"),
     ] {
-        let answer = house.get(&format!("/api/v1/messages?{query}")).await;
+        let answer = server.get(&format!("/api/v1/messages?{query}")).await;
         let found = problem(&answer, 422, "invalid_query");
         assert!(
             found["detail"].as_str().unwrap().contains(named),
@@ -218,15 +218,15 @@ async fn filters_that_cannot_be_read_are_refused() {
         );
     }
     for (query, field) in [("from=123", "from"), ("cursor=!", "cursor")] {
-        let answer = house.get(&format!("/api/v1/inbound?{query}")).await;
+        let answer = server.get(&format!("/api/v1/inbound?{query}")).await;
         assert_eq!(super::fields(&answer.json()), [field], "{}", answer.text);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_nothing_has_is_not_found() {
-    let house = House::start().await;
-    house.accept(later(&mobile(1), "oi")).await;
+    let server = TestServer::start().await;
+    server.accept(later(&mobile(1), "oi")).await;
     for id in [
         "0198c7d0-0000-7000-8000-000000000000",
         "00000000-0000-0000-0000-000000000000",
@@ -240,8 +240,8 @@ async fn an_id_that_nothing_has_is_not_found() {
     ] {
         for (method, path) in [("GET", ""), ("POST", "/cancel"), ("POST", "/retry")] {
             let path = format!("/api/v1/messages/{id}{path}");
-            let answer = house
-                .request(method, &path, &super::headers(&house.key), None)
+            let answer = server
+                .request(method, &path, &super::headers(&server.key), None)
                 .await;
             assert_eq!(answer.status, 404, "{path} {}", answer.text);
             problem(&answer, 404, "not_found");
@@ -251,17 +251,17 @@ async fn an_id_that_nothing_has_is_not_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_people_write_is_listed_by_person() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     for (n, text) in [(1, "um"), (2, "dois"), (1, "três")] {
         let inbound = simulator::Inbound {
             from: mobile(n),
             body: Some(text.to_owned()),
             ..simulator::Inbound::default()
         };
-        assert_eq!(house.simulator.inbound(inbound).await.answered, Some(200));
+        assert_eq!(server.simulator.inbound(inbound).await.answered, Some(200));
     }
     let texts = async |query: &str| {
-        let page = house.get(&format!("/api/v1/inbound?{query}")).await.json();
+        let page = server.get(&format!("/api/v1/inbound?{query}")).await.json();
         let text = |message: &Value| message["content"].to_string();
         page["messages"]
             .as_array()
@@ -275,9 +275,9 @@ async fn what_people_write_is_listed_by_person() {
     assert!(all[0].contains("três") && all[2].contains("um"), "{all:?}");
     let one = texts("from=85%208000-0001").await;
     assert_eq!(one.len(), 2, "{one:?}");
-    let page = house.get("/api/v1/inbound?limit=2").await.json();
+    let page = server.get("/api/v1/inbound?limit=2").await.json();
     let next = page["next_cursor"].as_str().unwrap();
-    let rest = house
+    let rest = server
         .get(&format!("/api/v1/inbound?limit=2&cursor={next}"))
         .await
         .json();

@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{fields, headers, in_seconds, later, post_text, problem, with};
-use crate::house::{House, SENDER, TEMPLATE, mobile, notice};
+use crate::server::{SENDER, TEMPLATE, TestServer, mobile, notice};
 
 const OTHER_SENDER: &str = "+551140000001";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_out_has_its_default() {
-    let house = House::start().await;
-    let answer = house
+    let server = TestServer::start().await;
+    let answer = server
         .post("/api/v1/messages", &notice("85 98000-0001", "oi"))
         .await;
     assert_eq!(answer.status, 202, "{}", answer.text);
@@ -24,7 +24,7 @@ async fn what_is_left_out_has_its_default() {
     assert_eq!(accepted, expected);
     let uuid = uuid::Uuid::parse_str(id).unwrap();
     assert_eq!(uuid.get_version_num(), 7);
-    let message = house.message(id).await;
+    let message = server.message(id).await;
     for (field, value) in [
         ("from", json!(SENDER)),
         ("kind", json!("utility")),
@@ -40,8 +40,8 @@ async fn what_is_left_out_has_its_default() {
         assert_eq!(message[field], value, "{field} {message:#}");
     }
     let text = json!({ "to": mobile(2), "body": "oi", "window": "assume_open" });
-    let id = house.accept(text).await;
-    let message = house.message(&id).await;
+    let id = server.accept(text).await;
+    let message = server.message(&id).await;
     assert_eq!(message["kind"], "service");
     assert_eq!(message["content_sid"], Value::Null);
 }
@@ -50,7 +50,7 @@ async fn what_is_left_out_has_its_default() {
 async fn every_field_is_kept_and_shown() {
     let both = format!("{SENDER},{OTHER_SENDER}");
     let senders = vec![SENDER.to_owned(), OTHER_SENDER.to_owned()];
-    let house = House::with(
+    let server = TestServer::with(
         |settings| settings.senders = senders,
         &[("TWILIO_WHATSAPP_FROM", &both)],
     )
@@ -64,8 +64,8 @@ async fn every_field_is_kept_and_shown() {
         "delivery": "ask", "window": "enforce", "business_key": "interview:42:reminder:v3",
         "dedupe": "allow", "metadata": { "id": 7, "tags": ["ção", null, 1.5, { "x": true }] },
     });
-    let id = house.accept(full.clone()).await;
-    let message = house.message(&id).await;
+    let id = server.accept(full.clone()).await;
+    let message = server.message(&id).await;
     assert_eq!(message["to"], mobile(3));
     assert_eq!(message["state"], "scheduled");
     assert_eq!(message["from"], OTHER_SENDER);
@@ -88,7 +88,7 @@ async fn every_field_is_kept_and_shown() {
         assert_eq!(shown, given.parse().unwrap(), "{field}");
     }
     // The same words in the list.
-    let listed = &house.messages("").await[0];
+    let listed = &server.messages("").await[0];
     for (field, value) in listed.as_object().unwrap() {
         assert_eq!(&message[field], value, "{field}");
     }
@@ -101,20 +101,20 @@ async fn every_field_is_kept_and_shown() {
         ("delivery", &["at_most_once", "at_least_once", "ask"]),
     ] {
         for word in words {
-            let id = house
+            let id = server
                 .accept(with(
                     later(&mobile(4), word),
                     json!({ field: word, "dedupe": "allow" }),
                 ))
                 .await;
-            assert_eq!(house.message(&id).await[field], *word);
+            assert_eq!(server.message(&id).await[field], *word);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_content_arrives_as_it_was_given() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let text = format!("Olá!\n\"açaí\" \\ 😀 {}", "é".repeat(1_583));
     assert_eq!(text.chars().count(), 1_599);
     let open = json!({ "window": "assume_open" });
@@ -147,12 +147,12 @@ async fn every_content_arrives_as_it_was_given() {
             with(content.clone(), open.clone()),
             json!({ "to": mobile(place) }),
         );
-        let id = house.accept(message).await;
-        house
+        let id = server.accept(message).await;
+        server
             .until(&id, |message| message["sent_at"].is_string())
             .await;
         let to = format!("whatsapp:{}", mobile(place));
-        let truth = house.simulator.truth();
+        let truth = server.simulator.truth();
         let found: Vec<_> = truth.iter().filter(|m| m.to == to).collect();
         assert_eq!(found.len(), 1, "{content}");
         assert_eq!(found[0].body, *body, "{content}");
@@ -165,7 +165,7 @@ async fn every_content_arrives_as_it_was_given() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_are_read_as_people_type_them_and_refused_with_the_reason() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let cases = include_str!("../../../../delivery/tests/fixtures/br_phone_cases.csv");
     let mut reader = csv::Reader::from_reader(cases.as_bytes());
     let names = reader.headers().unwrap().clone();
@@ -182,7 +182,7 @@ async fn numbers_are_read_as_people_type_them_and_refused_with_the_reason() {
             continue;
         }
         let message = with(later(input, "oi"), json!({ "dedupe": "allow" }));
-        let answer = house.post("/api/v1/messages", &message).await;
+        let answer = server.post("/api/v1/messages", &message).await;
         if cell("status") == "ok" {
             taken += 1;
             assert_eq!(answer.status, 202, "{input} {}", answer.text);
@@ -199,7 +199,7 @@ async fn numbers_are_read_as_people_type_them_and_refused_with_the_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_json_is_refused_with_its_place() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     for (text, place) in [
         ("", "line 1, column 0"),
         (" ", "line 1, column 1"),
@@ -213,7 +213,7 @@ async fn what_is_no_json_is_refused_with_its_place() {
         ("{\"to\": 1e999}", "line 1"),
         ("to=%2B5585980000001&body=oi", "line 1"),
     ] {
-        let answer = post_text(&house, "/api/v1/messages", text).await;
+        let answer = post_text(&server, "/api/v1/messages", text).await;
         let problem = problem(&answer, 400, "malformed_json");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(place), "{text}: {detail}");
@@ -224,19 +224,19 @@ async fn what_is_no_json_is_refused_with_its_place() {
         "[".repeat(5_000),
         "]".repeat(5_000)
     );
-    let answer = post_text(&house, "/api/v1/messages", &deep).await;
+    let answer = post_text(&server, "/api/v1/messages", &deep).await;
     assert!((400..500).contains(&answer.status), "{}", answer.text);
     let invalid = Some(b"{\"to\": \"\xff\xfe\"}".to_vec());
-    let answer = house
-        .request("POST", "/api/v1/messages", &headers(&house.key), invalid)
+    let answer = server
+        .request("POST", "/api/v1/messages", &headers(&server.key), invalid)
         .await;
     problem(&answer, 400, "malformed_json");
-    assert!(house.messages("").await.is_empty());
+    assert!(server.messages("").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_json_is_taken() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let good = notice(&mobile(1), "oi").to_string().into_bytes();
     let bulk = json!({ "messages": [notice(&mobile(2), "oi")] })
         .to_string()
@@ -252,18 +252,18 @@ async fn only_json_is_taken() {
             ("/api/v1/messages", &good),
             ("/api/v1/messages/bulk", &bulk),
         ] {
-            let mut headers = headers(&house.key);
+            let mut headers = headers(&server.key);
             headers.retain(|(name, _)| *name != "content-type");
             if !kind.is_empty() {
                 headers.push(("content-type", kind.to_owned()));
             }
-            let answer = house
+            let answer = server
                 .request("POST", path, &headers, Some(body.clone()))
                 .await;
             problem(&answer, 415, "not_json");
         }
     }
-    assert!(house.messages("").await.is_empty());
+    assert!(server.messages("").await.is_empty());
     for (place, kind) in [
         "application/json; charset=utf-8",
         "APPLICATION/JSON",
@@ -272,11 +272,11 @@ async fn only_json_is_taken() {
     .iter()
     .enumerate()
     {
-        let mut headers = headers(&house.key);
+        let mut headers = headers(&server.key);
         headers.retain(|(name, _)| *name != "content-type");
         headers.push(("content-type", (*kind).to_owned()));
         let body = notice(&mobile(place), "oi").to_string().into_bytes();
-        let answer = house
+        let answer = server
             .request("POST", "/api/v1/messages", &headers, Some(body))
             .await;
         assert_eq!(answer.status, 202, "{kind} {}", answer.text);

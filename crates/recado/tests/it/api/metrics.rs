@@ -6,7 +6,7 @@ use serde_json::json;
 use simulator::{Phone, PhoneBehavior};
 
 use super::later;
-use crate::house::{House, SENDER, mobile, notice};
+use crate::server::{SENDER, TestServer, mobile, notice};
 
 /// A family of the page.
 #[derive(Default)]
@@ -128,8 +128,8 @@ fn check_histogram(name: &str, family: &Family) {
     }
 }
 
-async fn page(house: &House) -> (String, HashMap<String, Family>) {
-    let answer = house.request("GET", "/metrics", &[], None).await;
+async fn page(server: &TestServer) -> (String, HashMap<String, Family>) {
+    let answer = server.request("GET", "/metrics", &[], None).await;
     assert_eq!(answer.status, 200);
     let kind = answer.header("content-type").unwrap();
     assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
@@ -156,7 +156,7 @@ fn value(families: &HashMap<String, Family>, name: &str, label: &str) -> Option<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_is_valid_true_and_names_no_person() {
-    let house = House::with(
+    let server = TestServer::with(
         |settings| {
             let (number, character) = (mobile(2), PhoneBehavior::Fails(63_013));
             settings.phones = vec![Phone { number, character }];
@@ -164,7 +164,7 @@ async fn the_page_is_valid_true_and_names_no_person() {
         &[],
     )
     .await;
-    let (_, empty) = page(&house).await;
+    let (_, empty) = page(&server).await;
     assert_eq!(value(&empty, "recado_events_total", ""), Some(0.0));
     for name in [
         "recado_anomalies_total",
@@ -176,12 +176,12 @@ async fn the_page_is_valid_true_and_names_no_person() {
     ] {
         assert_eq!(value(&empty, name, ""), Some(0.0), "{name}");
     }
-    let waits = house.accept(later(&mobile(1), "segredo")).await;
-    let failed = house.accept(notice(&mobile(2), "segredo")).await;
-    house.until_state(&failed, "failed").await;
+    let waits = server.accept(later(&mobile(1), "segredo")).await;
+    let failed = server.accept(notice(&mobile(2), "segredo")).await;
+    server.until_state(&failed, "failed").await;
     let path = format!("/api/v1/senders/{SENDER}/pause");
-    house.post(&path, &json!(null)).await;
-    let (text, full) = page(&house).await;
+    server.post(&path, &json!(null)).await;
+    let (text, full) = page(&server).await;
     assert_eq!(
         value(&full, "recado_messages", "scheduled"),
         Some(1.0),
@@ -215,15 +215,15 @@ async fn the_page_is_valid_true_and_names_no_person() {
         "segredo",
         waits.as_str(),
         failed.as_str(),
-        &house.key,
+        &server.key,
     ] {
         assert!(!text.contains(secret), "{secret} is on the page");
     }
     // Labels have few values: as many series as before, whoever the messages are for.
     let before = text.lines().count();
     let items: Vec<_> = (10..60).map(|n| later(&mobile(n), "x")).collect();
-    house
+    server
         .post("/api/v1/messages/bulk", &json!({ "messages": items }))
         .await;
-    assert_eq!(page(&house).await.0.lines().count(), before);
+    assert_eq!(page(&server).await.0.lines().count(), before);
 }

@@ -19,7 +19,7 @@ mod wishes;
 
 use serde_json::{Value, json};
 
-use crate::house::{Answer, House};
+use crate::server::{Answer, TestServer};
 
 /// An instant so many seconds from now, as callers write it.
 pub(super) fn in_seconds(seconds: i64) -> String {
@@ -42,11 +42,11 @@ pub(super) fn headers_once(key: &str, once: &str) -> Vec<(&'static str, String)>
     headers
 }
 
-/// Sends text as it is, with the house's key.
-pub(super) async fn post_text(house: &House, path: &str, text: &str) -> Answer {
+/// Sends text as it is, with the server's key.
+pub(super) async fn post_text(server: &TestServer, path: &str, text: &str) -> Answer {
     let body = Some(text.as_bytes().to_vec());
-    house
-        .request("POST", path, &headers(&house.key), body)
+    server
+        .request("POST", path, &headers(&server.key), body)
         .await
 }
 
@@ -106,7 +106,7 @@ pub(super) fn fields(problem: &Value) -> Vec<String> {
 /// A template message that waits for an hour before it leaves.
 pub(super) fn later(to: &str, text: &str) -> Value {
     with(
-        crate::house::notice(to, text),
+        crate::server::notice(to, text),
         json!({ "send_at": in_seconds(3_600) }),
     )
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use simulator::{Phone, PhoneBehavior};
 
 use super::{encoded, field_problem, in_seconds, later, problem, with};
-use crate::house::{House, SENDER, TEMPLATE, mobile, notice};
+use crate::server::{SENDER, TEMPLATE, TestServer, mobile, notice};
 
 const COUNTS: [&str; 7] = [
     "accepted",
@@ -17,8 +17,8 @@ const COUNTS: [&str; 7] = [
     "retries",
 ];
 
-async fn numbers(house: &House, query: &str) -> Value {
-    let answer = house
+async fn numbers(server: &TestServer, query: &str) -> Value {
+    let answer = server
         .get(&format!("/api/v1/metrics/delivery?{query}"))
         .await;
     assert_eq!(answer.status, 200, "{}", answer.text);
@@ -27,8 +27,8 @@ async fn numbers(house: &House, query: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_database_has_zeros_and_no_percentiles() {
-    let house = House::start().await;
-    let answer = numbers(&house, "").await;
+    let server = TestServer::start().await;
+    let answer = numbers(&server, "").await;
     assert_eq!(answer["group_by"], Value::Null);
     let groups = answer["groups"].as_array().unwrap();
     assert_eq!(groups.len(), 1);
@@ -45,7 +45,7 @@ async fn an_empty_database_has_zeros_and_no_percentiles() {
     assert_eq!(groups[0]["states"], json!({}));
     assert_eq!(groups[0]["errors"], json!([]));
     for group in ["hour", "day", "sender", "kind", "template", "area"] {
-        let answer = numbers(&house, &format!("group_by={group}")).await;
+        let answer = numbers(&server, &format!("group_by={group}")).await;
         assert_eq!(
             (&answer["group_by"], &answer["groups"]),
             (&json!(group), &json!([]))
@@ -55,12 +55,12 @@ async fn an_empty_database_has_zeros_and_no_percentiles() {
 
 /// Five read, two delivered, one failed, one canceled, one scheduled: in three kinds and two
 /// area codes.
-async fn populated() -> House {
+async fn populated() -> TestServer {
     let character = |n, character| Phone {
         number: mobile(n),
         character,
     };
-    let house = House::with(
+    let server = TestServer::with(
         |settings| {
             settings.phones = (0..5)
                 .map(|n| character(n, PhoneBehavior::ReadsAtOnce))
@@ -76,36 +76,38 @@ async fn populated() -> House {
     )
     .await;
     for n in 0..5 {
-        house.accept(notice(&mobile(n), "a")).await;
+        server.accept(notice(&mobile(n), "a")).await;
     }
     let text =
         json!({ "body": "b", "window": "assume_open", "content_sid": null, "variables": null });
     for n in 5..7 {
-        house
+        server
             .accept(with(notice(&mobile(n), ""), text.clone()))
             .await;
     }
     let marketing = json!({ "kind": "marketing" });
-    let failed = house.accept(with(notice(&mobile(7), "c"), marketing)).await;
-    let canceled = house.accept(later("(11) 98000-0001", "d")).await;
-    house
+    let failed = server
+        .accept(with(notice(&mobile(7), "c"), marketing))
+        .await;
+    let canceled = server.accept(later("(11) 98000-0001", "d")).await;
+    server
         .post(&format!("/api/v1/messages/{canceled}/cancel"), &Value::Null)
         .await;
-    house.accept(later("(11) 98000-0002", "e")).await;
-    house.until_state(&failed, "failed").await;
-    house
-        .eventually("all have arrived", async |house| {
-            house.messages("state=read").await.len() == 5
-                && house.messages("state=delivered").await.len() == 2
+    server.accept(later("(11) 98000-0002", "e")).await;
+    server.until_state(&failed, "failed").await;
+    server
+        .eventually("all have arrived", async |server| {
+            server.messages("state=read").await.len() == 5
+                && server.messages("state=delivered").await.len() == 2
         })
         .await;
-    house
+    server
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_numbers_are_what_was_done_in_every_grouping() {
-    let house = populated().await;
-    let total = numbers(&house, "").await["groups"][0].clone();
+    let server = populated().await;
+    let total = numbers(&server, "").await["groups"][0].clone();
     let expected = [10, 7, 7, 5, 1, 8, 0];
     for (field, count) in COUNTS.iter().zip(expected) {
         assert_eq!(total[field], count, "{field} {total:#}");
@@ -145,7 +147,7 @@ async fn the_numbers_are_what_was_done_in_every_grouping() {
         ("template", vec![("", 2), (TEMPLATE, 8)]),
         ("area", vec![("11", 2), ("85", 8)]),
     ] {
-        let answer = numbers(&house, &format!("group_by={group}")).await;
+        let answer = numbers(&server, &format!("group_by={group}")).await;
         let groups = answer["groups"].as_array().unwrap();
         let found: Vec<_> = groups
             .iter()
@@ -160,7 +162,7 @@ async fn the_numbers_are_what_was_done_in_every_grouping() {
         adds_up(groups, &total);
     }
     for group in ["hour", "day"] {
-        let answer = numbers(&house, &format!("group_by={group}")).await;
+        let answer = numbers(&server, &format!("group_by={group}")).await;
         let groups = answer["groups"].as_array().unwrap();
         for row in groups {
             let start: jiff::Timestamp = row["group"].as_str().unwrap().parse().unwrap();
@@ -169,7 +171,7 @@ async fn the_numbers_are_what_was_done_in_every_grouping() {
         }
         adds_up(groups, &total);
     }
-    house.assert_verified();
+    server.assert_verified();
 }
 
 fn adds_up(groups: &[Value], total: &Value) {
@@ -184,11 +186,11 @@ fn adds_up(groups: &[Value], total: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_range_counts_what_was_accepted_in_it() {
-    let house = House::start().await;
-    house.accept(later(&mobile(1), "a")).await;
+    let server = TestServer::start().await;
+    server.accept(later(&mobile(1), "a")).await;
     let count = async |from: i64, to: i64| {
         let (from, to) = (encoded(&in_seconds(from)), encoded(&in_seconds(to)));
-        let answer = numbers(&house, &format!("from={from}&to={to}")).await;
+        let answer = numbers(&server, &format!("from={from}&to={to}")).await;
         answer["groups"][0]["accepted"].as_i64().unwrap()
     };
     assert_eq!(count(-60, 60).await, 1);
@@ -196,7 +198,7 @@ async fn a_range_counts_what_was_accepted_in_it() {
     assert_eq!(count(-3 * 3_600, -2 * 3_600).await, 0);
     assert_eq!(count(2 * 3_600, 3 * 3_600).await, 0);
     let (from, to) = (in_seconds(-90), in_seconds(90));
-    let answer = numbers(&house, &format!("from={from}&to={to}")).await;
+    let answer = numbers(&server, &format!("from={from}&to={to}")).await;
     let at = |text: &Value| text.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     assert!(at(&answer["from"]) <= from.parse().unwrap());
     assert!(at(&answer["to"]) >= to.parse().unwrap());
@@ -204,7 +206,7 @@ async fn a_range_counts_what_was_accepted_in_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ranges_and_groups_that_make_no_sense_are_refused() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     for (query, field, code) in [
         ("from=yesterday".to_owned(), "from", "time_invalid"),
         ("to=2026-12-01".to_owned(), "to", "time_invalid"),
@@ -231,11 +233,11 @@ async fn ranges_and_groups_that_make_no_sense_are_refused() {
             "range_invalid",
         ),
     ] {
-        let answer = house
+        let answer = server
             .get(&format!("/api/v1/metrics/delivery?{query}"))
             .await;
         field_problem(&answer, field, code);
     }
-    let answer = house.get("/api/v1/metrics/delivery?groupby=hour").await;
+    let answer = server.get("/api/v1/metrics/delivery?groupby=hour").await;
     problem(&answer, 422, "invalid_query");
 }

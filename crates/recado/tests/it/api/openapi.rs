@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::headers;
-use crate::house::House;
+use crate::server::TestServer;
 
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "patch", "head", "options"];
 
@@ -19,15 +19,15 @@ const NOT_DESCRIBED: [(&str, &str); 5] = [
     ("post", "/api/v1/whatsapp/webhook"),
 ];
 
-async fn document() -> (House, Value) {
-    let house = House::start().await;
-    let answer = house
+async fn document() -> (TestServer, Value) {
+    let server = TestServer::start().await;
+    let answer = server
         .request("GET", "/api/v1/openapi.json", &[], None)
         .await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let document = answer.json();
-    (house, document)
+    (server, document)
 }
 
 fn operations(document: &Value) -> Vec<(String, String, Value)> {
@@ -65,7 +65,7 @@ fn references(value: &Value, document: &Value) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_document_is_openapi_3_1_and_has_not_changed_unseen() {
-    let (_house, mut document) = document().await;
+    let (_server, mut document) = document().await;
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
     for field in ["title", "version"] {
         assert!(!document["info"][field].as_str().unwrap().is_empty());
@@ -147,7 +147,7 @@ fn parameters(at: &str, path: &str, operation: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_described_answers() {
-    let (house, document) = document().await;
+    let (server, document) = document().await;
     for (method, path, _) in operations(&document) {
         let path = path
             .replace("{id}", "0198c7d0-0000-7000-8000-000000000000")
@@ -156,8 +156,8 @@ async fn what_is_described_answers() {
             continue;
         }
         let method = method.to_uppercase();
-        let answer = house
-            .request(&method, &path, &headers(&house.key), None)
+        let answer = server
+            .request(&method, &path, &headers(&server.key), None)
             .await;
         if answer.status == 404 {
             assert_eq!(answer.json()["code"], "not_found", "{method} {path}");
@@ -174,7 +174,7 @@ async fn what_is_described_answers() {
 /// of method, path, scope and handler.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_answers_is_described() {
-    let (_house, document) = document().await;
+    let (_server, document) = document().await;
     let described: BTreeSet<(String, String)> = operations(&document)
         .into_iter()
         .map(|(method, path, _)| (method, path))

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::stream::Stream;
-use crate::house::House;
+use crate::server::TestServer;
 
 /// Waits until the server closes a connection; gives how long that took and what it said.
 fn closed(mut connection: TcpStream, since: Instant) -> (Duration, String) {
@@ -19,9 +19,9 @@ fn closed(mut connection: TcpStream, since: Instant) -> (Duration, String) {
 /// All of these wait for the same seconds, so they wait together.
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_streams_live_and_slow_callers_are_cut_off() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let since = Instant::now();
-    let connect = |text: &str| house.connect(text, Duration::from_secs(25));
+    let connect = |text: &str| server.connect(text, Duration::from_secs(25));
     let slow = [
         ("nothing at all", connect("")),
         (
@@ -49,7 +49,7 @@ async fn idle_streams_live_and_slow_callers_are_cut_off() {
         }
         since.elapsed()
     });
-    let mut stream = Stream::open(&house, "", None);
+    let mut stream = Stream::open(&server, "", None);
     let kept = tokio::task::spawn_blocking(move || (stream.block().unwrap(), since.elapsed()));
     let (block, after) = kept.await.unwrap();
     assert_eq!(block, ":\n\n", "a comment keeps an idle stream alive");
@@ -64,5 +64,5 @@ async fn idle_streams_live_and_slow_callers_are_cut_off() {
     }
     let took = drip.join().unwrap();
     assert!(took <= Duration::from_secs(20), "dripping {took:?}");
-    assert_eq!(house.get("/livez").await.status, 200);
+    assert_eq!(server.get("/livez").await.status, 200);
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{field_problem, fields, in_seconds, later, post_text, problem, with};
-use crate::house::{House, TEMPLATE, mobile};
+use crate::server::{TEMPLATE, TestServer, mobile};
 
 type Row = (Value, &'static str, &'static str);
 
@@ -308,12 +308,12 @@ fn rest() -> Vec<Row> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_refusal_names_its_field_and_what_to_do() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let rows = [types(), contents(), rest()].concat();
     assert!(rows.len() > 120);
     let mut wrong = Vec::new();
     for (message, field, code) in &rows {
-        let answer = house.post("/api/v1/messages", message).await;
+        let answer = server.post("/api/v1/messages", message).await;
         let found = answer.json();
         let named = fields(&found);
         if answer.status != 422 || found["code"] != *code || named != [*field] {
@@ -327,13 +327,13 @@ async fn every_refusal_names_its_field_and_what_to_do() {
         field_problem(&answer, field, code);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(house.messages("").await.is_empty(), "nothing was stored");
-    assert!(house.simulator.truth().is_empty(), "nothing was sent");
+    assert!(server.messages("").await.is_empty(), "nothing was stored");
+    assert!(server.simulator.truth().is_empty(), "nothing was sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn just_within_the_bounds_is_taken() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let many: serde_json::Map<String, Value> =
         (0..100).map(|n| (n.to_string(), json!("x"))).collect();
     let media = format!("https://h.example/{}", "a".repeat(2_048 - 18));
@@ -353,20 +353,20 @@ async fn just_within_the_bounds_is_taken() {
     .enumerate()
     {
         let message = with(later(&mobile(place), "oi"), fields);
-        let answer = house.post("/api/v1/messages", &message).await;
+        let answer = server.post("/api/v1/messages", &message).await;
         assert_eq!(answer.status, 202, "{message} {}", answer.text);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_mistakes_are_named_at_once() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let bad = json!({
         "to": "123", "content_sid": "HX", "kind": "x", "priority": "x", "delivery": "x",
         "window": "x", "dedupe": "x", "send_at": "x", "expires_at": in_seconds(-5),
         "business_key": "", "metadata": { "a": "x".repeat(5_000) },
     });
-    let answer = house.post("/api/v1/messages", &bad).await;
+    let answer = server.post("/api/v1/messages", &bad).await;
     let found = problem(&answer, 422, "invalid_request");
     let mut named = fields(&found);
     named.sort();
@@ -384,31 +384,31 @@ async fn all_mistakes_are_named_at_once() {
         "window",
     ];
     assert_eq!(named, expected, "{found:#}");
-    let answer = house.post("/api/v1/messages", &json!({})).await;
+    let answer = server.post("/api/v1/messages", &json!({})).await;
     let found = problem(&answer, 422, "invalid_request");
     assert_eq!(fields(&found), ["to", "body"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_of_another_shape_are_explained() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     // A list in which each field stands at its place is no message either.
     let listed = format!("[\"{}\", \"olá\"{}]", mobile(1), ", null".repeat(15));
     for text in ["[]", "null", "1", "\"x\"", "true", &listed] {
         for path in ["/api/v1/messages", "/api/v1/messages/bulk"] {
-            let answer = post_text(&house, path, text).await;
+            let answer = post_text(&server, path, text).await;
             let found = field_problem(&answer, "the body", "wrong_type");
             assert!(!answer.text.contains("struct"), "{found:#}");
         }
         let bulk = format!("{{\"messages\": [{text}]}}");
-        let answer = post_text(&house, "/api/v1/messages/bulk", &bulk).await;
+        let answer = post_text(&server, "/api/v1/messages/bulk", &bulk).await;
         assert_eq!(answer.json()["results"][0]["error"]["code"], "wrong_type");
     }
     let twice = format!(
         "{{\"to\": \"{0}\", \"to\": \"{0}\", \"body\": \"x\"}}",
         mobile(1)
     );
-    let answer = post_text(&house, "/api/v1/messages", &twice).await;
+    let answer = post_text(&server, "/api/v1/messages", &twice).await;
     let found = field_problem(&answer, "to", "duplicate_field");
     assert!(
         found["detail"].as_str().unwrap().contains("to"),
@@ -421,8 +421,8 @@ async fn bodies_of_another_shape_are_explained() {
             "PUT"
         };
         let body = Some(b"{}".to_vec());
-        let answer = house
-            .request(method, path, &super::headers(&house.key), body)
+        let answer = server
+            .request(method, path, &super::headers(&server.key), body)
             .await;
         let field = if method == "POST" { "messages" } else { "to" };
         let found = field_problem(&answer, field, "field_missing");
@@ -435,7 +435,7 @@ async fn bodies_of_another_shape_are_explained() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_too_big_is_refused_and_the_server_goes_on() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     for (path, bytes) in [
         ("/api/v1/messages", 1_048_577),
         ("/api/v1/messages/bulk", 8 * 1_048_576 + 1),
@@ -443,7 +443,7 @@ async fn a_body_that_is_too_big_is_refused_and_the_server_goes_on() {
         let padding = bytes - 18;
         let body = format!("{{\"to\": \"{}\", \"x\": 1}}", "x".repeat(padding));
         assert!(body.len() >= bytes);
-        let answer = post_text(&house, path, &body).await;
+        let answer = post_text(&server, path, &body).await;
         let found = problem(&answer, 413, "body_too_large");
         assert!(
             found["detail"].as_str().unwrap().contains("MiB"),
@@ -451,7 +451,7 @@ async fn a_body_that_is_too_big_is_refused_and_the_server_goes_on() {
         );
     }
     let fits = format!("{{\"metadata\": {{}}{}}}", " ".repeat(1_048_576 - 16));
-    let answer = post_text(&house, "/api/v1/messages", &fits).await;
+    let answer = post_text(&server, "/api/v1/messages", &fits).await;
     problem(&answer, 422, "invalid_request");
-    assert!(house.messages("").await.is_empty());
+    assert!(server.messages("").await.is_empty());
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{field_problem, headers, later, problem};
-use crate::house::{House, mobile, notice};
+use crate::server::{TestServer, mobile, notice};
 
 /// A connection on which the stream is read. The old version of the protocol has no chunks, so
 /// that what is read is the stream itself.
@@ -25,14 +25,14 @@ struct Event {
 }
 
 impl Stream {
-    pub(super) fn open(house: &House, query: &str, last: Option<i64>) -> Self {
-        let address = house.gateway.url.strip_prefix("http://").unwrap();
+    pub(super) fn open(server: &TestServer, query: &str, last: Option<i64>) -> Self {
+        let address = server.gateway.url.strip_prefix("http://").unwrap();
         let mut connection = TcpStream::connect(address).unwrap();
         connection
             .set_read_timeout(Some(Duration::from_secs(30)))
             .unwrap();
         let last = last.map_or_else(String::new, |id| format!("Last-Event-ID: {id}\r\n"));
-        let key = &house.key;
+        let key = &server.key;
         write!(
             connection,
             "GET /api/v1/events{query} HTTP/1.0\r\nHost: h\r\nAuthorization: Bearer {key}\r\n\
@@ -99,14 +99,14 @@ fn ids(events: &[Event]) -> Vec<i64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_is_streamed_and_read_on_without_gap_or_repeat() {
-    let mut house = House::start().await;
-    let before = house.accept(later(&mobile(1), "vorher")).await;
-    let mut live = Stream::open(&house, "", None);
+    let mut server = TestServer::start().await;
+    let before = server.accept(later(&mobile(1), "vorher")).await;
+    let mut live = Stream::open(&server, "", None);
     assert!(live.head.starts_with("HTTP/1.0 200"), "{}", live.head);
     let head = live.head.to_lowercase();
     assert!(head.contains("content-type: text/event-stream"), "{head}");
     assert!(head.contains("cache-control: no-cache"), "{head}");
-    let first = house.accept(later(&mobile(2), "oi")).await;
+    let first = server.accept(later(&mobile(2), "oi")).await;
     let events = live.until(&first, "message.accepted");
     assert_eq!(
         events.len(),
@@ -118,41 +118,41 @@ async fn what_happens_is_streamed_and_read_on_without_gap_or_repeat() {
         (&data["state"], &data["source"]),
         (&json!("scheduled"), &json!("api"))
     );
-    house
+    server
         .post(&format!("/api/v1/messages/{first}/cancel"), &Value::Null)
         .await;
     live.until(&first, "message.canceled");
     drop(live);
 
     // From the beginning: everything, once, in the order of the log.
-    let mut all = Stream::open(&house, "?after=0", None);
+    let mut all = Stream::open(&server, "?after=0", None);
     let whole = all.until(&first, "message.canceled");
     assert_eq!(ids(&whole), [1, 2, 3]);
     assert_eq!(whole[0].data["message_id"], before);
     let cut = whole[1].id;
     for mut resumed in [
-        Stream::open(&house, "", Some(cut)),
-        Stream::open(&house, &format!("?after={cut}"), None),
+        Stream::open(&server, "", Some(cut)),
+        Stream::open(&server, &format!("?after={cut}"), None),
         // The header is the later word: it comes from a connection that was cut.
-        Stream::open(&house, "?after=0", Some(cut)),
+        Stream::open(&server, "?after=0", Some(cut)),
     ] {
         assert_eq!(ids(&resumed.until(&first, "message.canceled")), [cut + 1]);
     }
 
     // Across the end of the process.
-    let sent = house.accept(notice(&mobile(3), "oi")).await;
-    house
+    let sent = server.accept(notice(&mobile(3), "oi")).await;
+    server
         .until(&sent, |message| message["delivered_at"].is_string())
         .await;
     let seen = ids(&all.until(&sent, "message.accepted"));
-    assert!(house.gateway.terminate().success());
+    assert!(server.gateway.terminate().success());
     let mut known = seen.clone();
     while let Some(event) = all.event() {
         known.push(event.id);
     }
-    house.restart();
-    let last = house.accept(later(&mobile(4), "oi")).await;
-    let mut resumed = Stream::open(&house, "", known.last().copied());
+    server.restart();
+    let last = server.accept(later(&mobile(4), "oi")).await;
+    let mut resumed = Stream::open(&server, "", known.last().copied());
     known.extend(ids(&resumed.until(&last, "message.accepted")));
     let expected: Vec<i64> = (seen[0]..=*known.last().unwrap()).collect();
     assert_eq!(known, expected, "no gap and no repeat");
@@ -160,10 +160,10 @@ async fn what_happens_is_streamed_and_read_on_without_gap_or_repeat() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reader_sees_everything_and_no_person_is_named() {
-    let house = House::start().await;
-    let mut readers: Vec<Stream> = (0..5).map(|_| Stream::open(&house, "", None)).collect();
+    let server = TestServer::start().await;
+    let mut readers: Vec<Stream> = (0..5).map(|_| Stream::open(&server, "", None)).collect();
     let items: Vec<Value> = (0..300).map(|n| later(&mobile(n), "segredo")).collect();
-    let answer = house
+    let answer = server
         .post("/api/v1/messages/bulk", &json!({ "messages": items }))
         .await;
     let last = answer.json()["results"][299]["id"]
@@ -181,15 +181,17 @@ async fn every_reader_sees_everything_and_no_person_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_cannot_be_understood_is_refused() {
-    let house = House::start().await;
-    let mut with_id = headers(&house.key);
+    let server = TestServer::start().await;
+    let mut with_id = headers(&server.key);
     with_id.push(("last-event-id", "abc".to_owned()));
-    let answer = house.request("GET", "/api/v1/events", &with_id, None).await;
+    let answer = server
+        .request("GET", "/api/v1/events", &with_id, None)
+        .await;
     field_problem(&answer, "Last-Event-ID", "event_id_invalid");
     for query in ["after=x", "since=1", "after="] {
-        let answer = house.get(&format!("/api/v1/events?{query}")).await;
+        let answer = server.get(&format!("/api/v1/events?{query}")).await;
         problem(&answer, 422, "invalid_query");
     }
-    let none = house.request("GET", "/api/v1/events", &[], None).await;
+    let none = server.request("GET", "/api/v1/events", &[], None).await;
     problem(&none, 401, "unauthorized");
 }

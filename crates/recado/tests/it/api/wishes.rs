@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 use simulator::{Phone, PhoneBehavior};
 
 use super::{in_seconds, later, problem, with};
-use crate::house::{Answer, House, SENDER, mobile, notice};
+use crate::server::{Answer, SENDER, TestServer, mobile, notice};
 
-async fn command(house: &House, id: &str, verb: &str) -> Answer {
-    house
+async fn command(server: &TestServer, id: &str, verb: &str) -> Answer {
+    server
         .post(&format!("/api/v1/messages/{id}/{verb}"), &Value::Null)
         .await
 }
 
-async fn pause(house: &House, verb: &str) {
-    let answer = house
+async fn pause(server: &TestServer, verb: &str) {
+    let answer = server
         .post(&format!("/api/v1/senders/{SENDER}/{verb}"), &Value::Null)
         .await;
     assert_eq!(answer.status, 200, "{}", answer.text);
@@ -23,18 +23,18 @@ async fn pause(house: &House, verb: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_not_left_can_be_canceled_once_and_for_all() {
-    let house = House::start().await;
-    pause(&house, "pause").await;
-    let accepted = house.accept(notice(&mobile(1), "a")).await;
-    let scheduled = house.accept(later(&mobile(2), "b")).await;
+    let server = TestServer::start().await;
+    pause(&server, "pause").await;
+    let accepted = server.accept(notice(&mobile(1), "a")).await;
+    let scheduled = server.accept(later(&mobile(2), "b")).await;
     for id in [&accepted, &scheduled] {
         for changed in [true, false, false] {
-            let answer = command(&house, id, "cancel").await;
+            let answer = command(&server, id, "cancel").await;
             assert_eq!(answer.status, 200, "{}", answer.text);
             let expected = json!({ "id": id, "state": "canceled", "changed": changed });
             assert_eq!(answer.json(), expected);
         }
-        let message = house.message(id).await;
+        let message = server.message(id).await;
         assert_eq!(message["state"], "canceled");
         assert_eq!(message["due_at"], Value::Null);
         let history = message["history"].as_array().unwrap();
@@ -42,15 +42,15 @@ async fn what_has_not_left_can_be_canceled_once_and_for_all() {
             .iter()
             .filter(|entry| entry["event"] == "message.canceled");
         assert_eq!(canceled.count(), 1);
-        problem(&command(&house, id, "retry").await, 409, "cannot_retry");
+        problem(&command(&server, id, "retry").await, 409, "cannot_retry");
     }
-    pause(&house, "resume").await;
-    let sent = house.accept(notice(&mobile(3), "c")).await;
-    house
+    pause(&server, "resume").await;
+    let sent = server.accept(notice(&mobile(3), "c")).await;
+    server
         .until(&sent, |message| message["delivered_at"].is_string())
         .await;
     let found = problem(
-        &command(&house, &sent, "cancel").await,
+        &command(&server, &sent, "cancel").await,
         409,
         "cannot_cancel",
     );
@@ -60,16 +60,16 @@ async fn what_has_not_left_can_be_canceled_once_and_for_all() {
         "{detail}"
     );
     assert_eq!(
-        house.simulator.truth().len(),
+        server.simulator.truth().len(),
         1,
         "what was canceled never left"
     );
-    house.assert_verified();
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_is_one_new_attempt_however_often_it_is_asked_for() {
-    let house = House::with(
+    let server = TestServer::with(
         |settings| {
             let (number, character) = (mobile(1), PhoneBehavior::Fails(63_013));
             settings.phones = vec![Phone { number, character }];
@@ -77,21 +77,21 @@ async fn a_retry_is_one_new_attempt_however_often_it_is_asked_for() {
         &[],
     )
     .await;
-    let id = house.accept(notice(&mobile(1), "a")).await;
-    house.until_state(&id, "failed").await;
-    pause(&house, "pause").await;
-    house.simulator.set_phones(vec![Phone {
+    let id = server.accept(notice(&mobile(1), "a")).await;
+    server.until_state(&id, "failed").await;
+    pause(&server, "pause").await;
+    server.simulator.set_phones(vec![Phone {
         number: mobile(1),
         character: PhoneBehavior::ReadsAtOnce,
     }]);
     for changed in [true, false, false] {
-        let answer = command(&house, &id, "retry").await;
+        let answer = command(&server, &id, "retry").await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         let expected = json!({ "id": id, "state": "scheduled", "changed": changed });
         assert_eq!(answer.json(), expected);
     }
-    pause(&house, "resume").await;
-    let message = house.until_state(&id, "read").await;
+    pause(&server, "resume").await;
+    let message = server.until_state(&id, "read").await;
     assert_eq!(
         message["attempts"].as_array().unwrap().len(),
         2,
@@ -100,18 +100,18 @@ async fn a_retry_is_one_new_attempt_however_often_it_is_asked_for() {
     assert_eq!(message["possible_duplicate"], false);
     assert_eq!(message["failed_at"], Value::Null);
     assert_eq!(message["error"], Value::Null, "{message:#}");
-    let answer = command(&house, &id, "retry").await.json();
+    let answer = command(&server, &id, "retry").await.json();
     assert_eq!(
         (&answer["state"], &answer["changed"]),
         (&json!("read"), &json!(false))
     );
-    assert_eq!(house.simulator.truth().len(), 2);
-    house.assert_verified();
+    assert_eq!(server.simulator.truth().len(), 2);
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_leaves_at_its_time_and_not_before() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let at = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(1_200);
     let soon = with(
         notice(&mobile(1), "a"),
@@ -121,17 +121,17 @@ async fn a_message_leaves_at_its_time_and_not_before() {
         notice(&mobile(2), "b"),
         json!({ "send_at": in_seconds(-86_400) }),
     );
-    let soon = house.accept(soon).await;
-    let message = house.message(&soon).await;
+    let soon = server.accept(soon).await;
+    let message = server.message(&soon).await;
     assert_eq!(message["state"], "scheduled");
     assert_eq!(message["attempts"], json!([]));
     // A time that has passed means at once.
-    let past = house.accept(past).await;
-    let message = house
+    let past = server.accept(past).await;
+    let message = server
         .until(&past, |message| message["sent_at"].is_string())
         .await;
     assert_eq!(message["send_at"], Value::Null);
-    let message = house
+    let message = server
         .until(&soon, |message| message["sent_at"].is_string())
         .await;
     let started: jiff::Timestamp = message["attempts"][0]["started_at"]
@@ -148,30 +148,34 @@ async fn a_message_leaves_at_its_time_and_not_before() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_expires_while_it_waits_is_never_sent() {
-    let house = House::start().await;
-    pause(&house, "pause").await;
+    let server = TestServer::start().await;
+    pause(&server, "pause").await;
     let deadline = json!({ "expires_at": in_seconds(2) });
-    let short = house.accept(with(notice(&mobile(1), "a"), deadline)).await;
+    let short = server.accept(with(notice(&mobile(1), "a"), deadline)).await;
     let long = json!({ "expires_at": in_seconds(3_600) });
-    let long = house.accept(with(notice(&mobile(2), "b"), long)).await;
-    let message = house.until_state(&short, "expired").await;
+    let long = server.accept(with(notice(&mobile(2), "b"), long)).await;
+    let message = server.until_state(&short, "expired").await;
     assert_eq!(message["attempts"], json!([]));
     assert_eq!(
         message["history"].as_array().unwrap().last().unwrap()["event"],
         "message.expired"
     );
     problem(
-        &command(&house, &short, "cancel").await,
+        &command(&server, &short, "cancel").await,
         409,
         "cannot_cancel",
     );
-    problem(&command(&house, &short, "retry").await, 409, "cannot_retry");
-    pause(&house, "resume").await;
-    house
+    problem(
+        &command(&server, &short, "retry").await,
+        409,
+        "cannot_retry",
+    );
+    pause(&server, "resume").await;
+    server
         .until(&long, |message| message["sent_at"].is_string())
         .await;
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(house.simulator.truth().len(), 1);
-    assert_eq!(house.simulator.truth()[0].body, "b");
-    house.assert_verified();
+    assert_eq!(server.simulator.truth().len(), 1);
+    assert_eq!(server.simulator.truth()[0].body, "b");
+    server.assert_verified();
 }

@@ -1,7 +1,7 @@
 //! The help of every command, so that a change of it is seen.
 
 use super::{ended, err, out};
-use crate::house::run;
+use crate::server::run;
 
 const COMMANDS: [&[&str]; 17] = [
     &[],

@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::{ended, err, lines, out};
-use crate::house::{Folder, House, MASTER_KEY, run};
+use crate::server::{Folder, MASTER_KEY, TestServer, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_made_listed_and_revoked_beside_a_running_server() {
-    let house = House::start().await;
-    let made = house.cli(&[
+    let server = TestServer::start().await;
+    let made = server.cli(&[
         "keys",
         "create",
         "--name",
@@ -28,7 +28,7 @@ async fn keys_are_made_listed_and_revoked_beside_a_running_server() {
     );
     assert!(key.starts_with(&format!("rk_{id}_")), "{key}");
     assert!(key.len() > 50, "{key}");
-    let plain = house.cli(&["keys", "create", "--name", "x", "--scope", "read"]);
+    let plain = server.cli(&["keys", "create", "--name", "x", "--scope", "read"]);
     ended(&plain, 0);
     assert!(
         out(&plain).trim().starts_with("rk_"),
@@ -37,7 +37,7 @@ async fn keys_are_made_listed_and_revoked_beside_a_running_server() {
     assert_eq!(out(&plain).lines().count(), 1);
     assert!(err(&plain).contains("once"));
 
-    let listed = lines(&house.cli(&["keys", "list", "--json"]));
+    let listed = lines(&server.cli(&["keys", "list", "--json"]));
     let names: Vec<_> = listed
         .iter()
         .map(|key| key["name"].as_str().unwrap())
@@ -53,16 +53,16 @@ async fn keys_are_made_listed_and_revoked_beside_a_running_server() {
         assert!(jiff::Timestamp::now().duration_since(created).as_secs() < 60);
         assert_eq!(key["revoked_at"], Value::Null);
     }
-    let revoked = house.cli(&["keys", "revoke", "--id", id, "--json"]);
+    let revoked = server.cli(&["keys", "revoke", "--id", id, "--json"]);
     ended(&revoked, 0);
     assert_eq!(lines(&revoked)[0]["revoked"], true);
-    ended(&house.cli(&["keys", "revoke", "--id", id]), 0);
-    let listed = lines(&house.cli(&["keys", "list", "--json"]));
+    ended(&server.cli(&["keys", "revoke", "--id", id]), 0);
+    let listed = lines(&server.cli(&["keys", "list", "--json"]));
     assert!(listed[1]["revoked_at"].is_string());
-    let table = out(&house.cli(&["keys", "list"]));
+    let table = out(&server.cli(&["keys", "list"]));
     assert!(table.contains("João & Co") && table.contains(id), "{table}");
     assert!(!table.contains(key) && !table.contains("rk_"), "{table}");
-    let unknown = house.cli(&["keys", "revoke", "--id", "nobody"]);
+    let unknown = server.cli(&["keys", "revoke", "--id", "nobody"]);
     ended(&unknown, 2);
     assert!(
         err(&unknown).contains("there is no key nobody"),

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use simulator::{Phone, PhoneBehavior};
 
 use super::{ended, err, later, lines, out};
-use crate::house::{House, command, mobile, notice};
+use crate::server::{TestServer, command, mobile, notice};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_pages_filters_and_masks() {
-    let house = House::with(
+    let server = TestServer::with(
         |settings| {
             let (number, character) = (mobile(500), PhoneBehavior::Fails(63_013));
             settings.phones = vec![Phone { number, character }];
@@ -22,12 +22,12 @@ async fn lists_pages_filters_and_masks() {
     )
     .await;
     let items: Vec<Value> = (0..250).map(later).collect();
-    house
+    server
         .post("/api/v1/messages/bulk", &json!({ "messages": items }))
         .await;
-    let failed = house.accept(notice(&mobile(500), "x")).await;
-    house.until_state(&failed, "failed").await;
-    let list = |more: &[&str]| house.cli(&[&["messages", "list", "--json"][..], more].concat());
+    let failed = server.accept(notice(&mobile(500), "x")).await;
+    server.until_state(&failed, "failed").await;
+    let list = |more: &[&str]| server.cli(&[&["messages", "list", "--json"][..], more].concat());
     for (more, count) in [
         (vec![], 50),
         (vec!["--limit", "3"], 3),
@@ -50,7 +50,7 @@ async fn lists_pages_filters_and_masks() {
     let bad = list(&["--state", "flying"]);
     ended(&bad, 1);
     assert!(err(&bad).contains("accepted, scheduled"), "{}", err(&bad));
-    let table = out(&house.cli(&["messages", "list", "--limit", "260"]));
+    let table = out(&server.cli(&["messages", "list", "--limit", "260"]));
     assert!(table.contains("****") && table.contains(&failed), "{table}");
     assert!(
         !table.contains("+5585") && !table.contains("segredo"),
@@ -60,7 +60,7 @@ async fn lists_pages_filters_and_masks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_message_is_shown_canceled_and_tried_again() {
-    let house = House::with(
+    let server = TestServer::with(
         |settings| {
             let (number, character) = (mobile(1), PhoneBehavior::Fails(63_013));
             settings.phones = vec![Phone { number, character }];
@@ -68,10 +68,10 @@ async fn one_message_is_shown_canceled_and_tried_again() {
         &[],
     )
     .await;
-    let failed = house.accept(notice(&mobile(1), "segredo")).await;
-    house.until_state(&failed, "failed").await;
+    let failed = server.accept(notice(&mobile(1), "segredo")).await;
+    server.until_state(&failed, "failed").await;
     let json_of = |arguments: &[&str]| {
-        let output = house.cli(arguments);
+        let output = server.cli(arguments);
         ended(&output, 0);
         lines(&output).remove(0)
     };
@@ -79,7 +79,7 @@ async fn one_message_is_shown_canceled_and_tried_again() {
         json_of(&["messages", "show", "--json", &failed])["id"],
         failed.as_str()
     );
-    let shown = out(&house.cli(&["messages", "show", &failed]));
+    let shown = out(&server.cli(&["messages", "show", &failed]));
     for word in [
         "failed",
         "63013",
@@ -94,7 +94,7 @@ async fn one_message_is_shown_canceled_and_tried_again() {
         !shown.contains("+5585") && !shown.contains("segredo"),
         "{shown}"
     );
-    house.simulator.set_phones(vec![Phone {
+    server.simulator.set_phones(vec![Phone {
         number: mobile(1),
         character: PhoneBehavior::ReadsAtOnce,
     }]);
@@ -103,22 +103,22 @@ async fn one_message_is_shown_canceled_and_tried_again() {
         (&tried["state"], &tried["changed"]),
         (&json!("scheduled"), &json!(true))
     );
-    house
+    server
         .until(&failed, |message| message["delivered_at"].is_string())
         .await;
-    let waits = house.accept(later(2)).await;
-    let canceled = house.cli(&["messages", "cancel", &waits]);
+    let waits = server.accept(later(2)).await;
+    let canceled = server.cli(&["messages", "cancel", &waits]);
     ended(&canceled, 0);
     assert_eq!(out(&canceled), format!("{waits} is canceled\n"));
     assert_eq!(
         json_of(&["messages", "cancel", "--json", &waits])["changed"],
         false
     );
-    let late = house.cli(&["messages", "cancel", &failed]);
+    let late = server.cli(&["messages", "cancel", &failed]);
     ended(&late, 1);
     assert!(err(&late).contains("409"), "{}", err(&late));
     for verb in ["show", "cancel", "retry"] {
-        let unknown = house.cli(&["messages", verb, "../../livez"]);
+        let unknown = server.cli(&["messages", verb, "../../livez"]);
         ended(&unknown, 1);
         assert!(err(&unknown).contains("404"), "{}", err(&unknown));
     }
@@ -126,23 +126,23 @@ async fn one_message_is_shown_canceled_and_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_and_the_key_can_be_named_anywhere_on_the_line() {
-    let house = House::start().await;
-    let (url, key) = (house.gateway.url.as_str(), house.key.as_str());
+    let server = TestServer::start().await;
+    let (url, key) = (server.gateway.url.as_str(), server.key.as_str());
     for arguments in [
         ["messages", "--url", url, "--api-key", key, "list", "--json"],
         ["messages", "list", "--json", "--url", url, "--api-key", key],
     ] {
-        ended(&crate::house::run(&arguments, &[]), 0);
+        ended(&crate::server::run(&arguments, &[]), 0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watch_follows_what_happens() {
-    let mut house = House::start().await;
-    let first = house.accept(later(1)).await;
+    let mut server = TestServer::start().await;
+    let first = server.accept(later(1)).await;
     let variables = [
-        ("RECADO_URL".to_owned(), house.gateway.url.clone()),
-        ("RECADO_API_KEY".to_owned(), house.key.clone()),
+        ("RECADO_URL".to_owned(), server.gateway.url.clone()),
+        ("RECADO_API_KEY".to_owned(), server.key.clone()),
     ];
     let mut watch = command(&["messages", "watch", "--after", "0", "--json"], &variables)
         .stdout(Stdio::piped())
@@ -158,9 +158,9 @@ async fn watch_follows_what_happens() {
         (&event["message_id"], &event["event"]),
         (&json!(first), &json!("message.accepted"))
     );
-    let second = house.accept(later(2)).await;
+    let second = server.accept(later(2)).await;
     assert_eq!(next()["message_id"], second.as_str());
-    house
+    server
         .post(&format!("/api/v1/messages/{second}/cancel"), &Value::Null)
         .await;
     let event = next();
@@ -169,9 +169,9 @@ async fn watch_follows_what_happens() {
         (&json!("message.canceled"), &json!("api"))
     );
     // The end of the server ends it in order.
-    assert!(house.gateway.terminate().success());
+    assert!(server.gateway.terminate().success());
     assert_eq!(watch.wait().unwrap().code(), Some(0));
-    let gone = house.cli(&["messages", "watch"]);
+    let gone = server.cli(&["messages", "watch"]);
     ended(&gone, 1);
     assert!(err(&gone).contains("cannot be reached"), "{}", err(&gone));
 }
@@ -202,7 +202,7 @@ fn watch_reads_letters_that_come_in_two_pieces() {
         "--api-key",
         "rk_a_b",
     ];
-    let output = crate::house::run(&arguments, &[]);
+    let output = crate::server::run(&arguments, &[]);
     server.join().unwrap();
     ended(&output, 0);
     assert_eq!(lines(&output)[0]["error"]["meaning"], "não é");

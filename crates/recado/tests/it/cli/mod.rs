@@ -16,7 +16,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::house::{mobile, notice};
+use crate::server::{mobile, notice};
 
 /// What a command wrote to stdout.
 pub(super) fn out(output: &Output) -> String {

@@ -4,7 +4,7 @@ use serde_json::json;
 use simulator::{Phone, PhoneBehavior};
 
 use super::{ended, err, lines, out};
-use crate::house::{House, TEMPLATE, mobile, run};
+use crate::server::{TEMPLATE, TestServer, mobile, run};
 
 fn phones(settings: &mut simulator::Settings) {
     settings.phones = [
@@ -21,14 +21,14 @@ fn phones(settings: &mut simulator::Settings) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_message_is_sent_and_waited_for() {
-    let house = House::with(phones, &[]).await;
+    let server = TestServer::with(phones, &[]).await;
     let to_template = ["send", "--to", "(85) 98000-0001", "--content-sid", TEMPLATE];
     let template = [
         &to_template[..],
         &["--var", "1=a=b", "--var", "2=ção", "--json"],
     ]
     .concat();
-    let output = house.cli(&template);
+    let output = server.cli(&template);
     ended(&output, 0);
     let result = &lines(&output)[0];
     assert!(
@@ -36,10 +36,10 @@ async fn one_message_is_sent_and_waited_for() {
         "{result}"
     );
     let id = result["id"].as_str().unwrap();
-    let message = house.message(id).await;
+    let message = server.message(id).await;
     assert_eq!(message["to"], mobile(1));
     let variables: serde_json::Value = serde_json::from_str(
-        house.simulator.truth()[0]
+        server.simulator.truth()[0]
             .content_variables
             .as_ref()
             .unwrap(),
@@ -47,7 +47,7 @@ async fn one_message_is_sent_and_waited_for() {
     .unwrap();
     assert_eq!(variables, json!({ "1": "a=b", "2": "ção" }));
 
-    let failing = house.cli(&[
+    let failing = server.cli(&[
         "send",
         "--to",
         &mobile(3),
@@ -79,12 +79,12 @@ async fn one_message_is_sent_and_waited_for() {
         "--wait",
         "0",
     ];
-    let output = house.cli(&all);
+    let output = server.cli(&all);
     ended(&output, 0);
     let text = out(&output);
     let id = text.split(' ').next().unwrap();
     assert!(text.contains("is scheduled"), "{text}");
-    let message = house.message(id).await;
+    let message = server.message(id).await;
     for (field, value) in [
         ("kind", "marketing"),
         ("priority", "bulk"),
@@ -98,7 +98,7 @@ async fn one_message_is_sent_and_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_way_to_fail_has_its_exit_code() {
-    let house = House::with(phones, &[]).await;
+    let server = TestServer::with(phones, &[]).await;
     let good = ["send", "--content-sid", TEMPLATE, "--wait", "0", "--to"];
     let to = mobile(9);
     for (arguments, code, word) in [
@@ -167,7 +167,7 @@ async fn each_way_to_fail_has_its_exit_code() {
             "key",
         ),
     ] {
-        let output = house.cli(&arguments);
+        let output = server.cli(&arguments);
         ended(&output, code);
         assert!(
             err(&output).contains(word),
@@ -179,5 +179,5 @@ async fn each_way_to_fail_has_its_exit_code() {
     let output = run(&[&good[..], &[&to]].concat(), &[]);
     ended(&output, 2);
     assert!(err(&output).contains("RECADO_API_KEY"), "{}", err(&output));
-    assert!(house.messages("").await.is_empty());
+    assert!(server.messages("").await.is_empty());
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{ended, err, later, out};
-use crate::house::{Folder, House, MASTER_KEY, command, mobile, notice};
+use crate::server::{Folder, MASTER_KEY, TestServer, command, mobile, notice};
 
 /// How long an end may take.
 const END_MAX: Duration = Duration::from_secs(5);
@@ -127,10 +127,10 @@ fn what_it_cannot_have_is_named_and_it_ends_with_1() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_server_on_the_same_database_is_refused() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let mut second = variables(&Folder::new(), "0");
     second.retain(|(name, _)| name != "DATABASE_URL");
-    let database = format!("sqlite:{}", house.database().display());
+    let database = format!("sqlite:{}", server.database().display());
     second.push(("DATABASE_URL".to_owned(), database));
     second.push(("RECADO_MASTER_KEY".to_owned(), MASTER_KEY.to_owned()));
     let since = Instant::now();
@@ -138,25 +138,25 @@ async fn a_second_server_on_the_same_database_is_refused() {
     ended(&output, 1);
     assert!(since.elapsed() < Duration::from_secs(5));
     let last = err(&output).lines().last().unwrap().to_owned();
-    let path = house.database().display().to_string();
+    let path = server.database().display().to_string();
     assert!(
         last.starts_with("recado: ") && last.contains(&path),
         "{last}"
     );
     assert!(!err(&output).contains("listening on"), "{}", err(&output));
     // The first one is not disturbed, and the command line still works beside it.
-    let id = house.accept(notice(&mobile(1), "oi")).await;
-    house
+    let id = server.accept(notice(&mobile(1), "oi")).await;
+    server
         .until(&id, |message| message["delivered_at"].is_string())
         .await;
-    house.assert_verified();
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_in_time_whoever_is_still_connected() {
-    let mut house = House::start().await;
-    let key = house.key.clone();
-    let connect = |text: &str| house.connect(text, Duration::from_secs(10));
+    let mut server = TestServer::start().await;
+    let key = server.key.clone();
+    let connect = |text: &str| server.connect(text, Duration::from_secs(10));
     let mut kept = connect("GET /livez HTTP/1.1\r\nHost: h\r\n\r\n");
     let mut answer = [0u8; 512];
     assert!(kept.read(&mut answer).unwrap() > 0);
@@ -166,54 +166,54 @@ async fn it_ends_in_time_whoever_is_still_connected() {
     assert!(stream.read(&mut answer).unwrap() > 0);
     let _silent = connect("");
     let since = Instant::now();
-    let status = house.gateway.terminate();
-    assert_eq!(status.code(), Some(0), "{}", house.gateway.log());
+    let status = server.gateway.terminate();
+    assert_eq!(status.code(), Some(0), "{}", server.gateway.log());
     assert!(since.elapsed() < END_MAX, "{:?}", since.elapsed());
-    let address = house.gateway.url.strip_prefix("http://").unwrap();
+    let address = server.gateway.url.strip_prefix("http://").unwrap();
     assert!(TcpStream::connect(address).is_err(), "nobody listens");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_under_way_is_finished_and_recorded() {
-    let mut house = House::with(
+    let mut server = TestServer::with(
         |settings| settings.faults.latency_ms = (1_200.0, 1_200.0),
         &[],
     )
     .await;
-    let id = house.accept(notice(&mobile(1), "oi")).await;
-    let waits = house.accept(later(2)).await;
-    house.until_state(&id, "sending").await;
+    let id = server.accept(notice(&mobile(1), "oi")).await;
+    let waits = server.accept(later(2)).await;
+    server.until_state(&id, "sending").await;
     let since = Instant::now();
-    let status = house.gateway.terminate();
-    assert_eq!(status.code(), Some(0), "{}", house.gateway.log());
+    let status = server.gateway.terminate();
+    assert_eq!(status.code(), Some(0), "{}", server.gateway.log());
     let took = since.elapsed();
     assert!(
         took < END_MAX && took > Duration::from_millis(300),
         "{took:?}"
     );
     assert_eq!(
-        house.simulator.truth().len(),
+        server.simulator.truth().len(),
         1,
         "its answer was waited for"
     );
-    house.restart();
-    let message = house.message(&id).await;
+    server.restart();
+    let message = server.message(&id).await;
     let attempts = message["attempts"].as_array().unwrap();
     assert_eq!(attempts.len(), 1, "{message:#}");
     assert_eq!(attempts[0]["outcome"], "sent", "{message:#}");
     assert_eq!(
         attempts[0]["provider_sid"],
-        house.simulator.truth()[0].sid.as_str()
+        server.simulator.truth()[0].sid.as_str()
     );
-    assert_eq!(house.message(&waits).await["state"], "scheduled");
-    assert_eq!(house.simulator.truth().len(), 1);
-    house.assert_verified();
+    assert_eq!(server.message(&waits).await["state"], "scheduled");
+    assert_eq!(server.simulator.truth().len(), 1);
+    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_never_finishes_is_cut_off_at_the_end_of_the_drain() {
-    let mut house = House::with(|_| {}, &[("RECADO_DRAIN_SECONDS", "1")]).await;
-    let key = house.key.clone();
+    let mut server = TestServer::with(|_| {}, &[("RECADO_DRAIN_SECONDS", "1")]).await;
+    let key = server.key.clone();
     let open: Vec<TcpStream> = [
         "GET /livez HTTP/1.1\r\nHos".to_owned(),
         format!(
@@ -222,16 +222,16 @@ async fn who_never_finishes_is_cut_off_at_the_end_of_the_drain() {
         ),
     ]
     .iter()
-    .map(|text| house.connect(text, Duration::from_secs(10)))
+    .map(|text| server.connect(text, Duration::from_secs(10)))
     .collect();
     // An answer on another connection shows that these were taken before.
-    assert_eq!(house.get("/api/v1/messages").await.status, 200);
+    assert_eq!(server.get("/api/v1/messages").await.status, 200);
     let since = Instant::now();
     assert_eq!(
-        house.gateway.terminate().code(),
+        server.gateway.terminate().code(),
         Some(0),
         "{}",
-        house.gateway.log()
+        server.gateway.log()
     );
     assert!(since.elapsed() < END_MAX, "{:?}", since.elapsed());
     drop(open);

@@ -2,7 +2,7 @@
 //! unsafe.
 
 use super::{ended, err, lines, out};
-use crate::house::{Folder, MASTER_KEY, run};
+use crate::server::{Folder, MASTER_KEY, run};
 
 /// Settings with which production would start.
 const PRODUCTION: [(&str, &str); 9] = [

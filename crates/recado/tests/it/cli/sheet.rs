@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{ended, err, lines, out};
-use crate::house::{Folder, House, TEMPLATE, mobile, run};
+use crate::server::{Folder, TEMPLATE, TestServer, mobile, run};
 
 struct Sheet(Folder);
 
@@ -33,9 +33,9 @@ impl Sheet {
         run(&[&base[..], more].concat(), &[])
     }
 
-    fn send(&self, house: &House, more: &[&str]) -> std::process::Output {
+    fn send(&self, server: &TestServer, more: &[&str]) -> std::process::Output {
         let path = self.path();
-        house.cli(&[&["send", "--csv", path.to_str().unwrap()][..], more].concat())
+        server.cli(&[&["send", "--csv", path.to_str().unwrap()][..], more].concat())
     }
 }
 
@@ -99,10 +99,10 @@ fn a_dry_run_says_what_is_thought_of_each_row() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sheet_is_sent_once_however_often_it_is_sent() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let sheet = Sheet::new(PEOPLE);
     let arguments = ["--content-sid", TEMPLATE, "--json"];
-    let first = sheet.send(&house, &arguments);
+    let first = sheet.send(&server, &arguments);
     ended(&first, 3);
     let rows = lines(&first);
     assert_eq!(rows.len(), 6);
@@ -114,8 +114,8 @@ async fn a_sheet_is_sent_once_however_often_it_is_sent() {
         assert!(["delivered", "read"].contains(state), "{states:?}");
     }
     assert_eq!(states[2..], ["repeated", "refused", "refused", "refused"]);
-    assert_eq!(house.simulator.truth().len(), 2);
-    let again = sheet.send(&house, &arguments);
+    assert_eq!(server.simulator.truth().len(), 2);
+    let again = sheet.send(&server, &arguments);
     ended(&again, 3);
     for (old, new) in rows.iter().zip(lines(&again)) {
         assert_eq!(old["id"], new["id"]);
@@ -123,20 +123,20 @@ async fn a_sheet_is_sent_once_however_often_it_is_sent() {
     // The same people in another file, in another order and another spelling.
     let other =
         Sheet::new("telefone;1\n+5585980000002;15:00\n85 8000-0001;14:00\n85980000004;9:00\n");
-    ended(&other.send(&house, &arguments), 0);
-    assert_eq!(house.simulator.truth().len(), 3, "only who is new");
-    let table = other.send(&house, &["--content-sid", TEMPLATE]);
+    ended(&other.send(&server, &arguments), 0);
+    assert_eq!(server.simulator.truth().len(), 3, "only who is new");
+    let table = other.send(&server, &["--content-sid", TEMPLATE]);
     ended(&table, 0);
     assert!(out(&table).contains("number as typed"), "{}", out(&table));
-    assert_eq!(house.messages("").await.len(), 3);
-    assert_eq!(house.simulator.truth().len(), 3);
+    assert_eq!(server.messages("").await.len(), 3);
+    assert_eq!(server.simulator.truth().len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_refuses_is_told_row_by_row() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let opted_out = json!({ "to": mobile(3), "consent": "opted_out" });
-    house.put("/api/v1/consent", &opted_out).await;
+    server.put("/api/v1/consent", &opted_out).await;
     let sheet = Sheet::new(format!(
         "to,body,content_sid,1,priority\n{},oi,,,\n{},,{TEMPLATE},a,\n{},,{TEMPLATE},a,\n{},,{TEMPLATE},a,soon\n",
         mobile(1),
@@ -144,7 +144,7 @@ async fn what_the_server_refuses_is_told_row_by_row() {
         mobile(3),
         mobile(4)
     ));
-    let output = sheet.send(&house, &["--json"]);
+    let output = sheet.send(&server, &["--json"]);
     ended(&output, 3);
     let rows = lines(&output);
     let of = |n: usize, field: &str| rows[n][field].as_str().unwrap_or_default().to_owned();
@@ -158,32 +158,32 @@ async fn what_the_server_refuses_is_told_row_by_row() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_rows_than_one_request_takes() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let mut text = String::from("to,content_sid,send_at\n");
     for n in 0..1_201 {
         text.push_str(&format!("{},{TEMPLATE},2027-01-02T03:04:05Z\n", mobile(n)));
     }
     let sheet = Sheet::new(text);
-    let output = sheet.send(&house, &["--json", "--wait", "0"]);
+    let output = sheet.send(&server, &["--json", "--wait", "0"]);
     ended(&output, 0);
     let rows = lines(&output);
     assert_eq!(rows.len(), 1_201);
     assert!(rows.iter().all(|row| row["state"] == "scheduled"));
-    assert_eq!(house.messages("state=scheduled").await.len(), 1_201);
+    assert_eq!(server.messages("state=scheduled").await.len(), 1_201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_code_pages_semicolons_and_marks_are_read() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     // As Excel writes them: Windows-1252 with its own letters between 0x80 and 0x9f.
     let old = b"Celular;1\r\n(85) 98000-0001;Jo\xe3o \x96 \x93caf\xe9\x94 \x80 5\x85\r\n".to_vec();
     let marked = format!("\u{feff}celular;1\n{};João – “café” € 5…\n", mobile(2)).into_bytes();
     let quoted = format!("\"to\",\"1\"\n\"{}\",\"a, \"\"b\"\"; c\"\n", mobile(3)).into_bytes();
     for text in [old, marked, quoted] {
-        let output = Sheet::new(text).send(&house, &["--content-sid", TEMPLATE, "--json"]);
+        let output = Sheet::new(text).send(&server, &["--content-sid", TEMPLATE, "--json"]);
         ended(&output, 0);
     }
-    let bodies: Vec<String> = house
+    let bodies: Vec<String> = server
         .simulator
         .truth()
         .iter()
@@ -222,14 +222,14 @@ fn files_that_cannot_be_used_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_answering_half_way_is_told_row_by_row() {
-    let house = House::with(|_| {}, &[("RECADO_API_RATE", "1")]).await;
+    let server = TestServer::with(|_| {}, &[("RECADO_API_RATE", "1")]).await;
     let mut text = String::from("to,content_sid,send_at\n");
     for n in 0..1_100 {
         let to = mobile(n);
         text.push_str(&format!("{to},{TEMPLATE},2027-01-02T03:04:05Z\n"));
     }
     let sheet = Sheet::new(text);
-    let output = sheet.send(&house, &["--json", "--wait", "0"]);
+    let output = sheet.send(&server, &["--json", "--wait", "0"]);
     ended(&output, 3);
     let rows = lines(&output);
     assert_eq!(rows.len(), 1_100);

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::{ended, err};
-use crate::house::{Folder, Http, command, run};
+use crate::server::{Folder, Http, command, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn its_first_line_says_how_to_reach_it_and_it_ends_on_sigterm() {

@@ -3,16 +3,16 @@
 use serde_json::json;
 
 use super::{ended, err, lines, out};
-use crate::house::{Folder, House, MASTER_KEY, mobile, notice, run};
+use crate::server::{Folder, MASTER_KEY, TestServer, mobile, notice, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_counter_that_was_touched_is_found() {
-    let mut house = House::start().await;
-    let id = house.accept(notice(&mobile(1), "oi")).await;
-    house
+    let mut server = TestServer::start().await;
+    let id = server.accept(notice(&mobile(1), "oi")).await;
+    server
         .until(&id, |message| message["delivered_at"].is_string())
         .await;
-    let good = house.cli(&["verify", "--json"]);
+    let good = server.cli(&["verify", "--json"]);
     ended(&good, 0);
     let report = &lines(&good)[0];
     assert_eq!(
@@ -21,8 +21,8 @@ async fn a_counter_that_was_touched_is_found() {
     );
     assert!(report["events"].as_u64().unwrap() >= 3);
     assert!(report["counters"].as_u64().unwrap() >= 3);
-    assert!(out(&house.cli(&["verify"])).contains("0 differences"));
-    house.gateway.kill();
+    assert!(out(&server.cli(&["verify"])).contains("0 differences"));
+    server.gateway.kill();
     for (change, undo) in [
         (
             "UPDATE counter SET n = n + 1 WHERE metric = 0",
@@ -37,12 +37,12 @@ async fn a_counter_that_was_touched_is_found() {
             "UPDATE progress SET sent_at = sent_at - 1",
         ),
     ] {
-        let database = rusqlite::Connection::open(house.database()).unwrap();
+        let database = rusqlite::Connection::open(server.database()).unwrap();
         let state: i64 = database
             .query_row("SELECT state FROM progress", [], |row| row.get(0))
             .unwrap();
         assert_eq!(database.execute(change, []).unwrap(), 1);
-        let bad = house.cli(&["verify", "--json"]);
+        let bad = server.cli(&["verify", "--json"]);
         ended(&bad, 1);
         let report = &lines(&bad)[0];
         assert!(
@@ -50,14 +50,14 @@ async fn a_counter_that_was_touched_is_found() {
             "{change}"
         );
         assert!(err(&bad).contains("differs"), "{}", err(&bad));
-        let plain = house.cli(&["verify"]);
+        let plain = server.cli(&["verify"]);
         ended(&plain, 1);
         assert!(!out(&plain).contains(" 0 differences"), "{}", out(&plain));
         database.execute(undo, []).unwrap();
         database
             .execute("UPDATE progress SET state = ?1", [state])
             .unwrap();
-        ended(&house.cli(&["verify"]), 0);
+        ended(&server.cli(&["verify"]), 0);
     }
 }
 

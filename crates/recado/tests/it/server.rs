@@ -1,4 +1,4 @@
-//! A whole house for a test: the real program as a process of its own, and a simulated Twilio.
+//! A whole server for a test: the real program as a process of its own, and a simulated Twilio.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -48,7 +48,7 @@ impl Answer {
 }
 
 /// A running gateway, its database, and the simulated Twilio that it sends through.
-pub(crate) struct House {
+pub(crate) struct TestServer {
     pub(crate) simulator: Simulator,
     pub(crate) gateway: Gateway,
     pub(crate) key: String,
@@ -57,13 +57,13 @@ pub(crate) struct House {
     variables: Vec<(String, String)>,
 }
 
-impl House {
-    /// A house in which everything is quick and nothing goes wrong.
+impl TestServer {
+    /// A server in which everything is quick and nothing goes wrong.
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}, &[]).await
     }
 
-    /// A house with the simulator changed and more settings of the gateway.
+    /// A server with the simulator changed and more settings of the gateway.
     pub(crate) async fn with(
         change: impl FnOnce(&mut simulator::Settings),
         variables: &[(&str, &str)],
@@ -100,7 +100,7 @@ impl House {
         }
         let gateway = Gateway::start(&all).unwrap();
         simulator.set_inbound_url(format!("{}/api/v1/whatsapp/webhook", gateway.url));
-        let mut house = Self {
+        let mut server = Self {
             simulator,
             gateway,
             key: String::new(),
@@ -108,8 +108,8 @@ impl House {
             folder,
             variables: all,
         };
-        house.key = house.new_key("admin");
-        house
+        server.key = server.new_key("admin");
+        server
     }
 
     /// A plain connection to the gateway, for what no client would send.
@@ -400,7 +400,7 @@ pub(crate) fn command(arguments: &[&str], variables: &[(String, String)]) -> Com
     command
 }
 
-/// Runs the program without a house.
+/// Runs the program without a server.
 pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let variables: Vec<(String, String)> = variables
         .iter()
