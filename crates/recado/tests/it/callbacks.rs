@@ -3,7 +3,7 @@
 use serde_json::Value;
 use simulator::{Faults, TruthMessage};
 
-use crate::luck::Luck;
+use crate::rng::Rng;
 use crate::server::{TestServer, mobile, notice};
 use crate::signed::{body, signature, status_fields};
 
@@ -273,10 +273,10 @@ async fn nothing_forged_is_stored() {
         )
         .await;
     }
-    let mut luck = Luck::new(3);
+    let rng = Rng::new(3);
     while forged.get() < 200 {
         // The signature of something else.
-        let other = status_fields(&truth.sid, &format!("read{}", luck.next()));
+        let other = status_fields(&truth.sid, &format!("read{}", rng.next()));
         refuse(
             &url,
             text.clone().into(),
@@ -333,17 +333,17 @@ async fn nothing_malformed_brings_it_down() {
         format!("{}/api/v1/whatsapp/webhook", server.gateway.url),
     ];
     let token = server.simulator.auth_token().to_owned();
-    let mut luck = Luck::new(11);
+    let rng = Rng::new(11);
     for number in 0..10_000 {
-        let url = &urls[luck.index(2)];
+        let url = &urls[rng.below(2)];
         let answer = if number % 2 == 0 {
             // Signed nonsense: it passes the door and must be read.
-            let fields = nonsense(&mut luck);
+            let fields = nonsense(&rng);
             let sign = signature(url, &fields, &token);
             server.callback(url, body(&fields), Some(sign)).await
         } else {
-            let length = luck.index(300);
-            let raw = luck.bytes(length);
+            let length = rng.below(300);
+            let raw = rng.bytes(length);
             server
                 .callback(url, raw, Some("bm9uc2Vuc2U=".to_owned()))
                 .await
@@ -365,7 +365,7 @@ async fn nothing_malformed_brings_it_down() {
 }
 
 /// Fields that Twilio has names for, with values it never sends.
-fn nonsense(luck: &mut Luck) -> Vec<(String, String)> {
+fn nonsense(rng: &Rng) -> Vec<(String, String)> {
     const NAMES: [&str; 16] = [
         "MessageSid",
         "SmsSid",
@@ -403,12 +403,12 @@ fn nonsense(luck: &mut Luck) -> Vec<(String, String)> {
         "SAIR",
     ];
     let mut names: Vec<&str> = NAMES.to_vec();
-    (0..luck.index(9))
+    (0..rng.below(9))
         .map(|_| {
-            let name = names.remove(luck.index(names.len())).to_owned();
-            let value = match luck.index(4) {
-                0 => String::from_utf8_lossy(&luck.bytes(40)).into_owned(),
-                _ => VALUES[luck.index(VALUES.len())].to_owned(),
+            let name = names.remove(rng.below(names.len())).to_owned();
+            let value = match rng.below(4) {
+                0 => String::from_utf8_lossy(&rng.bytes(40)).into_owned(),
+                _ => VALUES[rng.below(VALUES.len())].to_owned(),
             };
             (name, value)
         })

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use simulator::Faults;
 use tokio::sync::Mutex;
 
-use crate::luck::Luck;
+use crate::rng::Rng;
 use crate::server::{Http, TEMPLATE, TestServer, mobile};
 
 /// Runs on one database before a new one is begun.
@@ -62,7 +62,7 @@ async fn crash_often(seed: u64, runs: usize) -> usize {
         &scale,
     )
     .await;
-    let mut luck = Luck::new(seed + 77);
+    let rng = Rng::new(seed + 77);
     let asked: Arc<Mutex<HashMap<String, Asked>>> = Arc::default();
     for run in 0..runs {
         let killed = Arc::new(AtomicBool::new(false));
@@ -70,7 +70,10 @@ async fn crash_often(seed: u64, runs: usize) -> usize {
             .map(|writer| load(&server, &asked, &killed, run * WRITERS + writer))
             .collect();
         let load: Vec<_> = load.into_iter().map(tokio::spawn).collect();
-        tokio::time::sleep(Duration::from_millis(20 + luck.below(600))).await;
+        tokio::time::sleep(Duration::from_millis(
+            20 + u64::try_from(rng.below(600)).unwrap(),
+        ))
+        .await;
         server.kill_and_restart();
         killed.store(true, Ordering::Relaxed);
         for task in load {

@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use simulator::{Faults, Inbound};
 
-use crate::luck::Luck;
+use crate::rng::Rng;
 use crate::server::{TEMPLATE, TestServer, mobile, notice};
 
 const PEOPLE: usize = 500;
@@ -68,8 +68,8 @@ async fn leave(server: &TestServer, person: usize) -> (String, jiff::Timestamp) 
     let body = json!({ "messages": messages });
     let accepted = server.post("/api/v1/messages/bulk", &body).await;
     assert_eq!(accepted.status, 202, "{}", accepted.text);
-    let wait = Luck::new(u64::try_from(person).unwrap()).below(250);
-    tokio::time::sleep(Duration::from_millis(wait)).await;
+    let wait = Rng::new(u64::try_from(person).unwrap()).below(250);
+    tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap())).await;
     let inbound = Inbound {
         from: to.clone(),
         body: Some("SAIR".to_owned()),

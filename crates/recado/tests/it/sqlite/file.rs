@@ -11,12 +11,12 @@ use recado::store::{
 };
 
 use super::{beside, open, options, other_key, refusal};
-use crate::store::engine::Seeded;
+use crate::rng::Rng;
 use crate::store::world::{START, notice};
 
 fn message(n: u32) -> NewMessage {
     NewMessage {
-        id: new_message_id(START, &Seeded::new(n.into())),
+        id: new_message_id(START, &Rng::new(n.into())),
         message: notice(n, "a"),
         idempotency: None,
         now: START,

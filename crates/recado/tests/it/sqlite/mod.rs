@@ -16,7 +16,8 @@ use recado::store::StoreError;
 use recado::store::sqlite::{OpenMode, Options, SqliteStore};
 use rusqlite::Connection;
 
-use crate::store::engine::{Seeded, master_key, rules};
+use crate::rng::Rng;
+use crate::store::engine::{master_key, rules};
 use crate::store::world::{FIRST, START};
 
 /// The longest that anything in these tests may take.
@@ -27,7 +28,7 @@ fn options(path: &Path, mode: OpenMode) -> Options {
         path: path.to_owned(),
         mode,
         master_key: master_key(),
-        random: Arc::new(Seeded::new(1)),
+        random: Arc::new(Rng::new(1)),
         rules: rules(),
         senders: vec![SenderName::new(FIRST)],
         now: START,

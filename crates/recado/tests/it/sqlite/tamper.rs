@@ -9,13 +9,14 @@ use recado::store::sqlite::{OpenMode, SqliteStore};
 use recado::store::{Health, MessageFilter, Messages, NewMessage, StoreError, new_message_id};
 
 use super::{beside, open};
-use crate::store::engine::{Engine, Opened, Opening, Seeded, Setup, Sqlite};
+use crate::rng::Rng;
+use crate::store::engine::{Engine, Opened, Opening, Setup, Sqlite};
 use crate::store::world::{START, World, notice, refused};
 
 /// A database with some life in it, folded into one file.
 async fn lived_in(path: &Path, messages: u32) {
     let store = open(path, OpenMode::Server).unwrap();
-    let random = Seeded::new(9);
+    let random = Rng::new(9);
     let batch = (0..messages).map(|n| NewMessage {
         id: new_message_id(START, &random),
         message: notice(n, "a"),

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use delivery::codes::Codes;
 use delivery::message::SenderName;
@@ -92,41 +92,4 @@ pub(crate) fn master_key() -> MasterKey {
     MasterKey::parse("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
         .ok()
         .unwrap()
-}
-
-/// The same bits for the same seed (SplitMix64), so that a failing run can be repeated.
-pub(crate) struct Seeded(Mutex<u64>);
-
-impl Seeded {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(Mutex::new(seed))
-    }
-
-    pub(crate) fn next(&self) -> u64 {
-        let mut state = self.0.lock().unwrap();
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// An even draw from `0..n`.
-    pub(crate) fn below(&self, n: usize) -> usize {
-        let n = u64::try_from(n).unwrap();
-        usize::try_from(self.next() % n).unwrap()
-    }
-}
-
-impl Random for Seeded {
-    fn fill(&self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(8) {
-            let word = self.next().to_le_bytes();
-            chunk.copy_from_slice(&word[..chunk.len()]);
-        }
-    }
-
-    fn fill_key(&self, key: &mut [u8]) {
-        self.fill(key);
-    }
 }

@@ -19,15 +19,16 @@ use recado::store::{
     Settlement, WatchQuery,
 };
 
-use super::engine::{Engine, Seeded};
+use super::engine::Engine;
 use super::world::*;
+use crate::rng::Rng;
 
 const OPERATIONS: usize = 2_000;
 const PEOPLE: u32 = 60;
 
 struct Storm {
     world: World,
-    dice: Seeded,
+    rng: Rng,
     messages: Vec<MessageId>,
     open: Vec<AttemptId>,
     attempts: Vec<(AttemptId, Sid)>,
@@ -37,7 +38,7 @@ struct Storm {
 pub(crate) async fn run(engine: impl Engine + 'static, seed: u64) {
     let mut storm = Storm {
         world: World::seeded(engine, seed).await,
-        dice: Seeded::new(seed.wrapping_mul(77)),
+        rng: Rng::new(seed.wrapping_mul(77)),
         messages: Vec::new(),
         open: Vec::new(),
         attempts: Vec::new(),
@@ -46,7 +47,7 @@ pub(crate) async fn run(engine: impl Engine + 'static, seed: u64) {
     let mut done = 0;
     while done < OPERATIONS {
         done += storm.operation().await;
-        if storm.dice.below(100) == 0 {
+        if storm.rng.below(100) == 0 {
             storm.check().await;
         }
     }
@@ -64,7 +65,7 @@ pub(crate) async fn run(engine: impl Engine + 'static, seed: u64) {
 impl Storm {
     /// One call of a verb with a batch. Comes back with how many operations that was.
     async fn operation(&mut self) -> usize {
-        match self.dice.below(100) {
+        match self.rng.below(100) {
             0..18 => self.accept().await,
             18..38 => self.dispatch().await,
             38..54 => self.close().await,
@@ -81,15 +82,15 @@ impl Storm {
     }
 
     fn pick<T: Clone>(&self, from: &[T]) -> T {
-        from[self.dice.below(from.len())].clone()
+        from[self.rng.below(from.len())].clone()
     }
 
     fn chance(&self, one_in: usize) -> bool {
-        self.dice.below(one_in) == 0
+        self.rng.below(one_in) == 0
     }
 
     fn somebody(&self) -> u32 {
-        u32::try_from(self.dice.below(PEOPLE as usize)).unwrap()
+        u32::try_from(self.rng.below(PEOPLE as usize)).unwrap()
     }
 
     fn some_time(&self) -> Duration {
@@ -98,13 +99,13 @@ impl Storm {
 
     fn message(&self) -> Message {
         let who = self.somebody();
-        let words = format!("{}", self.dice.below(40));
+        let words = format!("{}", self.rng.below(40));
         let spelling = if self.chance(3) {
             old_number(who)
         } else {
             number(who)
         };
-        let template = template_sid(self.dice.below(3) as u64);
+        let template = template_sid(self.rng.below(3) as u64);
         let content = if self.chance(3) {
             Content::Text {
                 body: words.clone(),
@@ -129,7 +130,7 @@ impl Storm {
             send_at: self.chance(4).then(|| now.plus(self.some_time())),
             expires_at: self.chance(4).then(|| now.plus(self.some_time())),
             business_key: self.chance(6).then(|| {
-                let key = format!("key{}:v{}", self.dice.below(5), self.dice.below(50));
+                let key = format!("key{}:v{}", self.rng.below(5), self.rng.below(50));
                 BusinessKey::parse(&key)
             }),
             metadata: None,
@@ -138,13 +139,13 @@ impl Storm {
     }
 
     async fn accept(&mut self) -> usize {
-        let size = 1 + self.dice.below(8);
+        let size = 1 + self.rng.below(8);
         let mut batch = Vec::new();
         for _ in 0..size {
             let message = self.message();
             let idempotency = self.chance(4).then(|| Idempotency {
-                key: [u8::try_from(self.dice.below(40)).unwrap(); 16],
-                body: [u8::try_from(self.dice.below(2)).unwrap(); 16],
+                key: [u8::try_from(self.rng.below(40)).unwrap(); 16],
+                body: [u8::try_from(self.rng.below(2)).unwrap(); 16],
             });
             let new = self.world.new_message(message);
             batch.push(NewMessage { idempotency, ..new });
@@ -163,7 +164,7 @@ impl Storm {
         let query = DueQuery {
             sender: self.world.sender(name).await,
             now: self.world.now,
-            limit: 1 + self.dice.below(12),
+            limit: 1 + self.rng.below(12),
             except: Vec::new(),
         };
         let page = self.world.store().due(query).await.unwrap();
@@ -178,7 +179,7 @@ impl Storm {
             .iter()
             .map(|due| OpenRequest {
                 message: due.message,
-                nonce: self.dice.next(),
+                nonce: self.rng.next(),
                 now,
             })
             .collect();
@@ -209,7 +210,7 @@ impl Storm {
     }
 
     fn outcome(&self, sid: Sid) -> Outcome {
-        match self.dice.below(10) {
+        match self.rng.below(10) {
             0..5 => Outcome::Sent {
                 sid,
                 status: self.pick(&[
@@ -245,16 +246,16 @@ impl Storm {
     }
 
     async fn close(&mut self) -> usize {
-        let size = (1 + self.dice.below(6)).min(self.open.len());
+        let size = (1 + self.rng.below(6)).min(self.open.len());
         let mut batch = Vec::new();
         for _ in 0..size {
-            let attempt = self.open.swap_remove(self.dice.below(self.open.len()));
+            let attempt = self.open.swap_remove(self.rng.below(self.open.len()));
             let sid = self.sid_of(attempt);
             batch.push(CloseRequest {
                 attempt: attempt.key,
                 outcome: self.outcome(sid),
                 now: self.world.now,
-                random: self.dice.next(),
+                random: self.rng.next(),
             });
         }
         self.world.store().close_attempts(batch).await.unwrap();
@@ -270,11 +271,11 @@ impl Storm {
         if self.attempts.is_empty() {
             return 1;
         }
-        let size = 1 + self.dice.below(8);
+        let size = 1 + self.rng.below(8);
         let mut batch = Vec::new();
         for _ in 0..size {
             let recent = self.attempts.len().saturating_sub(30);
-            let place = recent + self.dice.below(self.attempts.len() - recent);
+            let place = recent + self.rng.below(self.attempts.len() - recent);
             let (attempt, sid) = self.attempts[place];
             let status = self.pick(ProviderStatus::ALL);
             let failed = matches!(status, ProviderStatus::Failed | ProviderStatus::Undelivered);
@@ -290,7 +291,7 @@ impl Storm {
                 code,
                 source: Source::Callback,
                 now: self.world.now,
-                random: self.dice.next(),
+                random: self.rng.next(),
             });
         }
         self.world.store().report(batch).await.unwrap();
@@ -351,7 +352,7 @@ impl Storm {
     async fn settle(&mut self) -> usize {
         let query = WatchQuery {
             now: self.world.now,
-            limit: 1 + self.dice.below(10),
+            limit: 1 + self.rng.below(10),
         };
         let due = self.world.store().due_watches(query).await.unwrap();
         let now = self.world.now;
@@ -378,7 +379,7 @@ impl Storm {
                 finding,
                 next,
                 now,
-                random: self.dice.next(),
+                random: self.rng.next(),
             });
         }
         self.world.store().settle(batch).await.unwrap();

@@ -22,7 +22,8 @@ use recado::store::{
     OpenRequest, OpenResult, Report, ReportResult, Settlement, Store, WatchQuery, new_message_id,
 };
 
-use super::engine::{Engine, Seeded, Setup, master_key};
+use super::engine::{Engine, Setup, master_key};
+use crate::rng::Rng;
 
 /// Our two senders.
 pub(crate) const FIRST: &str = "+551140000000";
@@ -39,7 +40,7 @@ pub(crate) struct World {
     engine: Box<dyn Engine>,
     store: Option<Arc<dyn Store>>,
     pub(crate) now: Timestamp,
-    pub(crate) random: Arc<Seeded>,
+    pub(crate) random: Arc<Rng>,
     keys: HashMap<MessageId, i64>,
     serial: u64,
 }
@@ -61,7 +62,7 @@ impl World {
             engine: Box::new(engine),
             store: None,
             now: START,
-            random: Arc::new(Seeded::new(seed)),
+            random: Arc::new(Rng::new(seed)),
             keys: HashMap::new(),
             serial: 0,
         };
