@@ -25,8 +25,8 @@ pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8
 pub(crate) const TEMPLATE: &str = "HX00000000000000000000000000000001";
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(20);
+const DEADLINE: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// An HTTP answer.
 #[derive(Debug)]
@@ -113,10 +113,10 @@ impl TestServer {
     }
 
     /// A plain connection to the gateway, for what no client would send.
-    pub(crate) fn connect(&self, text: &str, patience: Duration) -> TcpStream {
+    pub(crate) fn connect(&self, text: &str, read_timeout: Duration) -> TcpStream {
         let address = self.gateway.url.strip_prefix("http://").unwrap();
         let mut connection = TcpStream::connect(address).unwrap();
-        connection.set_read_timeout(Some(patience)).unwrap();
+        connection.set_read_timeout(Some(read_timeout)).unwrap();
         connection.write_all(text.as_bytes()).unwrap();
         connection
     }
@@ -213,14 +213,14 @@ impl TestServer {
 
     /// Waits until a message is as wanted.
     pub(crate) async fn until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + DEADLINE;
         loop {
             let message = self.message(id).await;
             if wanted(&message) {
                 return message;
             }
             assert!(Instant::now() < end, "not as wanted in time: {message:#}");
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -230,14 +230,14 @@ impl TestServer {
 
     /// Waits until something is so.
     pub(crate) async fn eventually(&self, what: &str, mut so: impl AsyncFnMut(&Self) -> bool) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + DEADLINE;
         while !so(self).await {
             if Instant::now() > end {
                 let numbers = self.get("/api/v1/metrics/delivery").await.json();
                 let states = &numbers["groups"][0]["states"];
                 panic!("not in time: {what}; {states}\n{}", self.gateway.log());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -276,7 +276,7 @@ impl TestServer {
         let port = self.gateway.url.rsplit(':').next().unwrap().to_owned();
         self.variables.retain(|(name, _)| name != "PORT");
         self.variables.push(("PORT".to_owned(), port));
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + DEADLINE;
         loop {
             match Gateway::start(&self.variables) {
                 Ok(gateway) => {
@@ -286,7 +286,7 @@ impl TestServer {
                 }
                 Err(why) => assert!(Instant::now() < end, "{why}"),
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 }
@@ -317,7 +317,7 @@ impl Gateway {
             }
         });
         let mut written = String::new();
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + DEADLINE;
         loop {
             match log.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
@@ -365,13 +365,13 @@ impl Gateway {
 
     /// Waits for the end of the process.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
             assert!(Instant::now() < end, "it does not end");
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 

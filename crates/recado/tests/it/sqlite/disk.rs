@@ -74,7 +74,7 @@ impl Server {
     /// `None` when the connection ends without an answer.
     fn try_ask(&self, method: &str, path: &str, body: &str) -> Option<Answer> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(super::DEADLINE)).unwrap();
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nHost: recado\r\nConnection: close\r\n\

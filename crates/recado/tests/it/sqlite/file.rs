@@ -263,7 +263,7 @@ async fn a_first_start_that_was_killed_is_simply_started_again() {
             .spawn()
             .unwrap();
         // Not before the file is there; then a little later in each run.
-        let deadline = std::time::Instant::now() + super::PATIENCE;
+        let deadline = std::time::Instant::now() + super::DEADLINE;
         while !path.exists() && child.try_wait().unwrap().is_none() {
             assert!(std::time::Instant::now() < deadline);
             std::thread::yield_now();

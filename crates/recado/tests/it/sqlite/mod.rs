@@ -21,7 +21,7 @@ use crate::store::engine::{master_key, rules};
 use crate::store::world::{FIRST, START};
 
 /// The longest that anything in these tests may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn options(path: &Path, mode: OpenMode) -> Options {
     Options {
@@ -55,13 +55,13 @@ fn refusal(opened: Result<SqliteStore, StoreError>) -> (StoreError, String) {
 /// A connection beside the store, as a curious operator or a damaged disk would be.
 fn beside(path: &Path) -> Connection {
     let connection = Connection::open(path).unwrap();
-    connection.busy_timeout(PATIENCE).unwrap();
+    connection.busy_timeout(DEADLINE).unwrap();
     connection
 }
 
 /// Comes back when `done` says so; the wait in between gives others the processor.
 async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     while !done().await {
         assert!(Instant::now() < deadline, "{what} did not happen in time");
         tokio::time::sleep(Duration::from_millis(5)).await;
