@@ -12,7 +12,7 @@ use recado::store::{
 
 use super::{beside, open, options, other_key, refusal};
 use crate::rng::Rng;
-use crate::store::world::{START, notice};
+use crate::store::fixture::{START, notice};
 
 fn message(n: u32) -> NewMessage {
     NewMessage {

@@ -18,7 +18,7 @@ use rusqlite::Connection;
 
 use crate::rng::Rng;
 use crate::store::engine::{master_key, rules};
-use crate::store::world::{FIRST, START};
+use crate::store::fixture::{FIRST, START};
 
 /// The longest that anything in these tests may take.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use delivery::message::{BusinessKey, Content, Message, WindowChoice};
 use delivery::outcome::ProviderStatus;
 
 use crate::store::engine::Sqlite;
-use crate::store::world::{FIRST, MINUTE, World, notice, number, old_number};
+use crate::store::fixture::{FIRST, MINUTE, StoreFixture, notice, number, old_number};
 
 const NAME: &str = "Iracema Quixeramobim";
 const TEXT: &str = "entrevista na sala azul";
@@ -70,23 +70,23 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-async fn live(world: &mut World) {
+async fn live(fixture: &mut StoreFixture) {
     for n in 4_711..4_731 {
         let message = Message {
             content: Content::Template {
-                content_sid: crate::store::world::template_sid(1),
+                content_sid: crate::store::fixture::template_sid(1),
                 variables: vec![("1".into(), NAME.into()), ("2".into(), TEXT.into())],
             },
             metadata: Some(format!("{{\"ref\":\"{METADATA}\"}}")),
             business_key: Some(BusinessKey::parse(&format!("{SUBJECT}:{n}:v1"))),
             ..notice(n, "")
         };
-        let id = world.accept(message).await;
-        let sent = world.send(id).await;
-        world.report(sent, ProviderStatus::Delivered).await;
+        let id = fixture.accept(message).await;
+        let sent = fixture.send(id).await;
+        fixture.report(sent, ProviderStatus::Delivered).await;
         let from = format!("whatsapp:{}", old_number(n));
-        let inbound = world.inbound_from(&from, FIRST, ANSWER);
-        world.receive(inbound).await;
+        let inbound = fixture.inbound_from(&from, FIRST, ANSWER);
+        fixture.receive(inbound).await;
         let free = Message {
             content: Content::Text {
                 body: format!("{NAME}: {TEXT}"),
@@ -95,9 +95,9 @@ async fn live(world: &mut World) {
             window: WindowChoice::AssumeOpen,
             ..notice(n, "")
         };
-        let id = world.accept(free).await;
-        world.lose(id).await;
-        world.pass(MINUTE);
+        let id = fixture.accept(free).await;
+        fixture.lose(id).await;
+        fixture.pass(MINUTE);
     }
 }
 
@@ -129,11 +129,11 @@ fn leaks(file: &[u8]) -> Vec<String> {
 #[tokio::test]
 async fn no_number_name_or_text_stands_in_the_files() {
     let engine = Arc::new(Sqlite::fresh());
-    let mut world = World::new(super::tamper::Watched(engine.clone())).await;
-    live(&mut world).await;
+    let mut fixture = StoreFixture::new(super::tamper::Watched(engine.clone())).await;
+    live(&mut fixture).await;
     for running in [true, false] {
         if !running {
-            world.stop();
+            fixture.stop();
         }
         let files = files(engine.folder());
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();

@@ -11,7 +11,7 @@ use recado::store::{Health, MessageFilter, Messages, NewMessage, StoreError, new
 use super::{beside, open};
 use crate::rng::Rng;
 use crate::store::engine::{Engine, Opened, Opening, Setup, Sqlite};
-use crate::store::world::{START, World, notice, refused};
+use crate::store::fixture::{START, StoreFixture, notice, refused};
 
 /// A database with some life in it, folded into one file.
 async fn lived_in(path: &Path, messages: u32) {
@@ -196,17 +196,17 @@ const MEDDLING: &[(&str, &str)] = &[
 async fn meddling_is_named_by_the_recount() {
     for (change, name) in MEDDLING {
         let folder = std::sync::Arc::new(Sqlite::fresh());
-        let mut world = World::new(Watched(folder.clone())).await;
-        let id = world.accept(notice(1, "a")).await;
-        let sent = world.send(id).await;
-        world.report(sent, ProviderStatus::Delivered).await;
-        let failed = world.accept(notice(2, "a")).await;
-        world.attempt(failed, refused(21_617)).await;
-        world.accept(notice(3, "a")).await;
-        world.clean().await;
+        let mut fixture = StoreFixture::new(Watched(folder.clone())).await;
+        let id = fixture.accept(notice(1, "a")).await;
+        let sent = fixture.send(id).await;
+        fixture.report(sent, ProviderStatus::Delivered).await;
+        let failed = fixture.accept(notice(2, "a")).await;
+        fixture.attempt(failed, refused(21_617)).await;
+        fixture.accept(notice(3, "a")).await;
+        fixture.clean().await;
         let db = beside(&folder.folder().join("recado.db"));
         assert!(db.execute(change, []).unwrap() > 0, "{change}");
-        let report = world.store().verify().await.unwrap();
+        let report = fixture.store().verify().await.unwrap();
         let named = report.differences.iter().any(|text| text.contains(name));
         assert!(named, "{change}: {:?}", report.differences);
     }

@@ -9,82 +9,88 @@ use delivery::outcome::ProviderStatus;
 use delivery::state::State;
 use recado::store::{AcceptRefusal, AcceptResult, CommandResult, MessageCommand, NewMessage};
 
-use super::world::*;
+use super::fixture::*;
 
-pub(crate) async fn the_same_key_and_body_give_the_first_answer_again(world: &mut World) {
-    let keyed = |world: &mut World| NewMessage {
-        idempotency: World::idempotency(1, 1),
-        ..world.new_message(notice(1, "a"))
+pub(crate) async fn the_same_key_and_body_give_the_first_answer_again(fixture: &mut StoreFixture) {
+    let keyed = |fixture: &mut StoreFixture| NewMessage {
+        idempotency: StoreFixture::idempotency(1, 1),
+        ..fixture.new_message(notice(1, "a"))
     };
-    let (first, second) = (keyed(world), keyed(world));
+    let (first, second) = (keyed(fixture), keyed(fixture));
     let (id, other) = (first.id, second.id);
     assert_ne!(id, other);
     let state = State::Accepted;
     assert_eq!(
-        world.accept_all(vec![first]).await,
+        fixture.accept_all(vec![first]).await,
         [AcceptResult::Accepted { id, state }]
     );
     assert_eq!(
-        world.accept_all(vec![second]).await,
+        fixture.accept_all(vec![second]).await,
         [AcceptResult::Replayed { id, state }]
     );
-    assert!(world.store().message(other).await.unwrap().is_none());
+    assert!(fixture.store().message(other).await.unwrap().is_none());
     // What is answered is the answer of then, not the state of now.
     assert_eq!(
-        world.command(id, MessageCommand::Cancel).await,
+        fixture.command(id, MessageCommand::Cancel).await,
         CommandResult::Done(State::Canceled)
     );
-    let third = keyed(world);
+    let third = keyed(fixture);
     assert_eq!(
-        world.accept_all(vec![third]).await,
+        fixture.accept_all(vec![third]).await,
         [AcceptResult::Replayed { id, state }]
     );
-    world.reopen().await;
-    let fourth = keyed(world);
+    fixture.reopen().await;
+    let fourth = keyed(fixture);
     assert_eq!(
-        world.accept_all(vec![fourth]).await,
+        fixture.accept_all(vec![fourth]).await,
         [AcceptResult::Replayed { id, state }]
     );
-    assert_eq!(world.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
 }
 
-pub(crate) async fn the_same_key_with_another_body_is_a_conflict(world: &mut World) {
+pub(crate) async fn the_same_key_with_another_body_is_a_conflict(fixture: &mut StoreFixture) {
     for (body, expected) in [(1, false), (2, true), (1, false)] {
         let new = NewMessage {
-            idempotency: World::idempotency(1, body),
-            ..world.new_message(notice(1, "a"))
+            idempotency: StoreFixture::idempotency(1, body),
+            ..fixture.new_message(notice(1, "a"))
         };
-        let result = world.accept_all(vec![new]).await.remove(0);
+        let result = fixture.accept_all(vec![new]).await.remove(0);
         let conflict = result == AcceptResult::Refused(AcceptRefusal::KeyReused);
         assert_eq!(conflict, expected, "body {body}: {result:?}");
     }
-    assert_eq!(world.waiting().await.len(), 1);
+    assert_eq!(fixture.waiting().await.len(), 1);
 }
 
-pub(crate) async fn a_key_is_kept_for_seven_days(world: &mut World) {
-    let keyed = |world: &mut World| NewMessage {
-        idempotency: World::idempotency(1, 1),
-        ..world.new_message(notice(1, "a"))
+pub(crate) async fn a_key_is_kept_for_seven_days(fixture: &mut StoreFixture) {
+    let keyed = |fixture: &mut StoreFixture| NewMessage {
+        idempotency: StoreFixture::idempotency(1, 1),
+        ..fixture.new_message(notice(1, "a"))
     };
-    let first = keyed(world);
+    let first = keyed(fixture);
     let id = first.id;
-    world.accept_all(vec![first]).await;
-    world.pass(7 * DAY - SECOND_LONG);
-    assert_eq!(world.store().maintain(world.now).await.unwrap().pruned, 0);
-    let again = keyed(world);
+    fixture.accept_all(vec![first]).await;
+    fixture.pass(7 * DAY - SECOND_LONG);
     assert_eq!(
-        world.accept_all(vec![again]).await,
+        fixture.store().maintain(fixture.now).await.unwrap().pruned,
+        0
+    );
+    let again = keyed(fixture);
+    assert_eq!(
+        fixture.accept_all(vec![again]).await,
         [AcceptResult::Replayed {
             id,
             state: State::Accepted
         }]
     );
-    world.pass(SECOND_LONG);
-    assert_eq!(world.store().maintain(world.now).await.unwrap().pruned, 1);
-    let later = keyed(world);
+    fixture.pass(SECOND_LONG);
+    assert_eq!(
+        fixture.store().maintain(fixture.now).await.unwrap().pruned,
+        1
+    );
+    let later = keyed(fixture);
     let (later_id, state) = (later.id, State::Accepted);
     assert_eq!(
-        world.accept_all(vec![later]).await,
+        fixture.accept_all(vec![later]).await,
         [AcceptResult::Accepted {
             id: later_id,
             state
@@ -92,60 +98,62 @@ pub(crate) async fn a_key_is_kept_for_seven_days(world: &mut World) {
     );
 }
 
-pub(crate) async fn a_refused_message_does_not_use_up_its_key(world: &mut World) {
-    let keyed = |world: &mut World| NewMessage {
-        idempotency: World::idempotency(1, 1),
-        ..world.new_message(text(1, "olá"))
+pub(crate) async fn a_refused_message_does_not_use_up_its_key(fixture: &mut StoreFixture) {
+    let keyed = |fixture: &mut StoreFixture| NewMessage {
+        idempotency: StoreFixture::idempotency(1, 1),
+        ..fixture.new_message(text(1, "olá"))
     };
-    let first = keyed(world);
+    let first = keyed(fixture);
     assert_eq!(
-        world.accept_all(vec![first]).await,
+        fixture.accept_all(vec![first]).await,
         [AcceptResult::Refused(AcceptRefusal::WindowClosed)]
     );
-    world.write(1, "oi").await;
-    let second = keyed(world);
+    fixture.write(1, "oi").await;
+    let second = keyed(fixture);
     let (id, state) = (second.id, State::Accepted);
     assert_eq!(
-        world.accept_all(vec![second]).await,
+        fixture.accept_all(vec![second]).await,
         [AcceptResult::Accepted { id, state }]
     );
 }
 
-pub(crate) async fn the_same_content_is_refused_for_a_while(world: &mut World) {
-    let first = world.accept(notice(1, "a")).await;
-    world.pass(10 * MINUTE - SECOND_LONG);
+pub(crate) async fn the_same_content_is_refused_for_a_while(fixture: &mut StoreFixture) {
+    let first = fixture.accept(notice(1, "a")).await;
+    fixture.pass(10 * MINUTE - SECOND_LONG);
     assert_eq!(
-        world.refusal(notice(1, "a")).await,
+        fixture.refusal(notice(1, "a")).await,
         AcceptRefusal::Duplicate { first }
     );
     // Another text, another template, another person and an explicit command are no repetitions.
-    world.accept(notice(1, "b")).await;
-    world.accept(notice(2, "a")).await;
+    fixture.accept(notice(1, "b")).await;
+    fixture.accept(notice(2, "a")).await;
     let mut other_template = notice(1, "a");
     other_template.content = Content::Template {
         content_sid: template_sid(2),
         variables: vec![("1".into(), "a".into())],
     };
-    world.accept(other_template).await;
-    world
+    fixture.accept(other_template).await;
+    fixture
         .accept(Message {
             dedupe: DedupeChoice::Allow,
             ..notice(3, "a")
         })
         .await;
-    world
+    fixture
         .accept(Message {
             dedupe: DedupeChoice::Allow,
             ..notice(3, "a")
         })
         .await;
-    world.pass(SECOND_LONG);
-    let second = world.accept(notice(1, "a")).await;
+    fixture.pass(SECOND_LONG);
+    let second = fixture.accept(notice(1, "a")).await;
     assert_ne!(first, second);
 }
 
-pub(crate) async fn the_same_person_in_another_spelling_is_the_same_person(world: &mut World) {
-    let first = world.accept(notice(1, "a")).await;
+pub(crate) async fn the_same_person_in_another_spelling_is_the_same_person(
+    fixture: &mut StoreFixture,
+) {
+    let first = fixture.accept(notice(1, "a")).await;
     for spelling in [
         "85988800001",
         "(85) 98880-0001",
@@ -157,42 +165,44 @@ pub(crate) async fn the_same_person_in_another_spelling_is_the_same_person(world
             ..notice(1, "a")
         };
         assert_eq!(
-            world.refusal(again).await,
+            fixture.refusal(again).await,
             AcceptRefusal::Duplicate { first },
             "{spelling}"
         );
     }
 }
 
-pub(crate) async fn what_was_stopped_unsent_may_be_asked_for_again(world: &mut World) {
-    let first = world.accept(notice(1, "a")).await;
-    world.command(first, MessageCommand::Cancel).await;
-    let second = world.accept(notice(1, "a")).await;
-    assert_eq!(world.state(second).await, State::Accepted);
+pub(crate) async fn what_was_stopped_unsent_may_be_asked_for_again(fixture: &mut StoreFixture) {
+    let first = fixture.accept(notice(1, "a")).await;
+    fixture.command(first, MessageCommand::Cancel).await;
+    let second = fixture.accept(notice(1, "a")).await;
+    assert_eq!(fixture.state(second).await, State::Accepted);
 }
 
-pub(crate) async fn a_newer_notice_takes_the_place_of_an_unsent_older_one(world: &mut World) {
+pub(crate) async fn a_newer_notice_takes_the_place_of_an_unsent_older_one(
+    fixture: &mut StoreFixture,
+) {
     let version = |n: u32| Message {
         business_key: Some(BusinessKey::parse(&format!("interview:42:reminder:v{n}"))),
         ..notice(1, &format!("version {n}"))
     };
-    let first = world.accept(version(1)).await;
-    let third = world.accept(version(3)).await;
-    assert_eq!(world.state(first).await, State::Canceled);
-    assert_eq!(world.history(first).await, ["accepted", "superseded"]);
-    assert_eq!(world.due_ids().await, [third]);
+    let first = fixture.accept(version(1)).await;
+    let third = fixture.accept(version(3)).await;
+    assert_eq!(fixture.state(first).await, State::Canceled);
+    assert_eq!(fixture.history(first).await, ["accepted", "superseded"]);
+    assert_eq!(fixture.due_ids().await, [third]);
     for late in [2, 3] {
         assert_eq!(
-            world.refusal(version(late)).await,
+            fixture.refusal(version(late)).await,
             AcceptRefusal::Superseded { by: third },
             "version {late}"
         );
     }
-    world.send(third).await;
-    let fourth = world.accept(version(4)).await;
-    assert_eq!(world.state(third).await, State::Queued, "sent is sent");
-    assert_eq!(world.due_ids().await, [fourth]);
-    let view = world.view(fourth).await;
+    fixture.send(third).await;
+    let fourth = fixture.accept(version(4)).await;
+    assert_eq!(fixture.state(third).await, State::Queued, "sent is sent");
+    assert_eq!(fixture.due_ids().await, [fourth]);
+    let view = fixture.view(fourth).await;
     assert_eq!(
         view.summary.business_key.as_deref(),
         Some("interview:42:reminder:v4")
@@ -202,77 +212,79 @@ pub(crate) async fn a_newer_notice_takes_the_place_of_an_unsent_older_one(world:
         business_key: Some(BusinessKey::parse("interview:43:reminder:v1")),
         ..notice(1, "other")
     };
-    world.accept(other).await;
-    assert_eq!(world.state(fourth).await, State::Accepted);
+    fixture.accept(other).await;
+    assert_eq!(fixture.state(fourth).await, State::Accepted);
 }
 
 /// The older notice was on its way when the newer one came, and then did not go out after all: it
 /// must not leave behind the newer one.
-pub(crate) async fn a_superseded_notice_that_comes_back_does_not_leave_again(world: &mut World) {
+pub(crate) async fn a_superseded_notice_that_comes_back_does_not_leave_again(
+    fixture: &mut StoreFixture,
+) {
     let keyed = |person: u32, body: &str| Message {
         business_key: Some(BusinessKey::parse(&format!("interview:{person}"))),
         ..notice(person, body)
     };
     // Its request never reached the provider.
-    let first = world.accept(keyed(1, "a")).await;
-    let attempt = world.open(first).await;
-    world.accept(keyed(1, "b")).await;
-    world.close(attempt.attempt, no_connection()).await;
+    let first = fixture.accept(keyed(1, "a")).await;
+    let attempt = fixture.open(first).await;
+    fixture.accept(keyed(1, "b")).await;
+    fixture.close(attempt.attempt, no_connection()).await;
     // The provider had it, and failed in a way that is tried again.
-    let second = world.accept(keyed(2, "a")).await;
-    let sent = world.send(second).await;
-    world.accept(keyed(2, "b")).await;
-    world.fail(sent, ProviderStatus::Failed, 63_018).await;
-    world.pass(Duration::from_secs(3_600));
+    let second = fixture.accept(keyed(2, "a")).await;
+    let sent = fixture.send(second).await;
+    fixture.accept(keyed(2, "b")).await;
+    fixture.fail(sent, ProviderStatus::Failed, 63_018).await;
+    fixture.pass(Duration::from_secs(3_600));
     for id in [first, second] {
-        assert!(world.is_gone(id).await);
-        assert_eq!(world.state(id).await, State::Canceled);
-        assert_eq!(world.history(id).await.last(), Some(&"superseded"));
+        assert!(fixture.is_gone(id).await);
+        assert_eq!(fixture.state(id).await, State::Canceled);
+        assert_eq!(fixture.history(id).await.last(), Some(&"superseded"));
     }
-    assert_eq!(world.due_ids().await.len(), 2, "the newer ones");
+    assert_eq!(fixture.due_ids().await.len(), 2, "the newer ones");
     // Only a person may still want it.
-    let third = world.accept(keyed(3, "a")).await;
-    let sent = world.send(third).await;
-    world.accept(keyed(3, "b")).await;
-    world.fail(sent, ProviderStatus::Failed, 63_016).await;
-    assert_eq!(world.state(third).await, State::Failed);
-    world.command(third, MessageCommand::Retry).await;
-    world.open(third).await;
+    let third = fixture.accept(keyed(3, "a")).await;
+    let sent = fixture.send(third).await;
+    fixture.accept(keyed(3, "b")).await;
+    fixture.fail(sent, ProviderStatus::Failed, 63_016).await;
+    assert_eq!(fixture.state(third).await, State::Failed);
+    fixture.command(third, MessageCommand::Retry).await;
+    fixture.open(third).await;
 }
 
-pub(crate) async fn keys_without_version_replace_each_other(world: &mut World) {
+pub(crate) async fn keys_without_version_replace_each_other(fixture: &mut StoreFixture) {
     let keyed = |body: &str| Message {
         business_key: Some(BusinessKey::parse("interview:42")),
         ..notice(1, body)
     };
-    let first = world.accept(keyed("a")).await;
-    let second = world.accept(keyed("b")).await;
-    assert_eq!(world.state(first).await, State::Canceled);
-    assert_eq!(world.due_ids().await, [second]);
+    let first = fixture.accept(keyed("a")).await;
+    let second = fixture.accept(keyed("b")).await;
+    assert_eq!(fixture.state(first).await, State::Canceled);
+    assert_eq!(fixture.due_ids().await, [second]);
 }
 
-pub(crate) async fn each_item_of_a_batch_has_its_own_result(world: &mut World) {
-    world
+pub(crate) async fn each_item_of_a_batch_has_its_own_result(fixture: &mut StoreFixture) {
+    fixture
         .store()
-        .set_consent(person(5), true, world.now)
+        .set_consent(person(5), true, fixture.now)
         .await
         .unwrap();
-    let keyed = |world: &mut World, key, body, to| NewMessage {
-        idempotency: World::idempotency(key, body),
-        ..world.new_message(notice(to, "a"))
+    let keyed = |fixture: &mut StoreFixture, key, body, to| NewMessage {
+        idempotency: StoreFixture::idempotency(key, body),
+        ..fixture.new_message(notice(to, "a"))
     };
     let batch = vec![
-        keyed(world, 1, 1, 1),
-        keyed(world, 1, 1, 1),
-        keyed(world, 1, 2, 1),
-        keyed(world, 2, 1, 1),
-        world.new_message(text(2, "olá")),
-        world.new_message(Message {
+        keyed(fixture, 1, 1, 1),
+        keyed(fixture, 1, 1, 1),
+        keyed(fixture, 1, 2, 1),
+        keyed(fixture, 2, 1, 1),
+        fixture.new_message(text(2, "olá")),
+        fixture.new_message(Message {
             sender: Some(SenderName::new("+551140009999")),
             ..notice(3, "a")
         }),
-        keyed(world, 3, 1, 4),
-        keyed(world, 4, 1, 5),
+        keyed(fixture, 3, 1, 4),
+        keyed(fixture, 4, 1, 5),
     ];
     let id = batch[0].id;
     let (sixth, seventh) = (batch[6].id, batch[7].id);
@@ -290,98 +302,98 @@ pub(crate) async fn each_item_of_a_batch_has_its_own_result(world: &mut World) {
             state: State::Suppressed,
         },
     ];
-    assert_eq!(world.accept_all(batch).await, expected);
-    assert_eq!(world.waiting().await.len(), 2);
-    assert_eq!(world.store().accept(Vec::new()).await.unwrap(), []);
+    assert_eq!(fixture.accept_all(batch).await, expected);
+    assert_eq!(fixture.waiting().await.len(), 2);
+    assert_eq!(fixture.store().accept(Vec::new()).await.unwrap(), []);
 }
 
-pub(crate) async fn a_message_to_somebody_who_opted_out_is_suppressed(world: &mut World) {
-    world.write(1, "SAIR").await;
-    let new = world.new_message(notice(1, "a"));
+pub(crate) async fn a_message_to_somebody_who_opted_out_is_suppressed(fixture: &mut StoreFixture) {
+    fixture.write(1, "SAIR").await;
+    let new = fixture.new_message(notice(1, "a"));
     let id = new.id;
     let state = State::Suppressed;
     assert_eq!(
-        world.accept_all(vec![new]).await,
+        fixture.accept_all(vec![new]).await,
         [AcceptResult::Accepted { id, state }]
     );
-    assert_eq!(world.history(id).await, ["accepted", "suppressed"]);
-    assert_eq!(world.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.history(id).await, ["accepted", "suppressed"]);
+    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
 }
 
-pub(crate) async fn free_text_needs_an_open_window_of_that_sender(world: &mut World) {
+pub(crate) async fn free_text_needs_an_open_window_of_that_sender(fixture: &mut StoreFixture) {
     assert_eq!(
-        world.refusal(text(1, "olá")).await,
+        fixture.refusal(text(1, "olá")).await,
         AcceptRefusal::WindowClosed
     );
-    world.accept(notice(1, "templates need none")).await;
-    world
+    fixture.accept(notice(1, "templates need none")).await;
+    fixture
         .accept(Message {
             window: WindowChoice::AssumeOpen,
             ..text(1, "the caller knows")
         })
         .await;
-    world.write(1, "oi").await;
-    world.accept(text(1, "olá")).await;
+    fixture.write(1, "oi").await;
+    fixture.accept(text(1, "olá")).await;
     let from_second = Message {
         sender: Some(SenderName::new(SECOND)),
         ..text(1, "olá da outra")
     };
     assert_eq!(
-        world.refusal(from_second).await,
+        fixture.refusal(from_second).await,
         AcceptRefusal::WindowClosed
     );
-    world.pass(DAY - 5 * MINUTE - SECOND_LONG);
-    world.accept(text(1, "still open")).await;
-    world.pass(SECOND_LONG);
+    fixture.pass(DAY - 5 * MINUTE - SECOND_LONG);
+    fixture.accept(text(1, "still open")).await;
+    fixture.pass(SECOND_LONG);
     assert_eq!(
-        world.refusal(text(1, "closed now")).await,
+        fixture.refusal(text(1, "closed now")).await,
         AcceptRefusal::WindowClosed
     );
 }
 
-pub(crate) async fn an_answer_comes_from_where_the_person_wrote(world: &mut World) {
+pub(crate) async fn an_answer_comes_from_where_the_person_wrote(fixture: &mut StoreFixture) {
     for (n, spoken_to) in [(1, FIRST), (2, SECOND)] {
-        let inbound = world.inbound_from(&number(n), spoken_to, "oi");
-        world.receive(inbound).await;
+        let inbound = fixture.inbound_from(&number(n), spoken_to, "oi");
+        fixture.receive(inbound).await;
         for body in ["a", "b"] {
             let answer = Message {
                 sender: None,
                 ..text(n, body)
             };
-            let id = world.accept(answer).await;
-            assert_eq!(world.view(id).await.summary.from, spoken_to);
+            let id = fixture.accept(answer).await;
+            assert_eq!(fixture.view(id).await.summary.from, spoken_to);
         }
     }
     // Somebody who never wrote hears from the same sender every time.
     let mut senders = Vec::new();
     for body in ["a", "b", "c"] {
-        let id = world
+        let id = fixture
             .accept(Message {
                 sender: None,
                 ..notice(3, body)
             })
             .await;
-        senders.push(world.view(id).await.summary.from);
+        senders.push(fixture.view(id).await.summary.from);
     }
     senders.dedup();
     assert_eq!(senders.len(), 1);
 }
 
-pub(crate) async fn everything_that_was_asked_for_reads_back(world: &mut World) {
+pub(crate) async fn everything_that_was_asked_for_reads_back(fixture: &mut StoreFixture) {
     let asked = Message {
         priority: Priority::Bulk,
         policy: Policy::Ask,
         kind: Kind::Marketing,
-        send_at: Some(world.now.plus(HOUR)),
-        expires_at: Some(world.now.plus(2 * HOUR)),
+        send_at: Some(fixture.now.plus(HOUR)),
+        expires_at: Some(fixture.now.plus(2 * HOUR)),
         business_key: Some(BusinessKey::parse("interview:42:v7")),
         metadata: Some("{\"candidate\":\"Ana\"}".into()),
         sender: Some(SenderName::new(SECOND)),
         ..notice(1, "a")
     };
-    let id = world.accept(asked).await;
-    world.reopen().await;
-    let view = world.view(id).await;
+    let id = fixture.accept(asked).await;
+    fixture.reopen().await;
+    let view = fixture.view(id).await;
     let shown = view.summary;
     assert_eq!(shown.id, id);
     assert_eq!(shown.state, State::Scheduled);
@@ -415,31 +427,31 @@ pub(crate) async fn everything_that_was_asked_for_reads_back(world: &mut World) 
             variables: vec![("1".into(), "Ana".into()), ("2".into(), String::new())],
         },
     ] {
-        let n = u32::try_from(world.serial()).unwrap() + 100;
-        let id = world
+        let n = u32::try_from(fixture.serial()).unwrap() + 100;
+        let id = fixture
             .accept(Message {
                 content: content.clone(),
                 window: WindowChoice::AssumeOpen,
                 ..notice(n, "")
             })
             .await;
-        let attempt = world.open(id).await;
+        let attempt = fixture.open(id).await;
         assert!(attempt.content == content, "{content:?}");
         assert_eq!(attempt.to, format!("whatsapp:{}", number(n)));
     }
 }
 
-pub(crate) async fn a_time_that_has_come_is_no_schedule(world: &mut World) {
+pub(crate) async fn a_time_that_has_come_is_no_schedule(fixture: &mut StoreFixture) {
     for (ahead, state) in [
         (Duration::ZERO, State::Accepted),
         (SECOND_LONG, State::Scheduled),
     ] {
-        let id = world
+        let id = fixture
             .accept(Message {
-                send_at: Some(world.now.plus(ahead)),
+                send_at: Some(fixture.now.plus(ahead)),
                 ..notice(1, &format!("{ahead:?}"))
             })
             .await;
-        assert_eq!(world.state(id).await, state);
+        assert_eq!(fixture.state(id).await, state);
     }
 }

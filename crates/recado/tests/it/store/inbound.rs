@@ -11,58 +11,58 @@ use recado::store::{
     OpenAttempt, OpenResult,
 };
 
-use super::world::*;
+use super::fixture::*;
 
 /// The question that waits for a person, opened.
-async fn question(world: &World) -> OpenAttempt {
-    let page = world.due(FIRST).await;
+async fn question(fixture: &StoreFixture) -> OpenAttempt {
+    let page = fixture.due(FIRST).await;
     assert_eq!(page.due[0].priority, Priority::Urgent);
-    match world.open_key(page.due[0].message).await {
+    match fixture.open_key(page.due[0].message).await {
         OpenResult::Open(attempt) => *attempt,
         OpenResult::Busy | OpenResult::Gone => panic!("the question may leave"),
     }
 }
 
-async fn consent_of(world: &World, n: u32) -> Option<Consent> {
-    let view = world.store().consent(person(n)).await.unwrap();
+async fn consent_of(fixture: &StoreFixture, n: u32) -> Option<Consent> {
+    let view = fixture.store().consent(person(n)).await.unwrap();
     view.map(|view| view.consent)
 }
 
-async fn inbox(world: &World, query: InboundQuery) -> Vec<InboundView> {
-    world.store().inbound_messages(query).await.unwrap()
+async fn inbox(fixture: &StoreFixture, query: InboundQuery) -> Vec<InboundView> {
+    fixture.store().inbound_messages(query).await.unwrap()
 }
 
-pub(crate) async fn a_message_counts_once_however_often_it_comes(world: &mut World) {
-    let again = |world: &mut World, body: &str, sid: Sid| {
-        let inbound = world.inbound_from(&number(1), FIRST, body);
+pub(crate) async fn a_message_counts_once_however_often_it_comes(fixture: &mut StoreFixture) {
+    let again = |fixture: &mut StoreFixture, body: &str, sid: Sid| {
+        let inbound = fixture.inbound_from(&number(1), FIRST, body);
         NewInbound { sid, ..inbound }
     };
-    let sid = world.sid();
-    let first = again(world, "oi", sid);
-    let first = world.receive(first).await;
+    let sid = fixture.sid();
+    let first = again(fixture, "oi", sid);
+    let first = fixture.receive(first).await;
     assert_eq!(
         (first.duplicate, first.change),
         (false, ConsentChange::None)
     );
-    let opened = world.now;
-    world.pass(DAY);
+    let opened = fixture.now;
+    fixture.pass(DAY);
     // Not even a forged second text under the same id changes anything.
     for body in ["oi", "SAIR"] {
-        let second = again(world, body, sid);
-        let second = world.receive(second).await;
+        let second = again(fixture, body, sid);
+        let second = fixture.receive(second).await;
         assert_eq!(
             (second.duplicate, second.change),
             (true, ConsentChange::None)
         );
         assert_eq!(second.person, first.person);
     }
-    assert_eq!(consent_of(world, 1).await, Some(Consent::Open));
+    assert_eq!(consent_of(fixture, 1).await, Some(Consent::Open));
     assert_eq!(
-        world.refusal(text(1, "olá")).await,
+        fixture.refusal(text(1, "olá")).await,
         AcceptRefusal::WindowClosed
     );
     let shown = inbox(
-        world,
+        fixture,
         InboundQuery {
             limit: 10,
             ..InboundQuery::default()
@@ -73,88 +73,88 @@ pub(crate) async fn a_message_counts_once_however_often_it_comes(world: &mut Wor
     assert_eq!(shown[0].received_at, opened);
 }
 
-pub(crate) async fn the_same_message_twice_in_one_batch_counts_once(world: &mut World) {
-    let first = world.inbound_from(&number(1), FIRST, "oi");
+pub(crate) async fn the_same_message_twice_in_one_batch_counts_once(fixture: &mut StoreFixture) {
+    let first = fixture.inbound_from(&number(1), FIRST, "oi");
     let sid = first.sid;
     let second = NewInbound {
         sid,
-        ..world.inbound_from(&number(1), FIRST, "oi")
+        ..fixture.inbound_from(&number(1), FIRST, "oi")
     };
-    let results = world.store().inbound(vec![first, second]).await.unwrap();
+    let results = fixture.store().inbound(vec![first, second]).await.unwrap();
     let duplicates: Vec<bool> = results.iter().map(|result| result.duplicate).collect();
     assert_eq!(duplicates, [false, true]);
-    assert_eq!(world.store().inbound(Vec::new()).await.unwrap(), []);
+    assert_eq!(fixture.store().inbound(Vec::new()).await.unwrap(), []);
 }
 
-pub(crate) async fn sure_words_opt_out_and_stop_what_waits(world: &mut World) {
+pub(crate) async fn sure_words_opt_out_and_stop_what_waits(fixture: &mut StoreFixture) {
     for (n, word) in (1..).zip(["SAIR", " sair! ", "Pare.", "STOP", "excluir meus dados"]) {
-        let waiting = world.accept(notice(n, "a")).await;
-        let scheduled = world
+        let waiting = fixture.accept(notice(n, "a")).await;
+        let scheduled = fixture
             .accept(Message {
-                send_at: Some(world.now.plus(DAY)),
+                send_at: Some(fixture.now.plus(DAY)),
                 sender: Some(SenderName::new(SECOND)),
                 ..notice(n, "b")
             })
             .await;
-        let result = world.write(n, word).await;
+        let result = fixture.write(n, word).await;
         assert_eq!(result.change, ConsentChange::OptOut, "{word}");
         for id in [waiting, scheduled] {
-            let view = world.view(id).await;
+            let view = fixture.view(id).await;
             assert_eq!(view.summary.state, State::Suppressed, "{word}");
             assert_eq!(view.history.last().unwrap().source, Source::Recipient);
         }
-        let consent = world.store().consent(person(n)).await.unwrap().unwrap();
+        let consent = fixture.store().consent(person(n)).await.unwrap().unwrap();
         assert_eq!(consent.consent, Consent::OptedOut);
         assert_eq!(consent.source, Some(Source::Recipient));
-        assert_eq!(consent.since, Some(world.now));
+        assert_eq!(consent.since, Some(fixture.now));
     }
-    assert_eq!(world.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
 }
 
-pub(crate) async fn an_opt_out_holds_for_every_form_of_the_address(world: &mut World) {
-    let waiting = world.accept(notice(1, "a")).await;
-    let inbound = world.inbound_from(&format!("whatsapp:{}", old_number(1)), FIRST, "SAIR");
+pub(crate) async fn an_opt_out_holds_for_every_form_of_the_address(fixture: &mut StoreFixture) {
+    let waiting = fixture.accept(notice(1, "a")).await;
+    let inbound = fixture.inbound_from(&format!("whatsapp:{}", old_number(1)), FIRST, "SAIR");
     assert!(inbound.sent_form.is_some(), "they wrote without the 9");
-    world.receive(inbound).await;
-    assert_eq!(world.state(waiting).await, State::Suppressed);
+    fixture.receive(inbound).await;
+    assert_eq!(fixture.state(waiting).await, State::Suppressed);
     for spelling in [number(1), old_number(1)] {
         let later = Message {
             to: address(&spelling),
             ..notice(1, &spelling)
         };
-        let later = world.accept(later).await;
-        assert_eq!(world.state(later).await, State::Suppressed);
+        let later = fixture.accept(later).await;
+        assert_eq!(fixture.state(later).await, State::Suppressed);
     }
 }
 
-pub(crate) async fn what_twilio_recognised_counts_too(world: &mut World) {
-    let waiting = world.accept(notice(1, "a")).await;
+pub(crate) async fn what_twilio_recognised_counts_too(fixture: &mut StoreFixture) {
+    let waiting = fixture.accept(notice(1, "a")).await;
     let inbound = NewInbound {
         opt_out_type: Some("STOP".into()),
-        ..world.inbound_from(&number(1), FIRST, "uma palavra qualquer")
+        ..fixture.inbound_from(&number(1), FIRST, "uma palavra qualquer")
     };
-    assert_eq!(world.receive(inbound).await.change, ConsentChange::OptOut);
-    assert_eq!(world.state(waiting).await, State::Suppressed);
+    assert_eq!(fixture.receive(inbound).await.change, ConsentChange::OptOut);
+    assert_eq!(fixture.state(waiting).await, State::Suppressed);
     let inbound = NewInbound {
         opt_out_type: Some("START".into()),
-        ..world.inbound_from(&number(1), FIRST, "outra palavra")
+        ..fixture.inbound_from(&number(1), FIRST, "outra palavra")
     };
-    assert_eq!(world.receive(inbound).await.change, ConsentChange::OptIn);
+    assert_eq!(fixture.receive(inbound).await.change, ConsentChange::OptIn);
     let pressed = NewInbound {
         button_payload: Some("SAIR".into()),
-        ..world.inbound_from(&number(1), FIRST, "Não quero mais 🙅")
+        ..fixture.inbound_from(&number(1), FIRST, "Não quero mais 🙅")
     };
-    assert_eq!(world.receive(pressed).await.change, ConsentChange::OptOut);
+    assert_eq!(fixture.receive(pressed).await.change, ConsentChange::OptOut);
 }
 
-pub(crate) async fn a_word_that_may_mean_opt_out_holds_and_asks(world: &mut World) {
-    let waiting = world.accept(notice(1, "a")).await;
-    let stranger = world.accept(notice(2, "a")).await;
-    let result = world.write(1, "CANCELAR").await;
+pub(crate) async fn a_word_that_may_mean_opt_out_holds_and_asks(fixture: &mut StoreFixture) {
+    let waiting = fixture.accept(notice(1, "a")).await;
+    let stranger = fixture.accept(notice(2, "a")).await;
+    let result = fixture.write(1, "CANCELAR").await;
     assert_eq!(result.change, ConsentChange::Ask(KeywordLanguage::PtBr));
-    assert_eq!(world.state(waiting).await, State::Held);
-    assert_eq!(world.state(stranger).await, State::Accepted);
-    let asked = question(world).await;
+    assert_eq!(fixture.state(waiting).await, State::Held);
+    assert_eq!(fixture.state(stranger).await, State::Accepted);
+    let asked = question(fixture).await;
     assert_eq!(asked.to, format!("whatsapp:{}", number(1)));
     let Content::Text { body, .. } = &asked.content else {
         panic!("the question is free-form")
@@ -163,238 +163,270 @@ pub(crate) async fn a_word_that_may_mean_opt_out_holds_and_asks(world: &mut Worl
         body.contains("SAIR") && body.contains("CONTINUAR"),
         "{body}"
     );
-    assert_eq!(asked.expires_at, Some(world.now.plus(DAY)));
-    world
+    assert_eq!(asked.expires_at, Some(fixture.now.plus(DAY)));
+    fixture
         .close(asked.attempt, accepted_by_provider(sid(1)))
         .await;
-    assert_eq!(world.view(asked.id).await.summary.kind, Kind::Service);
-    assert_eq!(world.waiting().await, [world.key(stranger)]);
+    assert_eq!(fixture.view(asked.id).await.summary.kind, Kind::Service);
+    assert_eq!(fixture.waiting().await, [fixture.key(stranger)]);
 }
 
 fn sid(n: u32) -> Sid {
     Sid::parse_message(&format!("SMaaaa{n:028x}")).unwrap()
 }
 
-pub(crate) async fn yes_means_opt_out(world: &mut World) {
+pub(crate) async fn yes_means_opt_out(fixture: &mut StoreFixture) {
     for (n, yes) in (1..).zip(["SAIR", "cancelar", "Parar"]) {
-        let waiting = world.accept(notice(n, "a")).await;
-        world.write(n, "cancelar").await;
-        world.pass(MINUTE);
+        let waiting = fixture.accept(notice(n, "a")).await;
+        fixture.write(n, "cancelar").await;
+        fixture.pass(MINUTE);
         assert_eq!(
-            world.write(n, yes).await.change,
+            fixture.write(n, yes).await.change,
             ConsentChange::OptOut,
             "{yes}"
         );
-        assert_eq!(world.state(waiting).await, State::Suppressed, "{yes}");
-        assert_eq!(consent_of(world, n).await, Some(Consent::OptedOut));
+        assert_eq!(fixture.state(waiting).await, State::Suppressed, "{yes}");
+        assert_eq!(consent_of(fixture, n).await, Some(Consent::OptedOut));
     }
     assert_eq!(
-        world.waiting().await,
+        fixture.waiting().await,
         Vec::<i64>::new(),
         "no question is asked any more"
     );
 }
 
-pub(crate) async fn no_frees_what_was_held(world: &mut World) {
-    let waiting = world.accept(notice(1, "a")).await;
-    world.write(1, "cancelar").await;
-    let asked = question(world).await;
-    world
+pub(crate) async fn no_frees_what_was_held(fixture: &mut StoreFixture) {
+    let waiting = fixture.accept(notice(1, "a")).await;
+    fixture.write(1, "cancelar").await;
+    let asked = question(fixture).await;
+    fixture
         .close(asked.attempt, accepted_by_provider(sid(1)))
         .await;
-    world.pass(MINUTE);
+    fixture.pass(MINUTE);
     // Talk in between is no answer.
     assert_eq!(
-        world.write(1, "como assim?").await.change,
+        fixture.write(1, "como assim?").await.change,
         ConsentChange::None
     );
-    assert_eq!(world.state(waiting).await, State::Held);
+    assert_eq!(fixture.state(waiting).await, State::Held);
     assert_eq!(
-        world.write(1, "Continuar!").await.change,
+        fixture.write(1, "Continuar!").await.change,
         ConsentChange::OptIn
     );
-    assert_eq!(consent_of(world, 1).await, Some(Consent::Open));
-    assert_eq!(world.due_ids().await, [waiting]);
+    assert_eq!(consent_of(fixture, 1).await, Some(Consent::Open));
+    assert_eq!(fixture.due_ids().await, [waiting]);
     assert_eq!(
-        world.history(waiting).await,
+        fixture.history(waiting).await,
         ["accepted", "held", "released"]
     );
-    world.send(waiting).await;
+    fixture.send(waiting).await;
     // The answer is over: a day later nothing becomes an opt-out.
-    world.pass(2 * DAY);
+    fixture.pass(2 * DAY);
     assert_eq!(
-        world.store().maintain(world.now).await.unwrap().opted_out,
+        fixture
+            .store()
+            .maintain(fixture.now)
+            .await
+            .unwrap()
+            .opted_out,
         0
     );
 }
 
-pub(crate) async fn a_day_without_an_answer_is_an_opt_out(world: &mut World) {
-    let waiting = world.accept(notice(1, "a")).await;
-    world.write(1, "cancelar").await;
-    let asked = question(world).await;
-    world
+pub(crate) async fn a_day_without_an_answer_is_an_opt_out(fixture: &mut StoreFixture) {
+    let waiting = fixture.accept(notice(1, "a")).await;
+    fixture.write(1, "cancelar").await;
+    let asked = question(fixture).await;
+    fixture
         .close(asked.attempt, accepted_by_provider(sid(1)))
         .await;
-    world.pass(DAY - SECOND_LONG);
+    fixture.pass(DAY - SECOND_LONG);
     assert_eq!(
-        world.store().maintain(world.now).await.unwrap().opted_out,
+        fixture
+            .store()
+            .maintain(fixture.now)
+            .await
+            .unwrap()
+            .opted_out,
         0
     );
-    assert_eq!(world.state(waiting).await, State::Held);
-    world.pass(SECOND_LONG);
+    assert_eq!(fixture.state(waiting).await, State::Held);
+    fixture.pass(SECOND_LONG);
     assert_eq!(
-        world.store().maintain(world.now).await.unwrap().opted_out,
+        fixture
+            .store()
+            .maintain(fixture.now)
+            .await
+            .unwrap()
+            .opted_out,
         1
     );
-    assert_eq!(world.state(waiting).await, State::Suppressed);
-    assert_eq!(consent_of(world, 1).await, Some(Consent::OptedOut));
+    assert_eq!(fixture.state(waiting).await, State::Suppressed);
+    assert_eq!(consent_of(fixture, 1).await, Some(Consent::OptedOut));
     assert_eq!(
-        world.store().maintain(world.now).await.unwrap().opted_out,
+        fixture
+            .store()
+            .maintain(fixture.now)
+            .await
+            .unwrap()
+            .opted_out,
         0
     );
 }
 
-pub(crate) async fn what_was_held_keeps_its_time(world: &mut World) {
-    let tomorrow = world.now.plus(20 * HOUR);
-    let id = world
+pub(crate) async fn what_was_held_keeps_its_time(fixture: &mut StoreFixture) {
+    let tomorrow = fixture.now.plus(20 * HOUR);
+    let id = fixture
         .accept(Message {
             send_at: Some(tomorrow),
             ..notice(1, "reminder")
         })
         .await;
-    world.write(1, "cancelar").await;
-    assert_eq!(world.state(id).await, State::Held);
-    world.write(1, "continuar").await;
-    assert!(!world.due_ids().await.contains(&id), "not a day early");
-    assert!(world.is_gone(id).await);
-    assert_eq!(world.view(id).await.summary.due_at, Some(tomorrow));
-    world.now = tomorrow;
-    world.open(id).await;
+    fixture.write(1, "cancelar").await;
+    assert_eq!(fixture.state(id).await, State::Held);
+    fixture.write(1, "continuar").await;
+    assert!(!fixture.due_ids().await.contains(&id), "not a day early");
+    assert!(fixture.is_gone(id).await);
+    assert_eq!(fixture.view(id).await.summary.due_at, Some(tomorrow));
+    fixture.now = tomorrow;
+    fixture.open(id).await;
 }
 
-pub(crate) async fn a_hold_by_a_question_and_a_retry_keep_the_time_too(world: &mut World) {
-    let tomorrow = world.now.plus(20 * HOUR);
-    let id = world
+pub(crate) async fn a_hold_by_a_question_and_a_retry_keep_the_time_too(fixture: &mut StoreFixture) {
+    let tomorrow = fixture.now.plus(20 * HOUR);
+    let id = fixture
         .accept(Message {
             send_at: Some(tomorrow),
             ..notice(1, "reminder")
         })
         .await;
-    world.write(1, "cancelar").await;
+    fixture.write(1, "cancelar").await;
     assert_eq!(
-        world.command(id, MessageCommand::Retry).await,
+        fixture.command(id, MessageCommand::Retry).await,
         CommandResult::Done(State::Scheduled)
     );
-    assert_eq!(world.view(id).await.summary.due_at, Some(tomorrow));
+    assert_eq!(fixture.view(id).await.summary.due_at, Some(tomorrow));
 }
 
-pub(crate) async fn a_held_message_can_be_cancelled(world: &mut World) {
-    let id = world.accept(notice(1, "a")).await;
-    world.write(1, "cancelar").await;
+pub(crate) async fn a_held_message_can_be_cancelled(fixture: &mut StoreFixture) {
+    let id = fixture.accept(notice(1, "a")).await;
+    fixture.write(1, "cancelar").await;
     assert_eq!(
-        world.command(id, MessageCommand::Cancel).await,
+        fixture.command(id, MessageCommand::Cancel).await,
         CommandResult::Done(State::Canceled)
     );
-    world.write(1, "continuar").await;
-    assert_eq!(world.state(id).await, State::Canceled);
-    assert!(world.is_gone(id).await);
+    fixture.write(1, "continuar").await;
+    assert_eq!(fixture.state(id).await, State::Canceled);
+    assert!(fixture.is_gone(id).await);
 }
 
-pub(crate) async fn start_undoes_an_opt_out_for_what_comes_later(world: &mut World) {
-    let before = world.accept(notice(1, "a")).await;
-    world.write(1, "sair").await;
+pub(crate) async fn start_undoes_an_opt_out_for_what_comes_later(fixture: &mut StoreFixture) {
+    let before = fixture.accept(notice(1, "a")).await;
+    fixture.write(1, "sair").await;
     assert_eq!(
-        world.write(1, "sim").await.change,
+        fixture.write(1, "sim").await.change,
         ConsentChange::None,
         "an answer is no command"
     );
-    assert_eq!(world.write(1, "VOLTAR").await.change, ConsentChange::OptIn);
-    assert_eq!(consent_of(world, 1).await, Some(Consent::Open));
     assert_eq!(
-        world.state(before).await,
+        fixture.write(1, "VOLTAR").await.change,
+        ConsentChange::OptIn
+    );
+    assert_eq!(consent_of(fixture, 1).await, Some(Consent::Open));
+    assert_eq!(
+        fixture.state(before).await,
         State::Suppressed,
         "what was stopped is not sent after all"
     );
-    let after = world.accept(notice(1, "a")).await;
-    world.open(after).await;
-    assert_eq!(world.write(1, "voltar").await.change, ConsentChange::None);
+    let after = fixture.accept(notice(1, "a")).await;
+    fixture.open(after).await;
+    assert_eq!(fixture.write(1, "voltar").await.change, ConsentChange::None);
 }
 
-pub(crate) async fn the_operators_word_counts_like_the_persons(world: &mut World) {
-    let waiting = world.accept(notice(1, "a")).await;
-    let store = world.shared_store();
+pub(crate) async fn the_operators_word_counts_like_the_persons(fixture: &mut StoreFixture) {
+    let waiting = fixture.accept(notice(1, "a")).await;
+    let store = fixture.shared_store();
     assert_eq!(store.consent(person(2)).await.unwrap(), None);
-    let view = store.set_consent(person(1), true, world.now).await.unwrap();
+    let view = store
+        .set_consent(person(1), true, fixture.now)
+        .await
+        .unwrap();
     assert_eq!((view.consent, view.affected), (Consent::OptedOut, 1));
     assert_eq!(view.source, Some(Source::Operator));
-    assert_eq!(world.state(waiting).await, State::Suppressed);
-    world.pass(SECOND_LONG);
-    let again = store.set_consent(person(1), true, world.now).await.unwrap();
+    assert_eq!(fixture.state(waiting).await, State::Suppressed);
+    fixture.pass(SECOND_LONG);
+    let again = store
+        .set_consent(person(1), true, fixture.now)
+        .await
+        .unwrap();
     assert_eq!(
         (again.since, again.affected),
         (view.since, 0),
         "it was so already"
     );
     let open = store
-        .set_consent(person(1), false, world.now)
+        .set_consent(person(1), false, fixture.now)
         .await
         .unwrap();
     assert_eq!((open.consent, open.affected), (Consent::Open, 0));
     // Also for somebody we never met, and for somebody who is being asked.
-    store.set_consent(person(2), true, world.now).await.unwrap();
-    let id = world.accept(notice(2, "a")).await;
-    assert_eq!(world.state(id).await, State::Suppressed);
-    let held = world.accept(notice(3, "a")).await;
-    world.write(3, "cancelar").await;
+    store
+        .set_consent(person(2), true, fixture.now)
+        .await
+        .unwrap();
+    let id = fixture.accept(notice(2, "a")).await;
+    assert_eq!(fixture.state(id).await, State::Suppressed);
+    let held = fixture.accept(notice(3, "a")).await;
+    fixture.write(3, "cancelar").await;
     let open = store
-        .set_consent(person(3), false, world.now)
+        .set_consent(person(3), false, fixture.now)
         .await
         .unwrap();
     assert_eq!(open.affected, 1);
-    assert_eq!(world.state(held).await, State::Scheduled);
+    assert_eq!(fixture.state(held).await, State::Scheduled);
 }
 
 pub(crate) async fn who_writes_to_a_number_that_is_not_ours_is_heard_all_the_same(
-    world: &mut World,
+    fixture: &mut StoreFixture,
 ) {
-    let waiting = world.accept(notice(1, "a")).await;
-    let held = world.accept(notice(2, "a")).await;
-    let inbound = world.inbound_from(&number(1), "+551140009999", "SAIR");
-    world.receive(inbound).await;
-    assert_eq!(world.state(waiting).await, State::Suppressed);
+    let waiting = fixture.accept(notice(1, "a")).await;
+    let held = fixture.accept(notice(2, "a")).await;
+    let inbound = fixture.inbound_from(&number(1), "+551140009999", "SAIR");
+    fixture.receive(inbound).await;
+    assert_eq!(fixture.state(waiting).await, State::Suppressed);
     let inbound = NewInbound {
         to: None,
-        ..world.inbound_from(&number(2), FIRST, "CANCELAR")
+        ..fixture.inbound_from(&number(2), FIRST, "CANCELAR")
     };
-    world.receive(inbound).await;
-    assert_eq!(world.state(held).await, State::Held);
-    assert_eq!(world.waiting().await, Vec::<i64>::new(), "nobody can ask");
+    fixture.receive(inbound).await;
+    assert_eq!(fixture.state(held).await, State::Held);
+    assert_eq!(fixture.waiting().await, Vec::<i64>::new(), "nobody can ask");
     assert_eq!(
-        world.refusal(text(2, "olá")).await,
+        fixture.refusal(text(2, "olá")).await,
         AcceptRefusal::WindowClosed
     );
 }
 
-pub(crate) async fn the_inbox_pages_by_person_newest_first(world: &mut World) {
-    let id = world.accept(notice(1, "a")).await;
-    let sent = world.send(id).await;
+pub(crate) async fn the_inbox_pages_by_person_newest_first(fixture: &mut StoreFixture) {
+    let id = fixture.accept(notice(1, "a")).await;
+    let sent = fixture.send(id).await;
     let mut sids = Vec::new();
     for turn in 0..7 {
-        world.pass(SECOND_LONG);
+        fixture.pass(SECOND_LONG);
         let who = 1 + turn % 2;
         let inbound = NewInbound {
             reply_to: (turn == 6).then_some(sent.sid),
             message_type: "button".into(),
-            ..world.inbound_from(&number(who), FIRST, &format!("olá {turn}"))
+            ..fixture.inbound_from(&number(who), FIRST, &format!("olá {turn}"))
         };
         sids.insert(0, (who, inbound.sid));
-        world.receive(inbound).await;
+        fixture.receive(inbound).await;
     }
     let mut seen = Vec::new();
     let mut before = None;
     loop {
         let page = inbox(
-            world,
+            fixture,
             InboundQuery {
                 before,
                 limit: 3,
@@ -409,7 +441,7 @@ pub(crate) async fn the_inbox_pages_by_person_newest_first(world: &mut World) {
     let all: Vec<Sid> = sids.iter().map(|(_, sid)| *sid).collect();
     assert_eq!(seen, all);
     let of_first = inbox(
-        world,
+        fixture,
         InboundQuery {
             from: Some(person(1)),
             before: None,
@@ -430,9 +462,9 @@ pub(crate) async fn the_inbox_pages_by_person_newest_first(world: &mut World) {
     assert_eq!(newest.message_type, "button");
     assert_eq!(newest.reply_to, Some(id));
     assert_eq!(newest.payload.as_deref(), Some("{\"body\":\"olá 6\"}"));
-    assert_eq!(newest.received_at, world.now);
+    assert_eq!(newest.received_at, fixture.now);
     let nobody = inbox(
-        world,
+        fixture,
         InboundQuery {
             from: Some(person(3)),
             before: None,
@@ -443,21 +475,21 @@ pub(crate) async fn the_inbox_pages_by_person_newest_first(world: &mut World) {
     assert!(nobody.is_empty());
 }
 
-pub(crate) async fn a_window_opens_anew_with_every_message(world: &mut World) {
-    world.write(1, "oi").await;
-    world.pass(23 * HOUR);
-    world.write(1, "ainda aí?").await;
-    world.pass(23 * HOUR);
-    world.accept(text(1, "sim")).await;
+pub(crate) async fn a_window_opens_anew_with_every_message(fixture: &mut StoreFixture) {
+    fixture.write(1, "oi").await;
+    fixture.pass(23 * HOUR);
+    fixture.write(1, "ainda aí?").await;
+    fixture.pass(23 * HOUR);
+    fixture.accept(text(1, "sim")).await;
     // What is told late does not close it: the newest word counts.
     let late = NewInbound {
         now: START,
-        ..world.inbound_from(&number(1), FIRST, "antes")
+        ..fixture.inbound_from(&number(1), FIRST, "antes")
     };
-    world.receive(late).await;
-    let id = world.accept(text(1, "ainda")).await;
+    fixture.receive(late).await;
+    let id = fixture.accept(text(1, "ainda")).await;
     assert_eq!(
-        world.view(id).await.summary.priority,
+        fixture.view(id).await.summary.priority,
         Priority::Normal,
         "an ordinary message"
     );
@@ -465,13 +497,13 @@ pub(crate) async fn a_window_opens_anew_with_every_message(world: &mut World) {
         window: WindowChoice::AssumeOpen,
         ..text(2, "x")
     };
-    world.accept(assumed).await;
-    let sender = world.sender(FIRST).await;
+    fixture.accept(assumed).await;
+    let sender = fixture.sender(FIRST).await;
     let query = DueQuery {
         sender,
-        now: world.now,
+        now: fixture.now,
         limit: 10,
         except: Vec::new(),
     };
-    assert_eq!(world.store().due(query).await.unwrap().due.len(), 3);
+    assert_eq!(fixture.store().due(query).await.unwrap().due.len(), 3);
 }

@@ -12,34 +12,36 @@ use recado::store::{
     MessageSummary, NewApiKey,
 };
 
-use super::world::*;
+use super::fixture::*;
 
-async fn events(world: &World, after: i64, limit: usize) -> Vec<EventView> {
-    world.store().events(after, limit).await.unwrap()
+async fn events(fixture: &StoreFixture, after: i64, limit: usize) -> Vec<EventView> {
+    fixture.store().events(after, limit).await.unwrap()
 }
 
-pub(crate) async fn events_have_keys_without_gaps_and_can_be_resumed(world: &mut World) {
-    assert!(events(world, 0, 10).await.is_empty());
-    let id = world.accept(notice(1, "a")).await;
-    let sent = world.send(id).await;
+pub(crate) async fn events_have_keys_without_gaps_and_can_be_resumed(fixture: &mut StoreFixture) {
+    assert!(events(fixture, 0, 10).await.is_empty());
+    let id = fixture.accept(notice(1, "a")).await;
+    let sent = fixture.send(id).await;
     // What fails, is refused or is known leaves no gap.
-    world.refusal(notice(1, "a")).await;
-    let taken = world.new_message(notice(2, "b"));
+    fixture.refusal(notice(1, "a")).await;
+    let taken = fixture.new_message(notice(2, "b"));
     let doubled = recado::store::NewMessage {
         id,
-        ..world.new_message(notice(3, "c"))
+        ..fixture.new_message(notice(3, "c"))
     };
-    let failed = world.store().accept(vec![taken, doubled]).await;
+    let failed = fixture.store().accept(vec![taken, doubled]).await;
     assert!(failed.is_err(), "an id is used once, the whole batch fails");
-    world.report(sent, ProviderStatus::Sent).await;
-    world.report(sent, ProviderStatus::Sent).await;
-    world.fail(sent, ProviderStatus::Undelivered, 63_016).await;
-    world.reopen().await;
-    let other = world.accept(notice(4, "d")).await;
-    let all = events(world, 0, 100).await;
+    fixture.report(sent, ProviderStatus::Sent).await;
+    fixture.report(sent, ProviderStatus::Sent).await;
+    fixture
+        .fail(sent, ProviderStatus::Undelivered, 63_016)
+        .await;
+    fixture.reopen().await;
+    let other = fixture.accept(notice(4, "d")).await;
+    let all = events(fixture, 0, 100).await;
     let keys: Vec<i64> = all.iter().map(|event| event.key).collect();
     assert_eq!(keys, (1..=6).collect::<Vec<_>>());
-    assert_eq!(world.store().last_event().await.unwrap(), 6);
+    assert_eq!(fixture.store().last_event().await.unwrap(), 6);
     let told: Vec<_> = all
         .iter()
         .map(|event| {
@@ -67,7 +69,7 @@ pub(crate) async fn events_have_keys_without_gaps_and_can_be_resumed(world: &mut
         let mut resumed = Vec::new();
         loop {
             let after = resumed.last().copied().unwrap_or(0);
-            let page = events(world, after, step).await;
+            let page = events(fixture, after, step).await;
             assert!(page.len() <= step);
             if page.is_empty() {
                 break;
@@ -76,8 +78,8 @@ pub(crate) async fn events_have_keys_without_gaps_and_can_be_resumed(world: &mut
         }
         assert_eq!(resumed, keys, "in steps of {step}");
     }
-    assert!(events(world, 6, 10).await.is_empty());
-    assert!(events(world, i64::MAX, 10).await.is_empty());
+    assert!(events(fixture, 6, 10).await.is_empty());
+    assert!(events(fixture, i64::MAX, 10).await.is_empty());
 }
 
 fn row(group: &str, metric: Metric, code: i64, n: i64) -> CounterRow {
@@ -89,24 +91,24 @@ fn row(group: &str, metric: Metric, code: i64, n: i64) -> CounterRow {
     }
 }
 
-pub(crate) async fn counters_count_what_happened_by_every_group(world: &mut World) {
-    let hour = world.now.hour();
-    let id = world.accept(notice(1, "a")).await;
-    world.pass(2 * SECOND_LONG);
-    let sent = world.send(id).await;
-    world.report(sent, ProviderStatus::Sent).await;
-    world.pass(3 * SECOND_LONG);
-    world.report(sent, ProviderStatus::Delivered).await;
-    world.pass(HOUR);
-    world.report(sent, ProviderStatus::Read).await;
+pub(crate) async fn counters_count_what_happened_by_every_group(fixture: &mut StoreFixture) {
+    let hour = fixture.now.hour();
+    let id = fixture.accept(notice(1, "a")).await;
+    fixture.pass(2 * SECOND_LONG);
+    let sent = fixture.send(id).await;
+    fixture.report(sent, ProviderStatus::Sent).await;
+    fixture.pass(3 * SECOND_LONG);
+    fixture.report(sent, ProviderStatus::Delivered).await;
+    fixture.pass(HOUR);
+    fixture.report(sent, ProviderStatus::Read).await;
     let other = Message {
         to: address("+5511988880001"),
         sender: Some(SenderName::new(SECOND)),
         kind: Kind::Marketing,
         ..notice(1, "b")
     };
-    let other = world.accept(other).await;
-    world.attempt(other, refused(21_617)).await;
+    let other = fixture.accept(other).await;
+    fixture.attempt(other, refused(21_617)).await;
 
     let expected = |group: &str| {
         [
@@ -137,7 +139,7 @@ pub(crate) async fn counters_count_what_happened_by_every_group(world: &mut Worl
         (CounterGroup::Area, "85".into(), "11".into()),
         (CounterGroup::Hour, hour.to_string(), (hour + 1).to_string()),
     ] {
-        let rows = world.counters(group).await;
+        let rows = fixture.counters(group).await;
         let of = |name: &str| -> Vec<CounterRow> {
             rows.iter()
                 .filter(|row| row.group == name)
@@ -154,7 +156,7 @@ pub(crate) async fn counters_count_what_happened_by_every_group(world: &mut Worl
         (CounterGroup::Day, &*(hour / 24).to_string()),
         (CounterGroup::Template, &*template),
     ] {
-        let rows = world.counters(group).await;
+        let rows = fixture.counters(group).await;
         assert!(
             rows.contains(&row(name, Metric::Accepted, 0, 2)),
             "{group:?}"
@@ -176,26 +178,26 @@ pub(crate) async fn counters_count_what_happened_by_every_group(world: &mut Worl
             to_hour: to,
             group: CounterGroup::None,
         };
-        let rows = world.store().counters(query).await.unwrap();
+        let rows = fixture.store().counters(query).await.unwrap();
         let found = rows.iter().find(|row| row.metric == Metric::Accepted);
         assert_eq!(found.map_or(0, |row| row.n), accepted, "{from} to {to}");
     }
 }
 
-pub(crate) async fn gauges_show_sizes_and_depths(world: &mut World) {
-    let empty = world.store().gauges().await.unwrap();
+pub(crate) async fn gauges_show_sizes_and_depths(fixture: &mut StoreFixture) {
+    let empty = fixture.store().gauges().await.unwrap();
     assert_eq!((empty.queued, empty.oldest_due_at), (0, None));
-    let oldest = world.now;
+    let oldest = fixture.now;
     let mut ids = Vec::new();
     for n in 1..=5 {
-        ids.push(world.accept(notice(n, "a")).await);
-        world.pass(SECOND_LONG);
+        ids.push(fixture.accept(notice(n, "a")).await);
+        fixture.pass(SECOND_LONG);
     }
-    world.send(ids[4]).await;
-    world.lose(ids[3]).await;
-    world.open(ids[2]).await;
-    world.attempt(ids[1], refused(21_617)).await;
-    let gauges = world.store().gauges().await.unwrap();
+    fixture.send(ids[4]).await;
+    fixture.lose(ids[3]).await;
+    fixture.open(ids[2]).await;
+    fixture.attempt(ids[1], refused(21_617)).await;
+    let gauges = fixture.store().gauges().await.unwrap();
     assert_eq!(gauges.queued, 1);
     assert_eq!(gauges.oldest_due_at, Some(oldest));
     assert_eq!((gauges.open_attempts, gauges.unknown_watched), (1, 1));
@@ -213,12 +215,12 @@ pub(crate) async fn gauges_show_sizes_and_depths(world: &mut World) {
         ]
     );
     assert!(gauges.database_bytes > 4_096);
-    world.store().probe().await.unwrap();
+    fixture.store().probe().await.unwrap();
 }
 
-pub(crate) async fn keys_are_made_found_listed_and_revoked(world: &mut World) {
-    let store = world.shared_store();
-    let now = world.now;
+pub(crate) async fn keys_are_made_found_listed_and_revoked(fixture: &mut StoreFixture) {
+    let store = fixture.shared_store();
+    let now = fixture.now;
     for (n, scope) in (0_u8..).zip(KeyScope::ALL.iter().copied()) {
         let key = NewApiKey {
             id: format!("key{n}"),
@@ -245,8 +247,8 @@ pub(crate) async fn keys_are_made_found_listed_and_revoked(world: &mut World) {
     );
     assert!(!store.revoke_key("key9".into(), later).await.unwrap());
     drop(store);
-    world.reopen().await;
-    let keys = world.store().keys().await.unwrap();
+    fixture.reopen().await;
+    let keys = fixture.store().keys().await.unwrap();
     let shown: Vec<_> = keys
         .iter()
         .map(|key| (key.id.as_str(), key.revoked_at))
@@ -257,15 +259,15 @@ pub(crate) async fn keys_are_made_found_listed_and_revoked(world: &mut World) {
     );
 }
 
-pub(crate) async fn senders_follow_the_configuration(world: &mut World) {
-    let id = world.accept(notice(1, "a")).await;
-    world.pause(SECOND, true).await;
-    let store = world.shared_store();
-    let unknown = store.pause_sender("+551140009999".into(), true, world.now);
+pub(crate) async fn senders_follow_the_configuration(fixture: &mut StoreFixture) {
+    let id = fixture.accept(notice(1, "a")).await;
+    fixture.pause(SECOND, true).await;
+    let store = fixture.shared_store();
+    let unknown = store.pause_sender("+551140009999".into(), true, fixture.now);
     assert!(!unknown.await.unwrap());
     drop(store);
-    world.reopen_with(&[SECOND, "+551140000002"]).await;
-    let senders = world.store().senders().await.unwrap();
+    fixture.reopen_with(&[SECOND, "+551140000002"]).await;
+    let senders = fixture.store().senders().await.unwrap();
     let shown: Vec<_> = senders
         .iter()
         .map(|s| {
@@ -286,17 +288,21 @@ pub(crate) async fn senders_follow_the_configuration(world: &mut World) {
         ]
     );
     assert_eq!(senders[1].pause_reason.as_deref(), Some("operator"));
-    let gone = world.refusal(notice(2, "a")).await;
+    let gone = fixture.refusal(notice(2, "a")).await;
     assert_eq!(gone, recado::store::AcceptRefusal::UnknownSender);
-    world.reopen().await;
-    world.open(id).await;
+    fixture.reopen().await;
+    fixture.open(id).await;
 }
 
-async fn all_pages(world: &World, filter: &MessageFilter, limit: usize) -> Vec<MessageSummary> {
+async fn all_pages(
+    fixture: &StoreFixture,
+    filter: &MessageFilter,
+    limit: usize,
+) -> Vec<MessageSummary> {
     let mut before = None;
     let mut all: Vec<MessageSummary> = Vec::new();
     loop {
-        let page = world
+        let page = fixture
             .store()
             .messages(MessageFilter {
                 before,
@@ -316,43 +322,43 @@ async fn all_pages(world: &World, filter: &MessageFilter, limit: usize) -> Vec<M
 }
 
 /// Sixty messages that differ in everything a list can be asked for.
-async fn sixty(world: &mut World) -> Vec<MessageId> {
+async fn sixty(fixture: &mut StoreFixture) -> Vec<MessageId> {
     let mut ids = Vec::new();
     for n in 0..60 {
         let message = Message {
             sender: Some(SenderName::new(if n % 2 == 0 { FIRST } else { SECOND })),
             ..notice(n % 7, &format!("{n}"))
         };
-        let id = world.accept(message).await;
+        let id = fixture.accept(message).await;
         match n % 5 {
             0 => {}
             1 => {
-                world.send(id).await;
+                fixture.send(id).await;
             }
             2 => {
-                world.attempt(id, refused(21_617)).await;
+                fixture.attempt(id, refused(21_617)).await;
             }
             3 => {
-                let sent = world.send(id).await;
-                world.fail(sent, ProviderStatus::Failed, 63_016).await;
+                let sent = fixture.send(id).await;
+                fixture.fail(sent, ProviderStatus::Failed, 63_016).await;
             }
             _ => {
-                world
+                fixture
                     .command(id, recado::store::MessageCommand::Cancel)
                     .await;
             }
         }
         ids.push(id);
         if n % 3 == 0 {
-            world.pass(MINUTE);
+            fixture.pass(MINUTE);
         }
     }
     ids
 }
 
-pub(crate) async fn lists_show_each_message_once_whatever_the_filter(world: &mut World) {
-    let ids = sixty(world).await;
-    let everything = all_pages(world, &MessageFilter::default(), 100).await;
+pub(crate) async fn lists_show_each_message_once_whatever_the_filter(fixture: &mut StoreFixture) {
+    let ids = sixty(fixture).await;
+    let everything = all_pages(fixture, &MessageFilter::default(), 100).await;
     let newest_first: Vec<MessageId> = ids.iter().rev().copied().collect();
     let shown: Vec<MessageId> = everything.iter().map(|summary| summary.id).collect();
     assert_eq!(shown, newest_first);
@@ -400,7 +406,7 @@ pub(crate) async fn lists_show_each_message_once_whatever_the_filter(world: &mut
             .map(|summary| summary.id)
             .collect();
         for limit in [1, 7, 100] {
-            let shown = all_pages(world, filter, limit).await;
+            let shown = all_pages(fixture, filter, limit).await;
             let shown: Vec<MessageId> = shown.iter().map(|summary| summary.id).collect();
             assert_eq!(shown, expected, "{filter:?} in pages of {limit}");
         }
@@ -427,9 +433,9 @@ fn fits(filter: &MessageFilter, summary: &MessageSummary) -> bool {
         && filter.until.is_none_or(|until| at < until)
 }
 
-pub(crate) async fn a_list_can_begin_and_end_anywhere(world: &mut World) {
-    sixty(world).await;
-    let everything = all_pages(world, &MessageFilter::default(), 100).await;
+pub(crate) async fn a_list_can_begin_and_end_anywhere(fixture: &mut StoreFixture) {
+    sixty(fixture).await;
+    let everything = all_pages(fixture, &MessageFilter::default(), 100).await;
     let half = MINUTE / 2;
     for step in 0..50 {
         let at = START.minus(MINUTE).plus(half * step);
@@ -440,7 +446,7 @@ pub(crate) async fn a_list_can_begin_and_end_anywhere(world: &mut World) {
                 ..MessageFilter::default()
             };
             let expected = everything.iter().filter(|summary| fits(&filter, summary));
-            let shown = all_pages(world, &filter, 100).await;
+            let shown = all_pages(fixture, &filter, 100).await;
             assert_eq!(shown.len(), expected.count(), "{filter:?}");
         }
     }
@@ -450,6 +456,6 @@ pub(crate) async fn a_list_can_begin_and_end_anywhere(world: &mut World) {
             ..MessageFilter::default()
         };
         let expected = if time > 0 { 0 } else { 60 };
-        assert_eq!(all_pages(world, &filter, 100).await.len(), expected);
+        assert_eq!(all_pages(fixture, &filter, 100).await.len(), expected);
     }
 }

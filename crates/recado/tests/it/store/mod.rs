@@ -4,6 +4,7 @@
 mod accept;
 mod attempts;
 pub(crate) mod engine;
+pub(crate) mod fixture;
 mod form;
 mod inbound;
 mod log;
@@ -12,7 +13,6 @@ mod reports;
 mod storm;
 mod upkeep;
 mod watches;
-pub(crate) mod world;
 
 /// One test for each seed; the name says which one to repeat.
 macro_rules! seeds {
@@ -33,9 +33,9 @@ macro_rules! engine {
             $(mod $room {
                 $(#[tokio::test]
                 async fn $case() {
-                    let mut world = $crate::store::world::World::new($make).await;
-                    $crate::store::$room::$case(&mut world).await;
-                    world.clean().await;
+                    let mut fixture = $crate::store::fixture::StoreFixture::new($make).await;
+                    $crate::store::$room::$case(&mut fixture).await;
+                    fixture.clean().await;
                 })+
             })+
 

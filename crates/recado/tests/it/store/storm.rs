@@ -20,14 +20,14 @@ use recado::store::{
 };
 
 use super::engine::Engine;
-use super::world::*;
+use super::fixture::*;
 use crate::rng::Rng;
 
 const OPERATIONS: usize = 2_000;
 const PEOPLE: u32 = 60;
 
 struct Storm {
-    world: World,
+    fixture: StoreFixture,
     rng: Rng,
     messages: Vec<MessageId>,
     open: Vec<AttemptId>,
@@ -37,7 +37,7 @@ struct Storm {
 
 pub(crate) async fn run(engine: impl Engine + 'static, seed: u64) {
     let mut storm = Storm {
-        world: World::seeded(engine, seed).await,
+        fixture: StoreFixture::seeded(engine, seed).await,
         rng: Rng::new(seed.wrapping_mul(77)),
         messages: Vec::new(),
         open: Vec::new(),
@@ -118,7 +118,7 @@ impl Storm {
             }
         };
         let sender = self.pick(&[None, Some(FIRST), Some(SECOND)]);
-        let now = self.world.now;
+        let now = self.fixture.now;
         Message {
             to: address(&spelling),
             sender: sender.map(SenderName::new),
@@ -147,10 +147,10 @@ impl Storm {
                 key: [u8::try_from(self.rng.below(40)).unwrap(); 16],
                 body: [u8::try_from(self.rng.below(2)).unwrap(); 16],
             });
-            let new = self.world.new_message(message);
+            let new = self.fixture.new_message(message);
             batch.push(NewMessage { idempotency, ..new });
         }
-        let results = self.world.store().accept(batch).await.unwrap();
+        let results = self.fixture.store().accept(batch).await.unwrap();
         for result in results {
             if let AcceptResult::Accepted { id, .. } = result {
                 self.messages.push(id);
@@ -162,16 +162,16 @@ impl Storm {
     async fn dispatch(&mut self) -> usize {
         let name = self.pick(&[FIRST, SECOND]);
         let query = DueQuery {
-            sender: self.world.sender(name).await,
-            now: self.world.now,
+            sender: self.fixture.sender(name).await,
+            now: self.fixture.now,
             limit: 1 + self.rng.below(12),
             except: Vec::new(),
         };
-        let page = self.world.store().due(query).await.unwrap();
-        let now = self.world.now;
+        let page = self.fixture.store().due(query).await.unwrap();
+        let now = self.fixture.now;
         if self.chance(8) {
             let later = page.due.iter().map(|due| (due.message, now.plus(MINUTE)));
-            self.world.store().defer(later.collect()).await.unwrap();
+            self.fixture.store().defer(later.collect()).await.unwrap();
             return 1;
         }
         let requests: Vec<OpenRequest> = page
@@ -183,7 +183,7 @@ impl Storm {
                 now,
             })
             .collect();
-        let results = self.world.store().open_attempts(requests).await.unwrap();
+        let results = self.fixture.store().open_attempts(requests).await.unwrap();
         let size = results.len().max(1);
         for result in results {
             if let OpenResult::Open(attempt) = result {
@@ -192,7 +192,7 @@ impl Storm {
                 self.check_opened(attempt.id).await;
                 self.opened += 1;
                 self.open.push(attempt.attempt);
-                let sid = self.world.sid();
+                let sid = self.fixture.sid();
                 self.attempts.push((attempt.attempt, sid));
             }
         }
@@ -200,11 +200,11 @@ impl Storm {
     }
 
     async fn check_opened(&self, id: MessageId) {
-        let summary = self.world.view(id).await.summary;
-        let consent = self.world.store().consent(summary.to.unwrap()).await;
+        let summary = self.fixture.view(id).await.summary;
+        let consent = self.fixture.store().consent(summary.to.unwrap()).await;
         assert_ne!(consent.unwrap().unwrap().consent, Consent::OptedOut);
         assert!(
-            summary.send_at.is_none_or(|at| at <= self.world.now),
+            summary.send_at.is_none_or(|at| at <= self.fixture.now),
             "before its time"
         );
     }
@@ -254,11 +254,11 @@ impl Storm {
             batch.push(CloseRequest {
                 attempt: attempt.key,
                 outcome: self.outcome(sid),
-                now: self.world.now,
+                now: self.fixture.now,
                 random: self.rng.next(),
             });
         }
-        self.world.store().close_attempts(batch).await.unwrap();
+        self.fixture.store().close_attempts(batch).await.unwrap();
         size.max(1)
     }
 
@@ -290,11 +290,11 @@ impl Storm {
                 word: None,
                 code,
                 source: Source::Callback,
-                now: self.world.now,
+                now: self.fixture.now,
                 random: self.rng.next(),
             });
         }
-        self.world.store().report(batch).await.unwrap();
+        self.fixture.store().report(batch).await.unwrap();
         size
     }
 
@@ -315,20 +315,20 @@ impl Storm {
         } else {
             number(who)
         };
-        let inbound = self.world.inbound_from(
+        let inbound = self.fixture.inbound_from(
             &format!("whatsapp:{form}"),
             self.pick(&[FIRST, SECOND]),
             self.pick(&words),
         );
         let twice = NewInbound {
             sid: inbound.sid,
-            ..self.world.inbound_from(&form, FIRST, "oi")
+            ..self.fixture.inbound_from(&form, FIRST, "oi")
         };
         let mut batch = vec![inbound];
         if self.chance(4) {
             batch.push(twice);
         }
-        self.world.store().inbound(batch).await.unwrap();
+        self.fixture.store().inbound(batch).await.unwrap();
         1
     }
 
@@ -344,18 +344,18 @@ impl Storm {
                 MessageCommand::Retry,
             ]),
         )];
-        let now = self.world.now;
-        self.world.store().command(batch, now).await.unwrap();
+        let now = self.fixture.now;
+        self.fixture.store().command(batch, now).await.unwrap();
         1
     }
 
     async fn settle(&mut self) -> usize {
         let query = WatchQuery {
-            now: self.world.now,
+            now: self.fixture.now,
             limit: 1 + self.rng.below(10),
         };
-        let due = self.world.store().due_watches(query).await.unwrap();
-        let now = self.world.now;
+        let due = self.fixture.store().due_watches(query).await.unwrap();
+        let now = self.fixture.now;
         let mut batch = Vec::new();
         for watch in &due {
             let known = self.attempts.iter().find(|(a, _)| a.key == watch.attempt);
@@ -382,38 +382,46 @@ impl Storm {
                 random: self.rng.next(),
             });
         }
-        self.world.store().settle(batch).await.unwrap();
+        self.fixture.store().settle(batch).await.unwrap();
         due.len().max(1)
     }
 
     async fn maintain(&mut self) -> usize {
-        self.world.store().maintain(self.world.now).await.unwrap();
+        self.fixture
+            .store()
+            .maintain(self.fixture.now)
+            .await
+            .unwrap();
         1
     }
 
     async fn consent(&mut self) -> usize {
-        let (who, out, now) = (self.somebody(), self.chance(4), self.world.now);
-        let done = self.world.store().set_consent(person(who), out, now).await;
+        let (who, out, now) = (self.somebody(), self.chance(4), self.fixture.now);
+        let done = self
+            .fixture
+            .store()
+            .set_consent(person(who), out, now)
+            .await;
         done.unwrap();
         1
     }
 
     async fn pause(&mut self) -> usize {
         let name = self.pick(&[FIRST, SECOND]);
-        self.world.pause(name, self.chance(6)).await;
+        self.fixture.pause(name, self.chance(6)).await;
         1
     }
 
     fn pass(&mut self) -> usize {
         let by = self.some_time();
-        self.world.pass(by);
+        self.fixture.pass(by);
         1
     }
 
     /// The server ends without a word; what it had open is unknown then.
     async fn restart(&mut self) -> usize {
         if self.chance(2) {
-            let left = self.world.reopen().await;
+            let left = self.fixture.reopen().await;
             assert_eq!(left, self.open.len());
             self.open.clear();
         }
@@ -424,11 +432,11 @@ impl Storm {
     async fn calm(&mut self) {
         for _ in 0..200 {
             for name in [FIRST, SECOND] {
-                self.world.pause(name, false).await;
+                self.fixture.pause(name, false).await;
             }
             self.dispatch().await;
             let closing = std::mem::take(&mut self.open);
-            let now = self.world.now;
+            let now = self.fixture.now;
             let closes = closing.into_iter().map(|attempt| CloseRequest {
                 attempt: attempt.key,
                 outcome: accepted_by_provider(self.sid_of(attempt)),
@@ -436,30 +444,30 @@ impl Storm {
                 random: 0,
             });
             let closes: Vec<_> = closes.collect();
-            self.world.store().close_attempts(closes).await.unwrap();
-            for watch in self.world.watches().await {
-                self.world
+            self.fixture.store().close_attempts(closes).await.unwrap();
+            for watch in self.fixture.watches().await {
+                self.fixture
                     .settle(&watch, Finding::HorizonPassed, None)
                     .await;
             }
             self.maintain().await;
-            self.world.pass(2 * HOUR);
-            if self.world.waiting().await.is_empty() && self.world.watches().await.is_empty() {
+            self.fixture.pass(2 * HOUR);
+            if self.fixture.waiting().await.is_empty() && self.fixture.watches().await.is_empty() {
                 break;
             }
         }
-        assert_eq!(self.world.waiting().await, Vec::<i64>::new());
+        assert_eq!(self.fixture.waiting().await, Vec::<i64>::new());
         for id in &self.messages {
-            let state = self.world.state(*id).await;
+            let state = self.fixture.state(*id).await;
             let moves = matches!(state, State::Accepted | State::Scheduled | State::Sending);
             assert!(!moves, "{state:?} is no rest");
         }
     }
 
     async fn check(&self) {
-        self.world.clean().await;
+        self.fixture.clean().await;
         for id in &self.messages {
-            check_life(&self.world.view(*id).await);
+            check_life(&self.fixture.view(*id).await);
         }
     }
 }

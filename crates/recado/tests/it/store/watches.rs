@@ -8,9 +8,9 @@ use delivery::settle::TextEvidence;
 use delivery::state::State;
 use recado::store::{Finding, NextWatch, Report, ReportResult, WatchQuery};
 
-use super::world::*;
+use super::fixture::*;
 
-pub(crate) async fn an_unknown_attempt_says_what_to_look_for(world: &mut World) {
+pub(crate) async fn an_unknown_attempt_says_what_to_look_for(fixture: &mut StoreFixture) {
     let contents = [
         (
             Content::Text {
@@ -35,54 +35,54 @@ pub(crate) async fn an_unknown_attempt_says_what_to_look_for(world: &mut World) 
         ),
     ];
     for (n, (content, expected)) in (1..).zip(contents) {
-        let id = world
+        let id = fixture
             .accept(Message {
                 content,
                 window: WindowChoice::AssumeOpen,
                 ..notice(n, "")
             })
             .await;
-        let started = world.now;
-        let attempt = world.lose(id).await;
-        world.pass(5 * SECOND_LONG);
-        let watch = world.watches().await.remove(0);
+        let started = fixture.now;
+        let attempt = fixture.lose(id).await;
+        fixture.pass(5 * SECOND_LONG);
+        let watch = fixture.watches().await.remove(0);
         assert_eq!(watch.kind, WatchKind::Unknown);
         assert_eq!((watch.attempt, watch.polls), (attempt.key, 0));
         assert_eq!((watch.sid, watch.state), (None, State::Unknown));
-        assert_eq!((watch.started_at, watch.at), (started, world.now));
+        assert_eq!((watch.started_at, watch.at), (started, fixture.now));
         let evidence = watch.evidence.as_ref().unwrap();
         assert_eq!(evidence.to, number(n));
         assert_eq!(evidence.to_alternative, Some(old_number(n)));
         assert_eq!(evidence.from.as_deref(), Some(FIRST));
         assert!(evidence.text == expected);
-        world.settle(&watch, Finding::HorizonPassed, None).await;
+        fixture.settle(&watch, Finding::HorizonPassed, None).await;
     }
 }
 
-pub(crate) async fn the_form_that_was_used_comes_first(world: &mut World) {
-    let inbound = world.inbound_from(&format!("whatsapp:{}", old_number(1)), FIRST, "oi");
-    world.receive(inbound).await;
-    let id = world.accept(notice(1, "a")).await;
-    world.lose(id).await;
-    world.pass(5 * SECOND_LONG);
-    let evidence = world.watches().await.remove(0).evidence.unwrap();
+pub(crate) async fn the_form_that_was_used_comes_first(fixture: &mut StoreFixture) {
+    let inbound = fixture.inbound_from(&format!("whatsapp:{}", old_number(1)), FIRST, "oi");
+    fixture.receive(inbound).await;
+    let id = fixture.accept(notice(1, "a")).await;
+    fixture.lose(id).await;
+    fixture.pass(5 * SECOND_LONG);
+    let evidence = fixture.watches().await.remove(0).evidence.unwrap();
     assert_eq!(evidence.to, old_number(1));
     assert_eq!(evidence.to_alternative, Some(number(1)));
 }
 
-pub(crate) async fn a_messaging_service_shows_no_number(world: &mut World) {
+pub(crate) async fn a_messaging_service_shows_no_number(fixture: &mut StoreFixture) {
     let service = "MG0123456789abcdef0123456789abcdef";
-    world.reopen_with(&[service]).await;
-    let id = world
+    fixture.reopen_with(&[service]).await;
+    let id = fixture
         .accept(Message {
             sender: Some(SenderName::new(service)),
             ..notice(1, "a")
         })
         .await;
-    world.lose(id).await;
-    world.pass(5 * SECOND_LONG);
+    fixture.lose(id).await;
+    fixture.pass(5 * SECOND_LONG);
     assert!(
-        world
+        fixture
             .watches()
             .await
             .remove(0)
@@ -93,128 +93,132 @@ pub(crate) async fn a_messaging_service_shows_no_number(world: &mut World) {
     );
 }
 
-pub(crate) async fn what_is_found_settles_the_attempt(world: &mut World) {
+pub(crate) async fn what_is_found_settles_the_attempt(fixture: &mut StoreFixture) {
     for (n, status, state) in [
         (1, ProviderStatus::Queued, State::Queued),
         (2, ProviderStatus::Sent, State::Sent),
         (3, ProviderStatus::Delivered, State::Delivered),
         (4, ProviderStatus::Read, State::Read),
     ] {
-        let id = world.accept(notice(n, "a")).await;
-        let attempt = world.lose(id).await;
-        world.pass(5 * SECOND_LONG);
-        let watch = world.watches().await.remove(0);
+        let id = fixture.accept(notice(n, "a")).await;
+        let attempt = fixture.lose(id).await;
+        fixture.pass(5 * SECOND_LONG);
+        let watch = fixture.watches().await.remove(0);
         assert_eq!(watch.attempt, attempt.key);
-        let sid = world.sid();
+        let sid = fixture.sid();
         let found = Finding::Found {
             sid,
             status,
             code: None,
         };
-        world.settle(&watch, found, None).await;
-        let view = world.view(id).await;
+        fixture.settle(&watch, found, None).await;
+        let view = fixture.view(id).await;
         assert_eq!(view.summary.state, state);
         assert_eq!(view.attempts[0].outcome, Some(OutcomeKind::Sent));
         assert_eq!(view.attempts[0].sid, Some(sid));
         assert!(!view.summary.possible_duplicate);
-        assert_eq!(world.store().known_sids(vec![sid]).await.unwrap(), [sid]);
+        assert_eq!(fixture.store().known_sids(vec![sid]).await.unwrap(), [sid]);
         // The callback that comes after all is no news.
         let sent = Sent { attempt, sid };
-        assert_eq!(world.report(sent, status).await, ReportResult::Duplicate);
-        let read = world.report(sent, ProviderStatus::Read).await;
+        assert_eq!(fixture.report(sent, status).await, ReportResult::Duplicate);
+        let read = fixture.report(sent, ProviderStatus::Read).await;
         assert_eq!(read == ReportResult::Duplicate, state == State::Read);
-        assert!(world.watches().await.is_empty());
+        assert!(fixture.watches().await.is_empty());
     }
 }
 
-pub(crate) async fn a_failure_that_is_found_counts_like_one_that_is_reported(world: &mut World) {
+pub(crate) async fn a_failure_that_is_found_counts_like_one_that_is_reported(
+    fixture: &mut StoreFixture,
+) {
     for (n, code, state) in [(1, 63_016, State::Failed), (2, 63_018, State::Scheduled)] {
-        let id = world.accept(notice(n, "a")).await;
-        world.lose(id).await;
-        world.pass(5 * SECOND_LONG);
-        let watch = world.watches().await.remove(0);
+        let id = fixture.accept(notice(n, "a")).await;
+        fixture.lose(id).await;
+        fixture.pass(5 * SECOND_LONG);
+        let watch = fixture.watches().await.remove(0);
         let found = Finding::Found {
-            sid: world.sid(),
+            sid: fixture.sid(),
             status: ProviderStatus::Failed,
             code: Some(code),
         };
-        world.settle(&watch, found, None).await;
-        let view = world.view(id).await;
+        fixture.settle(&watch, found, None).await;
+        let view = fixture.view(id).await;
         assert_eq!(view.summary.state, state, "{code}");
         assert_eq!(view.summary.error.unwrap().code, Some(code));
         assert_eq!(view.summary.failed_at.is_some(), state == State::Failed);
         assert_eq!(view.attempts[0].code, Some(code));
-        assert_eq!(world.counter(Metric::Errors, i64::from(code)).await, 1);
+        assert_eq!(fixture.counter(Metric::Errors, i64::from(code)).await, 1);
         // A retry that waits must not be doubled by its own watch.
-        let due = world.waiting().await.len();
+        let due = fixture.waiting().await.len();
         assert_eq!(due, usize::from(state == State::Scheduled));
-        world.pass(HOUR);
-        for watch in world.watches().await {
-            world.settle(&watch, Finding::Nothing, None).await;
+        fixture.pass(HOUR);
+        for watch in fixture.watches().await {
+            fixture.settle(&watch, Finding::Nothing, None).await;
         }
     }
 }
 
-pub(crate) async fn nothing_found_looks_again_later(world: &mut World) {
-    let id = world.accept(notice(1, "a")).await;
-    let attempt = world.lose(id).await;
+pub(crate) async fn nothing_found_looks_again_later(fixture: &mut StoreFixture) {
+    let id = fixture.accept(notice(1, "a")).await;
+    let attempt = fixture.lose(id).await;
     assert_eq!(
-        world.store().next_watch().await.unwrap(),
-        Some(world.now.plus(5 * SECOND_LONG))
+        fixture.store().next_watch().await.unwrap(),
+        Some(fixture.now.plus(5 * SECOND_LONG))
     );
-    world.pass(5 * SECOND_LONG);
-    let watch = world.watches().await.remove(0);
+    fixture.pass(5 * SECOND_LONG);
+    let watch = fixture.watches().await.remove(0);
     let next = NextWatch {
-        at: world.now.plus(MINUTE),
+        at: fixture.now.plus(MINUTE),
         kind: WatchKind::Unknown,
         polls: 1,
     };
-    world.settle(&watch, Finding::Nothing, Some(next)).await;
-    assert_eq!(world.state(id).await, State::Unknown);
-    assert!(world.watches().await.is_empty());
-    assert_eq!(world.store().next_watch().await.unwrap(), Some(next.at));
-    world.reopen().await;
-    world.pass(MINUTE);
-    let again = world.watches().await.remove(0);
+    fixture.settle(&watch, Finding::Nothing, Some(next)).await;
+    assert_eq!(fixture.state(id).await, State::Unknown);
+    assert!(fixture.watches().await.is_empty());
+    assert_eq!(fixture.store().next_watch().await.unwrap(), Some(next.at));
+    fixture.reopen().await;
+    fixture.pass(MINUTE);
+    let again = fixture.watches().await.remove(0);
     assert_eq!((again.attempt, again.polls), (attempt.key, 1));
     assert!(again.evidence.is_some());
-    assert_eq!(world.store().gauges().await.unwrap().unknown_watched, 1);
-    world.settle(&again, Finding::Nothing, None).await;
-    assert_eq!(world.store().gauges().await.unwrap().unknown_watched, 0);
-    assert_eq!(world.store().next_watch().await.unwrap(), None);
+    assert_eq!(fixture.store().gauges().await.unwrap().unknown_watched, 1);
+    fixture.settle(&again, Finding::Nothing, None).await;
+    assert_eq!(fixture.store().gauges().await.unwrap().unknown_watched, 0);
+    assert_eq!(fixture.store().next_watch().await.unwrap(), None);
 }
 
-pub(crate) async fn watches_come_by_time_and_no_more_than_asked_for(world: &mut World) {
+pub(crate) async fn watches_come_by_time_and_no_more_than_asked_for(fixture: &mut StoreFixture) {
     let mut attempts = Vec::new();
     for n in 1..=5 {
-        let id = world.accept(notice(n, "a")).await;
-        attempts.push(world.lose(id).await.key);
-        world.pass(SECOND_LONG);
+        let id = fixture.accept(notice(n, "a")).await;
+        attempts.push(fixture.lose(id).await.key);
+        fixture.pass(SECOND_LONG);
     }
-    world.pass(MINUTE);
+    fixture.pass(MINUTE);
     for limit in 0..=6 {
         let query = WatchQuery {
-            now: world.now,
+            now: fixture.now,
             limit,
         };
-        let due = world.store().due_watches(query).await.unwrap();
+        let due = fixture.store().due_watches(query).await.unwrap();
         let found: Vec<i64> = due.iter().map(|watch| watch.attempt).collect();
         assert_eq!(found, attempts[..limit.min(5)]);
     }
 }
 
-pub(crate) async fn evidence_that_comes_after_the_resend_is_a_possible_double(world: &mut World) {
-    let id = world
+pub(crate) async fn evidence_that_comes_after_the_resend_is_a_possible_double(
+    fixture: &mut StoreFixture,
+) {
+    let id = fixture
         .accept(Message {
             policy: Policy::AtLeastOnce,
             ..notice(1, "a")
         })
         .await;
-    let first = world.lose(id).await;
-    world.give_up_looking().await;
-    let second = world.send(id).await;
-    let sid = world.sid();
-    world
+    let first = fixture.lose(id).await;
+    fixture.give_up_looking().await;
+    let second = fixture.send(id).await;
+    let sid = fixture.sid();
+    fixture
         .report(
             Sent {
                 attempt: first,
@@ -223,41 +227,45 @@ pub(crate) async fn evidence_that_comes_after_the_resend_is_a_possible_double(wo
             ProviderStatus::Delivered,
         )
         .await;
-    world.report(second, ProviderStatus::Delivered).await;
-    let view = world.view(id).await;
+    fixture.report(second, ProviderStatus::Delivered).await;
+    let view = fixture.view(id).await;
     assert_eq!(view.summary.state, State::Delivered);
     assert!(view.summary.possible_duplicate);
-    assert_eq!(world.counter(Metric::Delivered, 0).await, 1, "one message");
+    assert_eq!(
+        fixture.counter(Metric::Delivered, 0).await,
+        1,
+        "one message"
+    );
 }
 
-pub(crate) async fn a_found_message_brings_its_parked_reports(world: &mut World) {
-    let id = world.accept(notice(1, "a")).await;
-    let attempt = world.lose(id).await;
-    let sid = world.sid();
+pub(crate) async fn a_found_message_brings_its_parked_reports(fixture: &mut StoreFixture) {
+    let id = fixture.accept(notice(1, "a")).await;
+    let attempt = fixture.lose(id).await;
+    let sid = fixture.sid();
     for status in [ProviderStatus::Read, ProviderStatus::Sent] {
         let parked = Report {
             attempt: None,
-            ..world.report_of(attempt, Some(sid), status)
+            ..fixture.report_of(attempt, Some(sid), status)
         };
-        assert_eq!(world.tell(parked).await, ReportResult::Parked);
+        assert_eq!(fixture.tell(parked).await, ReportResult::Parked);
     }
-    world.pass(5 * SECOND_LONG);
-    let watch = world.watches().await.remove(0);
+    fixture.pass(5 * SECOND_LONG);
+    let watch = fixture.watches().await.remove(0);
     let found = Finding::Found {
         sid,
         status: ProviderStatus::Queued,
         code: None,
     };
-    world.settle(&watch, found, None).await;
-    assert_eq!(world.state(id).await, State::Read);
-    assert_eq!(world.store().gauges().await.unwrap().parked, 0);
+    fixture.settle(&watch, found, None).await;
+    assert_eq!(fixture.state(id).await, State::Read);
+    assert_eq!(fixture.store().gauges().await.unwrap().parked, 0);
 }
 
-pub(crate) async fn a_silent_message_is_asked_about(world: &mut World) {
-    let id = world.accept(notice(1, "a")).await;
-    let sent = world.send(id).await;
-    world.pass(15 * MINUTE);
-    let watch = world.watches().await.remove(0);
+pub(crate) async fn a_silent_message_is_asked_about(fixture: &mut StoreFixture) {
+    let id = fixture.accept(notice(1, "a")).await;
+    let sent = fixture.send(id).await;
+    fixture.pass(15 * MINUTE);
+    let watch = fixture.watches().await.remove(0);
     assert_eq!((watch.kind, watch.sid), (WatchKind::Silent, Some(sent.sid)));
     let found = Finding::Found {
         sid: sent.sid,
@@ -265,21 +273,21 @@ pub(crate) async fn a_silent_message_is_asked_about(world: &mut World) {
         code: None,
     };
     let next = NextWatch {
-        at: world.now.plus(HOUR),
+        at: fixture.now.plus(HOUR),
         kind: WatchKind::Silent,
         polls: 1,
     };
-    world.settle(&watch, found, Some(next)).await;
-    assert_eq!(world.state(id).await, State::Sent);
-    world.pass(HOUR);
-    let watch = world.watches().await.remove(0);
+    fixture.settle(&watch, found, Some(next)).await;
+    assert_eq!(fixture.state(id).await, State::Sent);
+    fixture.pass(HOUR);
+    let watch = fixture.watches().await.remove(0);
     let found = Finding::Found {
         sid: sent.sid,
         status: ProviderStatus::Undelivered,
         code: Some(63_016),
     };
-    world.settle(&watch, found, None).await;
-    let view = world.view(id).await;
+    fixture.settle(&watch, found, None).await;
+    let view = fixture.view(id).await;
     assert_eq!(view.summary.state, State::Undelivered);
     let sources: Vec<_> = view
         .history
@@ -289,17 +297,17 @@ pub(crate) async fn a_silent_message_is_asked_about(world: &mut World) {
     assert_eq!(sources, ["api", "dispatch", "dispatch", "poll", "poll"]);
 }
 
-pub(crate) async fn a_horizon_says_nothing_about_what_is_settled(world: &mut World) {
-    let id = world.accept(notice(1, "a")).await;
-    let attempt = world.lose(id).await;
-    world.pass(5 * SECOND_LONG);
-    let watch = world.watches().await.remove(0);
-    let sid = world.sid();
-    world
+pub(crate) async fn a_horizon_says_nothing_about_what_is_settled(fixture: &mut StoreFixture) {
+    let id = fixture.accept(notice(1, "a")).await;
+    let attempt = fixture.lose(id).await;
+    fixture.pass(5 * SECOND_LONG);
+    let watch = fixture.watches().await.remove(0);
+    let sid = fixture.sid();
+    fixture
         .report(Sent { attempt, sid }, ProviderStatus::Sent)
         .await;
-    let events = world.store().last_event().await.unwrap();
-    world.settle(&watch, Finding::HorizonPassed, None).await;
-    assert_eq!(world.state(id).await, State::Sent);
-    assert_eq!(world.store().last_event().await.unwrap(), events);
+    let events = fixture.store().last_event().await.unwrap();
+    fixture.settle(&watch, Finding::HorizonPassed, None).await;
+    assert_eq!(fixture.state(id).await, State::Sent);
+    assert_eq!(fixture.store().last_event().await.unwrap(), events);
 }

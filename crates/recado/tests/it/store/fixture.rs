@@ -36,7 +36,7 @@ pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// A store, a clock and what a case wants to remember.
-pub(crate) struct World {
+pub(crate) struct StoreFixture {
     engine: Box<dyn Engine>,
     store: Option<Arc<dyn Store>>,
     pub(crate) now: Timestamp,
@@ -52,13 +52,13 @@ pub(crate) struct Sent {
     pub(crate) sid: Sid,
 }
 
-impl World {
+impl StoreFixture {
     pub(crate) async fn new(engine: impl Engine + 'static) -> Self {
         Self::seeded(engine, 1).await
     }
 
     pub(crate) async fn seeded(engine: impl Engine + 'static, seed: u64) -> Self {
-        let mut world = Self {
+        let mut fixture = Self {
             engine: Box::new(engine),
             store: None,
             now: START,
@@ -66,8 +66,8 @@ impl World {
             keys: HashMap::new(),
             serial: 0,
         };
-        assert_eq!(world.reopen().await, 0, "an empty store has nothing open");
-        world
+        assert_eq!(fixture.reopen().await, 0, "an empty store has nothing open");
+        fixture
     }
 
     /// Ends the server and starts another one. Comes back with the attempts that were left open.
