@@ -18,7 +18,7 @@ mod rng;
 mod scan;
 mod server;
 mod signed;
+mod soak;
 mod sqlite;
 mod store;
-mod storm;
 mod tidy;

@@ -10,7 +10,7 @@ mod inbound;
 mod log;
 mod queue;
 mod reports;
-mod storm;
+mod soak;
 mod upkeep;
 mod watches;
 
@@ -19,7 +19,7 @@ macro_rules! seeds {
     ($make:expr, $($name:ident = $seed:literal),+) => {
         $(#[tokio::test]
         async fn $name() {
-            $crate::store::storm::run($make, $seed).await;
+            $crate::store::soak::run($make, $seed).await;
         })+
     };
 }
@@ -39,7 +39,7 @@ macro_rules! engine {
                 })+
             })+
 
-            mod storm {
+            mod soak {
                 $crate::store::seeds! { $make, seed_1 = 1, seed_2 = 2, seed_3 = 3, seed_20 = 20, seed_57 = 57, seed_67 = 67 }
             }
         }

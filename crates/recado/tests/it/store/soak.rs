@@ -26,7 +26,7 @@ use crate::rng::Rng;
 const OPERATIONS: usize = 2_000;
 const PEOPLE: u32 = 60;
 
-struct Storm {
+struct Soak {
     fixture: StoreFixture,
     rng: Rng,
     messages: Vec<MessageId>,
@@ -36,7 +36,7 @@ struct Storm {
 }
 
 pub(crate) async fn run(engine: impl Engine + 'static, seed: u64) {
-    let mut storm = Storm {
+    let mut soak = Soak {
         fixture: StoreFixture::seeded(engine, seed).await,
         rng: Rng::new(seed.wrapping_mul(77)),
         messages: Vec::new(),
@@ -46,23 +46,23 @@ pub(crate) async fn run(engine: impl Engine + 'static, seed: u64) {
     };
     let mut done = 0;
     while done < OPERATIONS {
-        done += storm.operation().await;
-        if storm.rng.below(100) == 0 {
-            storm.check().await;
+        done += soak.operation().await;
+        if soak.rng.below(100) == 0 {
+            soak.check().await;
         }
     }
-    storm.check().await;
-    storm.calm().await;
-    storm.check().await;
+    soak.check().await;
+    soak.calm().await;
+    soak.check().await;
     assert!(
-        storm.messages.len() > 200,
+        soak.messages.len() > 200,
         "{} messages",
-        storm.messages.len()
+        soak.messages.len()
     );
-    assert!(storm.opened > 150, "{} attempts", storm.opened);
+    assert!(soak.opened > 150, "{} attempts", soak.opened);
 }
 
-impl Storm {
+impl Soak {
     /// One call of a verb with a batch. Comes back with how many operations that was.
     async fn operation(&mut self) -> usize {
         match self.rng.below(100) {

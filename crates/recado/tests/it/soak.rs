@@ -65,7 +65,7 @@ async fn settled_server() -> TestServer {
     server
 }
 
-/// The same storm without any evidence: no callbacks, and a list that shows a message when it is too
+/// The same load without any evidence: no callbacks, and a list that shows a message when it is too
 /// late.
 async fn server_without_evidence(cut_share: f64) -> TestServer {
     TestServer::with(
