@@ -1,4 +1,4 @@
-//! Keys: who is let in, to which doors, and that keys stay secret.
+//! Keys: who is let in, to which endpoints, and that keys stay secret.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,8 @@ use crate::server::{SENDER, TestServer, mobile, notice};
 
 const NOBODY: &str = "0198c7d0-0000-7000-8000-000000000000";
 
-/// Every door behind a key with the least scope it needs: 0 read, 1 send, 2 admin.
-fn doors() -> Vec<(&'static str, String, Option<Value>, usize)> {
+/// Every endpoint behind a key with the least scope it needs: 0 read, 1 send, 2 admin.
+fn endpoints() -> Vec<(&'static str, String, Option<Value>, usize)> {
     let message = |n| notice(&mobile(n), "porta");
     let consent = json!({ "to": mobile(9), "consent": "open" });
     let to = format!("to={}", super::encoded(&mobile(9)));
@@ -39,11 +39,11 @@ fn doors() -> Vec<(&'static str, String, Option<Value>, usize)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_scope_opens_its_doors_and_no_others() {
+async fn each_scope_opens_its_endpoints_and_no_others() {
     let server = TestServer::start().await;
     for (strength, scope) in ["read", "send", "admin"].into_iter().enumerate() {
         let key = server.new_key(scope);
-        for (method, path, body, needed) in doors() {
+        for (method, path, body, needed) in endpoints() {
             let body = body.map(|body| body.to_string().into_bytes());
             let answer = server.request(method, &path, &headers(&key), body).await;
             if strength < needed {
@@ -88,7 +88,7 @@ async fn without_a_good_key_nothing_opens() {
         format!("Bearer rk_{}", "x".repeat(8_000)),
         "Bearer rk_' OR 1=1 --_x".into(),
     ];
-    for (method, path, body, _) in doors() {
+    for (method, path, body, _) in endpoints() {
         let body = body.map(|body| body.to_string().into_bytes());
         let none = [("content-type", "application/json".to_owned())];
         let answer = server.request(method, &path, &none, body).await;

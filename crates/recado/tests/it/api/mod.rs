@@ -3,7 +3,6 @@
 mod auth;
 mod bulk;
 mod consent;
-mod doors;
 mod idempotency;
 mod limits;
 mod list;
@@ -13,6 +12,7 @@ mod numbers;
 mod openapi;
 mod patience;
 mod refusals;
+mod routes;
 mod senders;
 mod stream;
 mod wishes;
