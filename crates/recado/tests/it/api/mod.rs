@@ -6,6 +6,7 @@ mod consent;
 mod idempotency;
 mod limits;
 mod list;
+mod message_commands;
 mod messages;
 mod metrics;
 mod numbers;
@@ -15,7 +16,6 @@ mod refusals;
 mod routes;
 mod senders;
 mod stream;
-mod wishes;
 
 use serde_json::{Value, json};
 
