@@ -11,11 +11,11 @@ mod messages;
 mod metrics;
 mod numbers;
 mod openapi;
-mod patience;
 mod refusals;
 mod routes;
 mod senders;
 mod stream;
+mod timeouts;
 
 use serde_json::{Value, json};
 
