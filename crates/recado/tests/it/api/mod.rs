@@ -11,11 +11,11 @@ mod messages;
 mod metrics;
 mod numbers;
 mod openapi;
-mod refusals;
 mod routes;
 mod senders;
 mod stream;
 mod timeouts;
+mod validation;
 
 use serde_json::{Value, json};
 
