@@ -12,7 +12,7 @@ mod api;
 mod callbacks;
 mod cli;
 mod crash;
-mod life;
+mod end_to_end;
 mod optout;
 mod rng;
 mod scan;
