@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use simulator::Faults;
 use tokio::sync::Mutex;
 
+use crate::client::Http;
 use crate::rng::Rng;
-use crate::server::{Http, TEMPLATE, TestServer, mobile};
+use crate::server::{TEMPLATE, TestServer, mobile};
 
 /// Runs on one database before a new one is begun.
 const RUNS_PER_SERVER: usize = 10;

@@ -11,8 +11,10 @@
 mod api;
 mod callbacks;
 mod cli;
+mod client;
 mod crash;
 mod end_to_end;
+mod gateway;
 mod optout;
 mod rng;
 mod scan;

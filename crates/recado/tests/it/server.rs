@@ -1,21 +1,16 @@
 //! A whole server for a test: the real program as a process of its own, and a simulated Twilio.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::process::Output;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::header::HeaderMap;
-use hyper::{Method, Request};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use simulator::Simulator;
+
+use crate::client::{Answer, Http};
+use crate::gateway::{DEADLINE, Folder, Gateway, POLL_INTERVAL, command};
 
 /// Our sender in every test.
 pub(crate) const SENDER: &str = "+551140000000";
@@ -23,29 +18,6 @@ pub(crate) const SENDER: &str = "+551140000000";
 pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// A template that the simulator does not know; it shows the values alone.
 pub(crate) const TEMPLATE: &str = "HX00000000000000000000000000000001";
-
-/// Longer than anything here takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(60);
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
-
-/// An HTTP answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) text: String,
-}
-
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text)
-            .unwrap_or_else(|_| panic!("no JSON in {} {}", self.status, self.text))
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-}
 
 /// A running gateway, its database, and the simulated Twilio that it sends through.
 pub(crate) struct TestServer {
@@ -288,191 +260,6 @@ impl TestServer {
             }
             std::thread::sleep(POLL_INTERVAL);
         }
-    }
-}
-
-/// The program, running.
-pub(crate) struct Gateway {
-    pub(crate) url: String,
-    child: Child,
-    log: mpsc::Receiver<String>,
-}
-
-impl Gateway {
-    /// Starts the program and waits until it listens; else gives what it wrote.
-    pub(crate) fn start(variables: &[(String, String)]) -> Result<Self, String> {
-        let mut child = command(&["serve"], variables)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let (lines, log) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if lines.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut written = String::new();
-        let end = Instant::now() + DEADLINE;
-        loop {
-            match log.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    if let Some((_, url)) = line.split_once("listening on ") {
-                        return Ok(Self {
-                            url: url.trim().to_owned(),
-                            child,
-                            log,
-                        });
-                    }
-                    written.push_str(&line);
-                    written.push('\n');
-                }
-                Err(_) => {
-                    child.kill().ok();
-                    child.wait().ok();
-                    return Err(written);
-                }
-            }
-        }
-    }
-
-    /// SIGKILL.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// SIGTERM, and how it ended.
-    pub(crate) fn terminate(&mut self) -> ExitStatus {
-        self.signal("TERM");
-        self.ended()
-    }
-
-    pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", name, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-
-    /// Waits for the end of the process.
-    pub(crate) fn ended(&mut self) -> ExitStatus {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < end, "it does not end");
-            std::thread::sleep(POLL_INTERVAL);
-        }
-    }
-
-    /// What it has written to stderr since the last look.
-    pub(crate) fn log(&self) -> String {
-        self.log.try_iter().map(|line| line + "\n").collect()
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-/// The program with nothing of the surroundings but these variables.
-pub(crate) fn command(arguments: &[&str], variables: &[(String, String)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
-    command.args(arguments).env_clear();
-    command.envs(
-        variables
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str())),
-    );
-    command
-}
-
-/// Runs the program without a server.
-pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    let variables: Vec<(String, String)> = variables
-        .iter()
-        .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-        .collect();
-    command(arguments, &variables).output().unwrap()
-}
-
-/// A folder for a database that goes with it.
-pub(crate) struct Folder(pub(crate) tempfile::TempDir);
-
-impl Folder {
-    pub(crate) fn new() -> Self {
-        Self(
-            tempfile::Builder::new()
-                .prefix("recado-test-")
-                .tempdir()
-                .unwrap(),
-        )
-    }
-
-    pub(crate) fn database(&self) -> PathBuf {
-        self.0.path().join("recado.db")
-    }
-}
-
-/// A caller.
-pub(crate) struct Http(Client<HttpConnector, Full<Bytes>>);
-
-impl Http {
-    pub(crate) fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        Self(Client::builder(TokioExecutor::new()).build(connector))
-    }
-
-    pub(crate) async fn request(
-        &self,
-        method: &str,
-        url: &str,
-        headers: &[(&'static str, String)],
-        body: Option<Vec<u8>>,
-    ) -> Result<Answer, String> {
-        let mut request = Request::builder()
-            .method(Method::from_bytes(method.as_bytes()).unwrap())
-            .uri(url);
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
-        let request = request
-            .body(Full::new(Bytes::from(body.unwrap_or_default())))
-            .unwrap();
-        let response = self
-            .0
-            .request(request)
-            .await
-            .map_err(|error| format!("{error:?}"))?;
-        let (head, body) = response.into_parts();
-        let mut text = String::new();
-        let body = body
-            .collect()
-            .await
-            .map_err(|error| error.to_string())?
-            .to_bytes();
-        body.as_ref()
-            .read_to_string(&mut text)
-            .map_err(|error| error.to_string())?;
-        Ok(Answer {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            text,
-        })
     }
 }
 

@@ -6,7 +6,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha1::Sha1;
 
-use crate::server::{Answer, TestServer};
+use crate::client::Answer;
+use crate::server::TestServer;
 
 /// `X-Twilio-Signature` of a form: HMAC-SHA1 over the URL without its fragment and the sorted
 /// fields (twilio.com/docs/usage/security).

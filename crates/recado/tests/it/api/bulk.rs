@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{field_problem, later, post_text, problem, well_formed, with};
 use crate::server::{TestServer, mobile, notice};
 
-async fn bulk(server: &TestServer, items: &[Value]) -> crate::server::Answer {
+async fn bulk(server: &TestServer, items: &[Value]) -> crate::client::Answer {
     server
         .post("/api/v1/messages/bulk", &json!({ "messages": items }))
         .await

@@ -4,7 +4,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{field_problem, headers_once, in_seconds, later, problem, with};
-use crate::server::{Answer, TestServer, mobile, notice};
+use crate::client::Answer;
+use crate::server::{TestServer, mobile, notice};
 
 async fn post_once(server: &TestServer, key: &str, once: &str, message: &Value) -> Answer {
     let body = Some(message.to_string().into_bytes());

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use simulator::{Phone, PhoneBehavior};
 
 use super::{in_seconds, later, problem, with};
-use crate::server::{Answer, SENDER, TestServer, mobile, notice};
+use crate::client::Answer;
+use crate::server::{SENDER, TestServer, mobile, notice};
 
 async fn command(server: &TestServer, id: &str, verb: &str) -> Answer {
     server

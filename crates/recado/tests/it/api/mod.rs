@@ -19,7 +19,8 @@ mod validation;
 
 use serde_json::{Value, json};
 
-use crate::server::{Answer, TestServer};
+use crate::client::Answer;
+use crate::server::TestServer;
 
 /// An instant so many seconds from now, as callers write it.
 pub(super) fn in_seconds(seconds: i64) -> String {

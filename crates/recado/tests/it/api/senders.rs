@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{encoded, problem, with};
 use crate::server::{SENDER, TestServer, mobile, notice};
 
-async fn set(server: &TestServer, name: &str, verb: &str) -> crate::server::Answer {
+async fn set(server: &TestServer, name: &str, verb: &str) -> crate::client::Answer {
     server
         .post(&format!("/api/v1/senders/{name}/{verb}"), &Value::Null)
         .await
@@ -14,7 +14,7 @@ async fn set(server: &TestServer, name: &str, verb: &str) -> crate::server::Answ
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_leaves_while_paused_and_urgent_goes_first_after() {
     let server = TestServer::with(|_| {}, &[("RECADO_SENDER_RATE", "20")]).await;
-    let one = |answer: &crate::server::Answer| answer.json()["senders"][0].clone();
+    let one = |answer: &crate::client::Answer| answer.json()["senders"][0].clone();
     let listed = one(&server.get("/api/v1/senders").await);
     let expected = json!({ "name": SENDER, "configured": true, "paused_at": null,
         "pause_reason": null, "queued": 0, "open": 0 });

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{ended, err, lines, out};
-use crate::server::{Folder, run};
+use crate::gateway::{Folder, run};
 
 const CASES: &str = include_str!("../../../../delivery/tests/fixtures/br_phone_cases.csv");
 const CASES_FILE: &str = concat!(

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{ended, lines};
-use crate::server::{Folder, command};
+use crate::gateway::{Folder, command};
 
 #[test]
 fn the_demo_loses_nothing_and_doubles_nothing() {

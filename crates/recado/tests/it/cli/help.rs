@@ -1,7 +1,7 @@
 //! The help of every command, so that a change of it is seen.
 
 use super::{ended, err, out};
-use crate::server::run;
+use crate::gateway::run;
 
 const COMMANDS: [&[&str]; 17] = [
     &[],

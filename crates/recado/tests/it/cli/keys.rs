@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{ended, err, lines, out};
-use crate::server::{Folder, MASTER_KEY, TestServer, run};
+use crate::gateway::{Folder, run};
+use crate::server::{MASTER_KEY, TestServer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_made_listed_and_revoked_beside_a_running_server() {

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use simulator::{Phone, PhoneBehavior};
 
 use super::{ended, err, later, lines, out};
-use crate::server::{TestServer, command, mobile, notice};
+use crate::gateway::command;
+use crate::server::{TestServer, mobile, notice};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_pages_filters_and_masks() {
@@ -132,7 +133,7 @@ async fn the_server_and_the_key_can_be_named_anywhere_on_the_line() {
         ["messages", "--url", url, "--api-key", key, "list", "--json"],
         ["messages", "list", "--json", "--url", url, "--api-key", key],
     ] {
-        ended(&crate::server::run(&arguments, &[]), 0);
+        ended(&crate::gateway::run(&arguments, &[]), 0);
     }
 }
 
@@ -202,7 +203,7 @@ fn watch_reads_letters_that_come_in_two_pieces() {
         "--api-key",
         "rk_a_b",
     ];
-    let output = crate::server::run(&arguments, &[]);
+    let output = crate::gateway::run(&arguments, &[]);
     server.join().unwrap();
     ended(&output, 0);
     assert_eq!(lines(&output)[0]["error"]["meaning"], "não é");

@@ -4,7 +4,8 @@ use serde_json::json;
 use simulator::{Phone, PhoneBehavior};
 
 use super::{ended, err, lines, out};
-use crate::server::{TEMPLATE, TestServer, mobile, run};
+use crate::gateway::run;
+use crate::server::{TEMPLATE, TestServer, mobile};
 
 fn phones(settings: &mut simulator::Settings) {
     settings.phones = [

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{ended, err, later, out};
-use crate::server::{Folder, MASTER_KEY, TestServer, command, mobile, notice};
+use crate::gateway::{Folder, command};
+use crate::server::{MASTER_KEY, TestServer, mobile, notice};
 
 /// How long an end may take.
 const END_MAX: Duration = Duration::from_secs(5);

@@ -2,7 +2,8 @@
 //! unsafe.
 
 use super::{ended, err, lines, out};
-use crate::server::{Folder, MASTER_KEY, run};
+use crate::gateway::{Folder, run};
+use crate::server::MASTER_KEY;
 
 /// Settings with which production would start.
 const PRODUCTION: [(&str, &str); 9] = [

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{ended, err, lines, out};
-use crate::server::{Folder, TEMPLATE, TestServer, mobile, run};
+use crate::gateway::{Folder, run};
+use crate::server::{TEMPLATE, TestServer, mobile};
 
 struct Sheet(Folder);
 

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::{ended, err};
-use crate::server::{Folder, Http, command, run};
+use crate::client::Http;
+use crate::gateway::{Folder, command, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn its_first_line_says_how_to_reach_it_and_it_ends_on_sigterm() {

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{ended, err, lines, out};
-use crate::server::{Folder, MASTER_KEY, TestServer, mobile, notice, run};
+use crate::gateway::{Folder, run};
+use crate::server::{MASTER_KEY, TestServer, mobile, notice};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_counter_that_was_touched_is_found() {
