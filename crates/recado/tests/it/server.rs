@@ -1,4 +1,7 @@
-//! A whole server for a test: the real program as a process of its own, and a simulated Twilio.
+//! A whole server for a test: the real program as a process of its own, and a simulated Twilio. At
+//! the end of each test it is stopped, its database recounted and its log looked through.
+
+mod tests;
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -27,6 +30,11 @@ pub(crate) struct TestServer {
     http: Http,
     folder: Folder,
     variables: Vec<(String, String)>,
+    /// What gateways wrote that were ended and started again.
+    earlier_log: String,
+    expected_errors: Vec<String>,
+    /// Why the database is not recounted at the end.
+    recount_skipped: Option<&'static str>,
 }
 
 impl TestServer {
@@ -79,6 +87,9 @@ impl TestServer {
             http: Http::new(),
             folder,
             variables: all,
+            earlier_log: String::new(),
+            expected_errors: Vec::new(),
+            recount_skipped: None,
         };
         server.key = server.new_key("admin");
         server
@@ -237,6 +248,30 @@ impl TestServer {
         assert!(verified.status.success(), "{text}");
     }
 
+    /// Announces a failure: a line of the log with this part must come, and is none of those that
+    /// fail the test.
+    pub(crate) fn expect_error(&mut self, part: &str) {
+        self.expected_errors.push(part.to_owned());
+    }
+
+    /// Leaves out the recount at the end, for a database that the test itself has damaged.
+    pub(crate) fn without_recount(&mut self, reason: &'static str) {
+        self.recount_skipped = Some(reason);
+    }
+
+    /// Asserts that the log holds the failures that were announced, and no others.
+    fn assert_errors_as_expected(&self) {
+        let log = self.earlier_log.clone() + &self.gateway.log();
+        let errors: Vec<&str> = log.lines().filter(|line| is_error(line)).collect();
+        let announced = |line: &str| self.expected_errors.iter().any(|part| line.contains(part));
+        let unexpected: Vec<_> = errors.iter().filter(|line| !announced(line)).collect();
+        assert!(unexpected.is_empty(), "not expected: {unexpected:#?}");
+        for part in &self.expected_errors {
+            let came = errors.iter().any(|line| line.contains(part));
+            assert!(came, "an expected error never came: {part}\n{log}");
+        }
+    }
+
     /// Ends the gateway as a power cut would, and starts it again on the same port.
     pub(crate) fn kill_and_restart(&mut self) {
         self.gateway.kill();
@@ -252,6 +287,7 @@ impl TestServer {
         loop {
             match Gateway::start(&self.variables) {
                 Ok(gateway) => {
+                    self.earlier_log += &self.gateway.log();
                     self.gateway = gateway;
                     self.http = Http::new();
                     return;
@@ -261,6 +297,29 @@ impl TestServer {
             std::thread::sleep(POLL_INTERVAL);
         }
     }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // The test has failed and says why; a second panic would end all the others as well.
+        if std::thread::panicking() {
+            return;
+        }
+        if self.gateway.is_running() {
+            let status = self.gateway.terminate();
+            assert!(status.success(), "{status}\n{}", self.gateway.log());
+        }
+        self.assert_errors_as_expected();
+        match self.recount_skipped {
+            None => self.assert_verified(),
+            Some(reason) => eprintln!("not recounted: {reason}"),
+        }
+    }
+}
+
+/// Whether a line of the log says that something failed which must not.
+fn is_error(line: &str) -> bool {
+    line.split_whitespace().nth(1) == Some("ERROR") || line.contains("panicked at")
 }
 
 /// A message by template to a person.

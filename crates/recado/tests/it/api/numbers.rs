@@ -171,7 +171,6 @@ async fn the_numbers_are_what_was_done_in_every_grouping() {
         }
         adds_up(groups, &total);
     }
-    server.assert_verified();
 }
 
 fn adds_up(groups: &[Value], total: &Value) {
