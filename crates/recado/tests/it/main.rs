@@ -8,6 +8,7 @@
     reason = "a test that cannot go on shall stop, and says why"
 )]
 
+mod ahead;
 mod api;
 mod callbacks;
 mod cli;

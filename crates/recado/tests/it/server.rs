@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use simulator::Simulator;
 
+use crate::ahead::Ahead;
 use crate::client::{Answer, Http};
 use crate::gateway::{DEADLINE, Folder, Gateway, POLL_INTERVAL, command};
 
@@ -28,6 +29,8 @@ pub(crate) struct TestServer {
     pub(crate) gateway: Gateway,
     pub(crate) key: String,
     http: Http,
+    /// Serves in place of the gateway, with a clock that is ahead.
+    ahead: Option<Ahead>,
     folder: Folder,
     variables: Vec<(String, String)>,
     /// What gateways wrote that were ended and started again.
@@ -85,6 +88,7 @@ impl TestServer {
             gateway,
             key: String::new(),
             http: Http::new(),
+            ahead: None,
             folder,
             variables: all,
             earlier_log: String::new(),
@@ -121,7 +125,7 @@ impl TestServer {
     /// Runs a command beside the gateway, with its settings.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         command(arguments, &self.variables)
-            .env("RECADO_URL", &self.gateway.url)
+            .env("RECADO_URL", self.url())
             .env("RECADO_API_KEY", &self.key)
             .output()
             .unwrap()
@@ -159,6 +163,13 @@ impl TestServer {
         .await
     }
 
+    fn url(&self) -> &str {
+        match &self.ahead {
+            Some(ahead) => &ahead.url,
+            None => &self.gateway.url,
+        }
+    }
+
     fn bearer(&self) -> Vec<(&'static str, String)> {
         vec![
             ("authorization", format!("Bearer {}", self.key)),
@@ -174,7 +185,7 @@ impl TestServer {
         headers: &[(&'static str, String)],
         body: Option<Vec<u8>>,
     ) -> Answer {
-        let url = format!("{}{path}", self.gateway.url);
+        let url = format!("{}{path}", self.url());
         self.http
             .request(method, &url, headers, body)
             .await
@@ -280,9 +291,7 @@ impl TestServer {
 
     /// Starts the gateway again, on the same port, so that the provider finds it.
     pub(crate) fn restart(&mut self) {
-        let port = self.gateway.url.rsplit(':').next().unwrap().to_owned();
-        self.variables.retain(|(name, _)| name != "PORT");
-        self.variables.push(("PORT".to_owned(), port));
+        self.keep_port();
         let end = Instant::now() + DEADLINE;
         loop {
             match Gateway::start(&self.variables) {
@@ -297,6 +306,20 @@ impl TestServer {
             std::thread::sleep(POLL_INTERVAL);
         }
     }
+
+    /// Ends the gateway in order, and serves from the same database as if so much time had passed.
+    pub(crate) fn restart_ahead(&mut self, by: Duration) {
+        assert!(self.gateway.terminate().success());
+        self.keep_port();
+        self.ahead = Some(Ahead::start(&self.variables, by));
+        self.http = Http::new();
+    }
+
+    fn keep_port(&mut self) {
+        let port = self.gateway.url.rsplit(':').next().unwrap().to_owned();
+        self.variables.retain(|(name, _)| name != "PORT");
+        self.variables.push(("PORT".to_owned(), port));
+    }
 }
 
 impl Drop for TestServer {
@@ -305,6 +328,7 @@ impl Drop for TestServer {
         if std::thread::panicking() {
             return;
         }
+        self.ahead = None;
         if self.gateway.is_running() {
             let status = self.gateway.terminate();
             assert!(status.success(), "{status}\n{}", self.gateway.log());
