@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use simulator::{Phone, PhoneBehavior};
@@ -177,23 +176,12 @@ async fn watch_follows_what_happens() {
     assert!(err(&gone).contains("cannot be reached"), "{}", err(&gone));
 }
 
+/// Each event ends in the same piece of the stream in which the next one is cut in the middle of a
+/// letter; when its line has come, that piece was read.
 #[test]
 fn watch_reads_letters_that_come_in_two_pieces() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let server = std::thread::spawn(move || {
-        let (mut connection, _) = listener.accept().unwrap();
-        connection.set_nodelay(true).unwrap();
-        assert!(connection.read(&mut [0u8; 4_096]).unwrap() > 0);
-        let text = "data: {\"error\": {\"meaning\": \"não é\"}}\n\n".as_bytes();
-        connection
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
-            .unwrap();
-        for byte in text {
-            connection.write_all(&[*byte]).unwrap();
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    });
     let arguments = [
         "messages",
         "watch",
@@ -203,8 +191,31 @@ fn watch_reads_letters_that_come_in_two_pieces() {
         "--api-key",
         "rk_a_b",
     ];
-    let output = crate::gateway::run(&arguments, &[]);
-    server.join().unwrap();
-    ended(&output, 0);
-    assert_eq!(lines(&output)[0]["error"]["meaning"], "não é");
+    let mut watch = command(&arguments, &[])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut seen = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let (mut connection, _) = listener.accept().unwrap();
+    connection.set_nodelay(true).unwrap();
+    assert!(connection.read(&mut [0u8; 4_096]).unwrap() > 0);
+    let text = "data: {\"error\": {\"meaning\": \"não é 5 € 🎉\"}}\n\n";
+    let mut piece =
+        format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{text}").into_bytes();
+    let mut next = || -> Value { serde_json::from_str(&seen.next().unwrap().unwrap()).unwrap() };
+    let cuts: Vec<usize> = (0..text.len())
+        .filter(|at| !text.is_char_boundary(*at))
+        .collect();
+    assert_eq!(cuts.len(), 7);
+    for cut in cuts {
+        let (start, rest) = text.as_bytes().split_at(cut);
+        piece.extend(start);
+        connection.write_all(&piece).unwrap();
+        assert_eq!(next()["error"]["meaning"], "não é 5 € 🎉");
+        piece = rest.to_vec();
+    }
+    connection.write_all(&piece).unwrap();
+    assert_eq!(next()["error"]["meaning"], "não é 5 € 🎉");
+    drop(connection);
+    assert_eq!(watch.wait().unwrap().code(), Some(0));
 }
