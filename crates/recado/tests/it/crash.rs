@@ -71,10 +71,9 @@ async fn crash_often(seed: u64, runs: usize) -> usize {
             .map(|writer| load(&server, &asked, &killed, run * WRITERS + writer))
             .collect();
         let load: Vec<_> = load.into_iter().map(tokio::spawn).collect();
-        tokio::time::sleep(Duration::from_millis(
-            20 + u64::try_from(rng.below(600)).unwrap(),
-        ))
-        .await;
+        // Time alone chooses the moment: a signal would tie it to something that the program does.
+        let moment = 20 + u64::try_from(rng.below(600)).unwrap();
+        tokio::time::sleep(Duration::from_millis(moment)).await;
         server.kill_and_restart();
         killed.store(true, Ordering::Relaxed);
         for task in load {
@@ -221,7 +220,6 @@ async fn rest(server: &TestServer, asked: &HashMap<String, Asked>) {
                     .as_array()
                     .is_none_or(|m| !m.is_empty())
                 {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
                     return false;
                 }
             }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// From one look to the next.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
+pub(crate) const POLL_INTERVAL_MAX: Duration = Duration::from_millis(200);
 
 /// The program, running.
 pub(crate) struct Gateway {

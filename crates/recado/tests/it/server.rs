@@ -10,11 +10,11 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use simulator::Simulator;
+use simulator::{Simulator, TruthMessage};
 
 use crate::ahead::Ahead;
 use crate::client::{Answer, Http};
-use crate::gateway::{DEADLINE, Folder, Gateway, POLL_INTERVAL, command};
+use crate::gateway::{DEADLINE, Folder, Gateway, POLL_INTERVAL, POLL_INTERVAL_MAX, command};
 
 /// Our sender in every test.
 pub(crate) const SENDER: &str = "+551140000000";
@@ -222,17 +222,45 @@ impl TestServer {
         self.until(id, |message| message["state"] == state).await
     }
 
-    /// Waits until something is so.
+    /// Waits until something is so. What takes long is looked at less and less often.
     pub(crate) async fn eventually(&self, what: &str, mut so: impl AsyncFnMut(&Self) -> bool) {
         let end = Instant::now() + DEADLINE;
+        let mut interval = POLL_INTERVAL;
         while !so(self).await {
             if Instant::now() > end {
                 let numbers = self.get("/api/v1/metrics/delivery").await.json();
                 let states = &numbers["groups"][0]["states"];
                 panic!("not in time: {what}; {states}\n{}", self.gateway.log());
             }
-            tokio::time::sleep(POLL_INTERVAL).await;
+            tokio::time::sleep(interval).await;
+            interval = (interval * 5 / 4).min(POLL_INTERVAL_MAX);
         }
+    }
+
+    /// Waits until no request to the provider is open.
+    pub(crate) async fn until_idle(&self) {
+        self.eventually("no attempt is open", async |server| {
+            server.get("/api/v1/health").await.json()["open_attempts"] == 0
+        })
+        .await;
+    }
+
+    /// Waits for the signal that whatever was due by a sender has left: a message of the lowest
+    /// priority to somebody else, asked for now, has left after it, and no request is open any
+    /// more. Gives what the provider has accepted besides.
+    pub(crate) async fn sent_by_now(&self, sender: &str) -> Vec<TruthMessage> {
+        let last = mobile(9_999_999);
+        let mut message = notice(&last, "whatever was due has left");
+        message["from"] = json!(sender);
+        message["priority"] = json!("bulk");
+        message["dedupe"] = json!("allow");
+        let id = self.accept(message).await;
+        self.until(&id, |m| m["attempts"][0]["outcome"] == "sent")
+            .await;
+        self.until_idle().await;
+        let mut sent = self.simulator.truth();
+        sent.retain(|truth| truth.to != format!("whatsapp:{last}"));
+        sent
     }
 
     /// Every message, by all pages.

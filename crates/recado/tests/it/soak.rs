@@ -1,7 +1,6 @@
 //! Ten thousand messages through a provider that cuts every fifth request after accepting it.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use simulator::{CreateFault, Faults, Share};
@@ -188,7 +187,6 @@ async fn at_rest(server: &TestServer) {
                 .iter()
                 .filter_map(|state| states[*state].as_i64())
                 .sum();
-            tokio::time::sleep(Duration::from_millis(200)).await;
             moving == 0
         })
         .await;

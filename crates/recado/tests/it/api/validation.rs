@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{field_problem, fields, in_seconds, later, post_text, problem, with};
-use crate::server::{TEMPLATE, TestServer, mobile};
+use crate::server::{SENDER, TEMPLATE, TestServer, mobile};
 
 type Row = (Value, &'static str, &'static str);
 
@@ -328,7 +328,8 @@ async fn every_refusal_names_its_field_and_what_to_do() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(server.messages("").await.is_empty(), "nothing was stored");
-    assert!(server.simulator.truth().is_empty(), "nothing was sent");
+    let sent = server.sent_by_now(SENDER).await;
+    assert!(sent.is_empty(), "nothing was sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
