@@ -20,6 +20,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text)
             .unwrap_or_else(|_| panic!("no JSON in {} {}", self.status, self.text))

@@ -40,6 +40,7 @@ impl Gateway {
     }
 
     /// SIGKILL.
+    #[track_caller]
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -47,11 +48,13 @@ impl Gateway {
     }
 
     /// SIGTERM, and how it ended.
+    #[track_caller]
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.ended()
     }
 
+    #[track_caller]
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(
@@ -64,6 +67,7 @@ impl Gateway {
     }
 
     /// Waits for the end of the process.
+    #[track_caller]
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let end = Instant::now() + DEADLINE;
         loop {

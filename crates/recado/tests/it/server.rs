@@ -5,6 +5,7 @@ mod tests;
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -22,6 +23,9 @@ pub(crate) const SENDER: &str = "+551140000000";
 pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// A template that the simulator does not know; it shows the values alone.
 pub(crate) const TEMPLATE: &str = "HX00000000000000000000000000000001";
+
+// An async function does not know who called it, so the checking ones among these are functions
+// that note it and give a future.
 
 /// A running gateway, its database, and the simulated Twilio that it sends through.
 pub(crate) struct TestServer {
@@ -100,6 +104,7 @@ impl TestServer {
     }
 
     /// A plain connection to the gateway, for what no client would send.
+    #[track_caller]
     pub(crate) fn connect(&self, text: &str, read_timeout: Duration) -> TcpStream {
         let address = self.gateway.url.strip_prefix("http://").unwrap();
         let mut connection = TcpStream::connect(address).unwrap();
@@ -109,6 +114,7 @@ impl TestServer {
     }
 
     /// Makes an API key beside the running gateway.
+    #[track_caller]
     pub(crate) fn new_key(&self, scope: &str) -> String {
         let made = self.cli(&[
             "keys", "create", "--name", "test", "--scope", scope, "--json",
@@ -193,33 +199,53 @@ impl TestServer {
     }
 
     /// Accepts one message and gives its id.
-    pub(crate) async fn accept(&self, message: Value) -> String {
-        let answer = self.post("/api/v1/messages", &message).await;
-        assert_eq!(answer.status, 202, "{}", answer.text);
-        answer.json()["id"].as_str().unwrap().to_owned()
-    }
-
-    pub(crate) async fn message(&self, id: &str) -> Value {
-        let answer = self.get(&format!("/api/v1/messages/{id}")).await;
-        assert_eq!(answer.status, 200, "{id} {}", answer.text);
-        answer.json()
-    }
-
-    /// Waits until a message is as wanted.
-    pub(crate) async fn until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            let message = self.message(id).await;
-            if wanted(&message) {
-                return message;
-            }
-            assert!(Instant::now() < end, "not as wanted in time: {message:#}");
-            tokio::time::sleep(POLL_INTERVAL).await;
+    #[track_caller]
+    pub(crate) fn accept(&self, message: Value) -> impl Future<Output = String> {
+        let caller = Location::caller();
+        async move {
+            let answer = self.post("/api/v1/messages", &message).await;
+            assert_eq!(answer.status, 202, "{caller}: {}", answer.text);
+            answer.json()["id"].as_str().unwrap().to_owned()
         }
     }
 
-    pub(crate) async fn until_state(&self, id: &str, state: &str) -> Value {
-        self.until(id, |message| message["state"] == state).await
+    #[track_caller]
+    pub(crate) fn message(&self, id: &str) -> impl Future<Output = Value> {
+        let caller = Location::caller();
+        async move {
+            let answer = self.get(&format!("/api/v1/messages/{id}")).await;
+            assert_eq!(answer.status, 200, "{caller}: {id} {}", answer.text);
+            answer.json()
+        }
+    }
+
+    /// Waits until a message is as wanted.
+    #[track_caller]
+    pub(crate) fn until(
+        &self,
+        id: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> impl Future<Output = Value> {
+        let caller = Location::caller();
+        async move {
+            let end = Instant::now() + DEADLINE;
+            loop {
+                let message = self.message(id).await;
+                if wanted(&message) {
+                    return message;
+                }
+                assert!(
+                    Instant::now() < end,
+                    "{caller}: not as wanted in time: {message:#}"
+                );
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn until_state(&self, id: &str, state: &str) -> impl Future<Output = Value> {
+        self.until(id, move |message| message["state"] == state)
     }
 
     /// Waits until something is so. What takes long is looked at less and less often.
@@ -281,6 +307,7 @@ impl TestServer {
     }
 
     /// Asserts that a recount of the log finds nothing different.
+    #[track_caller]
     pub(crate) fn assert_verified(&self) {
         let verified = self.cli(&["verify", "--json"]);
         let text = String::from_utf8_lossy(&verified.stdout).into_owned();
@@ -312,12 +339,14 @@ impl TestServer {
     }
 
     /// Ends the gateway as a power cut would, and starts it again on the same port.
+    #[track_caller]
     pub(crate) fn kill_and_restart(&mut self) {
         self.gateway.kill();
         self.restart();
     }
 
     /// Starts the gateway again, on the same port, so that the provider finds it.
+    #[track_caller]
     pub(crate) fn restart(&mut self) {
         self.keep_port();
         let end = Instant::now() + DEADLINE;
@@ -336,6 +365,7 @@ impl TestServer {
     }
 
     /// Ends the gateway in order, and serves from the same database as if so much time had passed.
+    #[track_caller]
     pub(crate) fn restart_ahead(&mut self, by: Duration) {
         assert!(self.gateway.terminate().success());
         self.keep_port();

@@ -98,6 +98,7 @@ fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
 }
 
 /// Buckets of every series of a histogram grow up to `+Inf`, which equals the count.
+#[track_caller]
 fn check_histogram(name: &str, family: &Family) {
     let mut series: HashMap<BTreeMap<String, String>, Vec<(f64, f64)>> = HashMap::new();
     let mut counts = HashMap::new();
@@ -145,6 +146,7 @@ async fn page(server: &TestServer) -> (String, HashMap<String, Family>) {
     (answer.text, families)
 }
 
+#[track_caller]
 fn value(families: &HashMap<String, Family>, name: &str, label: &str) -> Option<f64> {
     let family = families.get(name).unwrap_or_else(|| panic!("no {name}"));
     family

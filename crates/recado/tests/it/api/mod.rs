@@ -52,6 +52,7 @@ pub(super) async fn post_text(server: &TestServer, path: &str, text: &str) -> An
 }
 
 /// Asserts that an answer is a problem as every problem must be, and gives it.
+#[track_caller]
 pub(super) fn problem(answer: &Answer, status: u16, code: &str) -> Value {
     assert_eq!(answer.status, status, "{code}: {}", answer.text);
     assert_eq!(
@@ -67,6 +68,7 @@ pub(super) fn problem(answer: &Answer, status: u16, code: &str) -> Value {
 }
 
 /// Asserts what holds for every problem, also for the ones inside a bulk answer.
+#[track_caller]
 pub(super) fn well_formed(problem: &Value, status: u16) {
     assert_eq!(problem["status"], status, "{problem:#}");
     let code = problem["code"].as_str().unwrap();
@@ -81,6 +83,7 @@ pub(super) fn well_formed(problem: &Value, status: u16) {
 }
 
 /// A detail is a sentence: several words, and an end.
+#[track_caller]
 fn says_something(detail: &Value) {
     let text = detail.as_str().unwrap();
     assert!(text.split(' ').count() >= 4, "{text}");
@@ -88,6 +91,7 @@ fn says_something(detail: &Value) {
 }
 
 /// Asserts that an answer is a problem with exactly one field.
+#[track_caller]
 pub(super) fn field_problem(answer: &Answer, field: &str, code: &str) -> Value {
     let problem = problem(answer, 422, code);
     assert_eq!(fields(&problem), [field], "{problem:#}");
@@ -113,6 +117,7 @@ pub(super) fn later(to: &str, text: &str) -> Value {
 }
 
 /// An object with the fields of another one in place of its own.
+#[track_caller]
 pub(super) fn with(mut object: Value, fields: Value) -> Value {
     let Value::Object(fields) = fields else {
         panic!("an object is needed")

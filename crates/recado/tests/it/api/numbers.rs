@@ -173,6 +173,7 @@ async fn the_numbers_are_what_was_done_in_every_grouping() {
     }
 }
 
+#[track_caller]
 fn adds_up(groups: &[Value], total: &Value) {
     for field in COUNTS {
         let sum: i64 = groups

@@ -12,6 +12,7 @@ const CASES_FILE: &str = concat!(
 );
 
 /// Asserts that a reading says what its row of the table says.
+#[track_caller]
 fn agrees(reading: &Value, row: &csv::StringRecord, names: &csv::StringRecord) {
     let cell = |name: &str| {
         row.get(names.iter().position(|n| n == name).unwrap())

@@ -29,12 +29,14 @@ pub(super) fn err(output: &Output) -> String {
 }
 
 /// Asserts how a command ended.
+#[track_caller]
 pub(super) fn ended(output: &Output, code: i32) {
     let status = output.status.code();
     assert_eq!(status, Some(code), "{}\n{}", out(output), err(output));
 }
 
 /// Each line of stdout as JSON.
+#[track_caller]
 pub(super) fn lines(output: &Output) -> Vec<Value> {
     let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
     out(output).lines().map(parse).collect()

@@ -67,6 +67,7 @@ impl Server {
         }
     }
 
+    #[track_caller]
     fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
         self.try_ask(method, path, body).expect("an answer")
     }
@@ -101,6 +102,7 @@ impl Server {
     }
 
     /// Asks for a message that waits for next week.
+    #[track_caller]
     pub(super) fn post(&self, n: u32) -> Answer {
         self.try_post(n).expect("an answer")
     }

@@ -46,6 +46,7 @@ fn other_key() -> MasterKey {
 }
 
 /// The error of an opening that must fail, with its words.
+#[track_caller]
 fn refusal(opened: Result<SqliteStore, StoreError>) -> (StoreError, String) {
     let error = opened.err().expect("it does not open");
     let words = error.to_string();

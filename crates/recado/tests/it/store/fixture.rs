@@ -2,6 +2,7 @@
 //! messages and people. Everything goes through the traits.
 
 use std::collections::HashMap;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -182,17 +183,25 @@ impl StoreFixture {
     }
 
     /// Accepts a message that must be accepted.
-    pub(crate) async fn accept(&mut self, message: Message) -> MessageId {
-        match self.try_accept(message).await {
-            AcceptResult::Accepted { id, .. } => id,
-            other => panic!("not accepted: {other:?}"),
+    #[track_caller]
+    pub(crate) fn accept(&mut self, message: Message) -> impl Future<Output = MessageId> {
+        let caller = Location::caller();
+        async move {
+            match self.try_accept(message).await {
+                AcceptResult::Accepted { id, .. } => id,
+                other => panic!("{caller}: not accepted: {other:?}"),
+            }
         }
     }
 
-    pub(crate) async fn refusal(&mut self, message: Message) -> AcceptRefusal {
-        match self.try_accept(message).await {
-            AcceptResult::Refused(refusal) => refusal,
-            other => panic!("not refused: {other:?}"),
+    #[track_caller]
+    pub(crate) fn refusal(&mut self, message: Message) -> impl Future<Output = AcceptRefusal> {
+        let caller = Location::caller();
+        async move {
+            match self.try_accept(message).await {
+                AcceptResult::Refused(refusal) => refusal,
+                other => panic!("{caller}: not refused: {other:?}"),
+            }
         }
     }
 
@@ -238,14 +247,18 @@ impl StoreFixture {
     }
 
     /// Opens an attempt that must open.
-    pub(crate) async fn open(&self, id: MessageId) -> OpenAttempt {
-        match self.try_open(id).await {
-            OpenResult::Open(attempt) => {
-                assert_eq!(attempt.id, id);
-                *attempt
+    #[track_caller]
+    pub(crate) fn open(&self, id: MessageId) -> impl Future<Output = OpenAttempt> {
+        let caller = Location::caller();
+        async move {
+            match self.try_open(id).await {
+                OpenResult::Open(attempt) => {
+                    assert_eq!(attempt.id, id, "{caller}");
+                    *attempt
+                }
+                OpenResult::Busy => panic!("{caller}: busy"),
+                OpenResult::Gone => panic!("{caller}: gone: {:?}", self.state(id).await),
             }
-            OpenResult::Busy => panic!("busy"),
-            OpenResult::Gone => panic!("gone: {:?}", self.state(id).await),
         }
     }
 
@@ -374,26 +387,38 @@ impl StoreFixture {
     }
 
     /// Lets the time for evidence about the one unknown attempt pass.
-    pub(crate) async fn give_up_looking(&mut self) {
-        self.pass(20 * MINUTE);
-        let watches = self.watches().await;
-        assert_eq!(watches.len(), 1, "one attempt is unknown");
-        self.settle(&watches[0], Finding::HorizonPassed, None).await;
+    #[track_caller]
+    pub(crate) fn give_up_looking(&mut self) -> impl Future<Output = ()> {
+        let caller = Location::caller();
+        async move {
+            self.pass(20 * MINUTE);
+            let watches = self.watches().await;
+            assert_eq!(watches.len(), 1, "{caller}: one attempt is unknown");
+            self.settle(&watches[0], Finding::HorizonPassed, None).await;
+        }
     }
 
-    pub(crate) async fn pause(&self, sender: &str, paused: bool) {
-        let known = self
-            .store()
-            .pause_sender(sender.into(), paused, self.now)
-            .await;
-        assert!(known.unwrap(), "{sender} is a sender");
+    #[track_caller]
+    pub(crate) fn pause(&self, sender: &str, paused: bool) -> impl Future<Output = ()> {
+        let caller = Location::caller();
+        async move {
+            let known = self
+                .store()
+                .pause_sender(sender.into(), paused, self.now)
+                .await;
+            assert!(known.unwrap(), "{caller}: {sender} is a sender");
+        }
     }
 
     // -- looking -----------------------------------------------------------------------------
 
-    pub(crate) async fn view(&self, id: MessageId) -> MessageView {
-        let view = self.store().message(id).await.unwrap();
-        view.expect("the message exists")
+    #[track_caller]
+    pub(crate) fn view(&self, id: MessageId) -> impl Future<Output = MessageView> {
+        let caller = Location::caller();
+        async move {
+            let view = self.store().message(id).await.unwrap();
+            view.unwrap_or_else(|| panic!("{caller}: the message does not exist"))
+        }
     }
 
     pub(crate) async fn state(&self, id: MessageId) -> State {
@@ -435,11 +460,15 @@ impl StoreFixture {
     }
 
     /// The recount must agree, and must have had something to count.
-    pub(crate) async fn clean(&self) {
-        let report = self.store().verify().await.unwrap();
-        assert_eq!(report.differences, Vec::<String>::new());
-        let last = self.store().last_event().await.unwrap();
-        assert_eq!(report.events, u64::try_from(last).unwrap());
+    #[track_caller]
+    pub(crate) fn clean(&self) -> impl Future<Output = ()> {
+        let caller = Location::caller();
+        async move {
+            let report = self.store().verify().await.unwrap();
+            assert_eq!(report.differences, Vec::<String>::new(), "{caller}");
+            let last = self.store().last_event().await.unwrap();
+            assert_eq!(report.events, u64::try_from(last).unwrap(), "{caller}");
+        }
     }
 
     pub(crate) fn idempotency(key: u8, body: u8) -> Option<Idempotency> {
