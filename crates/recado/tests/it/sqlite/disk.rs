@@ -112,7 +112,7 @@ impl Server {
         let body = format!(
             "{{\"to\":\"{}\",\"content_sid\":\"HX{:032}\",\"variables\":{{\"1\":\"{}\"}},\
              \"send_at\":\"{next_week}\"}}",
-            crate::store::fixture::number(n),
+            crate::store::samples::number(n),
             1,
             "x".repeat(900)
         );

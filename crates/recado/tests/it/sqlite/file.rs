@@ -12,7 +12,8 @@ use recado::store::{
 
 use super::{beside, open, options, other_key, refusal};
 use crate::rng::Rng;
-use crate::store::fixture::{START, notice};
+use crate::store::fixture::START;
+use crate::store::samples::notice;
 
 fn message(n: u32) -> NewMessage {
     NewMessage {

@@ -9,7 +9,8 @@ use delivery::message::{BusinessKey, Content, Message, WindowChoice};
 use delivery::outcome::ProviderStatus;
 
 use crate::store::engine::Sqlite;
-use crate::store::fixture::{FIRST, MINUTE, StoreFixture, notice, number, old_number};
+use crate::store::fixture::{FIRST, MINUTE, StoreFixture};
+use crate::store::samples::{notice, number, old_number};
 
 const NAME: &str = "Iracema Quixeramobim";
 const TEXT: &str = "entrevista na sala azul";
@@ -74,7 +75,7 @@ async fn live(fixture: &mut StoreFixture) {
     for n in 4_711..4_731 {
         let message = Message {
             content: Content::Template {
-                content_sid: crate::store::fixture::template_sid(1),
+                content_sid: crate::store::samples::template_sid(1),
                 variables: vec![("1".into(), NAME.into()), ("2".into(), TEXT.into())],
             },
             metadata: Some(format!("{{\"ref\":\"{METADATA}\"}}")),

@@ -11,7 +11,8 @@ use recado::store::{Health, MessageFilter, Messages, NewMessage, StoreError, new
 use super::{beside, open};
 use crate::rng::Rng;
 use crate::store::engine::{Engine, Opened, Opening, Setup, Sqlite};
-use crate::store::fixture::{START, StoreFixture, notice, refused};
+use crate::store::fixture::{START, StoreFixture};
+use crate::store::samples::{notice, refused};
 
 /// A database with some life in it, folded into one file.
 async fn lived_in(path: &Path, messages: u32) {

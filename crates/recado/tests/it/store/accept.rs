@@ -10,6 +10,7 @@ use delivery::state::State;
 use recado::store::{AcceptRefusal, AcceptResult, CommandResult, MessageCommand, NewMessage};
 
 use super::fixture::*;
+use super::samples::*;
 
 pub(crate) async fn the_same_key_and_body_give_the_first_answer_again(fixture: &mut StoreFixture) {
     let keyed = |fixture: &mut StoreFixture| NewMessage {

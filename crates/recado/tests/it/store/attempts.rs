@@ -13,6 +13,7 @@ use delivery::state::State;
 use recado::store::{AttemptId, CloseResult, CommandResult, Finding, MessageCommand, OpenResult};
 
 use super::fixture::*;
+use super::samples::*;
 
 fn with_policy(to: u32, policy: Policy) -> Message {
     Message {

@@ -7,6 +7,7 @@ use delivery::state::State;
 use recado::store::MessageId;
 
 use super::fixture::*;
+use super::samples::*;
 
 async fn to_of_next_attempt(fixture: &mut StoreFixture, id: MessageId) -> (String, Sent) {
     let attempt = fixture.open(id).await;

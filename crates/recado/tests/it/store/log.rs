@@ -13,6 +13,7 @@ use recado::store::{
 };
 
 use super::fixture::*;
+use super::samples::*;
 
 async fn events(fixture: &StoreFixture, after: i64, limit: usize) -> Vec<EventView> {
     fixture.store().events(after, limit).await.unwrap()

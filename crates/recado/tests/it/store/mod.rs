@@ -3,13 +3,16 @@
 
 mod accept;
 mod attempts;
+mod consent;
 pub(crate) mod engine;
 pub(crate) mod fixture;
 mod form;
 mod inbound;
 mod log;
 mod queue;
+mod report_order;
 mod reports;
+pub(crate) mod samples;
 mod soak;
 mod upkeep;
 mod watches;
@@ -109,10 +112,12 @@ macro_rules! conformance {
                 an_answer_that_says_failed_waits_for_the_report,
                 an_answer_never_moves_a_report_back,
             }
-            reports {
+            report_order {
                 any_order_and_repetition_ends_in_the_same_record,
                 a_repeated_report_is_known,
                 reports_never_move_a_state_back,
+            }
+            reports {
                 a_permanent_failure_ends_the_message,
                 a_failure_that_passes_leads_to_another_attempt,
                 a_failure_that_passes_is_not_tried_for_ever,
@@ -129,9 +134,7 @@ macro_rules! conformance {
                 what_was_stopped_stays_stopped_when_it_fails_late,
                 parked_reports_see_what_the_ones_before_them_did,
             }
-            inbound {
-                a_message_counts_once_however_often_it_comes,
-                the_same_message_twice_in_one_batch_counts_once,
+            consent {
                 sure_words_opt_out_and_stop_what_waits,
                 an_opt_out_holds_for_every_form_of_the_address,
                 what_twilio_recognised_counts_too,
@@ -144,6 +147,10 @@ macro_rules! conformance {
                 a_held_message_can_be_cancelled,
                 start_undoes_an_opt_out_for_what_comes_later,
                 the_operators_word_counts_like_the_persons,
+            }
+            inbound {
+                a_message_counts_once_however_often_it_comes,
+                the_same_message_twice_in_one_batch_counts_once,
                 who_writes_to_a_number_that_is_not_ours_is_heard_all_the_same,
                 the_inbox_pages_by_person_newest_first,
                 a_window_opens_anew_with_every_message,

@@ -8,6 +8,7 @@ use delivery::time::Timestamp;
 use recado::store::{DueQuery, MessageCommand, MessageId, OpenRequest, OpenResult};
 
 use super::fixture::*;
+use super::samples::*;
 
 fn with_priority(to: u32, priority: Priority) -> Message {
     Message {

@@ -2,10 +2,12 @@
 //! way, nobody who opted out is written to, nothing is sent twice by machine against its policy,
 //! and at the end everything comes to rest.
 
+mod history;
+
 use std::time::Duration;
 
 use delivery::consent::Consent;
-use delivery::event::{EventKind, Source};
+use delivery::event::Source;
 use delivery::message::{
     BusinessKey, Content, DedupeChoice, Kind, Message, Policy, Priority, SenderName, WindowChoice,
 };
@@ -15,12 +17,13 @@ use delivery::sid::Sid;
 use delivery::state::State;
 use recado::store::{
     AcceptResult, AttemptId, CloseRequest, DueQuery, Finding, Idempotency, MessageCommand,
-    MessageId, MessageView, NewInbound, NewMessage, NextWatch, OpenRequest, OpenResult, Report,
-    Settlement, WatchQuery,
+    MessageId, NewInbound, NewMessage, NextWatch, OpenRequest, OpenResult, Report, Settlement,
+    WatchQuery,
 };
 
 use super::engine::Engine;
 use super::fixture::*;
+use super::samples::*;
 use crate::rng::Rng;
 
 const OPERATIONS: usize = 2_000;
@@ -467,54 +470,7 @@ impl Soak {
     async fn check(&self) {
         self.fixture.clean().await;
         for id in &self.messages {
-            check_life(&self.fixture.view(*id).await);
+            history::check(&self.fixture.view(*id).await);
         }
     }
-}
-
-/// What the history of every message must keep, whatever happened.
-fn check_life(view: &MessageView) {
-    let summary = &view.summary;
-    assert_eq!(view.attempts.len(), summary.attempts as usize);
-    assert_eq!(view.history[0].kind, EventKind::Accepted);
-    let mut before = view.history[0].state;
-    let (mut doubt, mut must_be_marked) = (false, false);
-    for entry in &view.history[1..] {
-        match entry.kind {
-            EventKind::Reported | EventKind::AttemptSent | EventKind::Settled => {
-                assert!(
-                    entry.state.is_at_least(before),
-                    "{entry:?} moved {before:?} back"
-                );
-                doubt &= entry.state == State::Unknown;
-                must_be_marked &= entry.state == State::Scheduled;
-            }
-            EventKind::AttemptUnknown => doubt = entry.state == State::Unknown,
-            EventKind::RetryDecided if doubt => {
-                let allowed =
-                    summary.policy == Policy::AtLeastOnce || entry.source == Source::Operator;
-                let told: Vec<_> = view.history.iter().map(|e| (e.kind, e.state)).collect();
-                assert!(allowed, "{:?} was tried again: {told:?}", summary.policy);
-                (doubt, must_be_marked) = (false, true);
-            }
-            EventKind::AttemptOpened => {
-                assert!(
-                    matches!(before, State::Accepted | State::Scheduled),
-                    "opened from {before:?}"
-                );
-                assert!(
-                    !must_be_marked || summary.possible_duplicate,
-                    "sent again in doubt and not marked"
-                );
-                (doubt, must_be_marked) = (false, false);
-            }
-            _ => {}
-        }
-        before = entry.state;
-    }
-    assert_eq!(summary.state, before);
-    assert_eq!(
-        summary.due_at.is_some(),
-        matches!(before, State::Accepted | State::Scheduled)
-    );
 }

@@ -9,6 +9,7 @@ use recado::store::{
 };
 
 use super::fixture::*;
+use super::samples::*;
 
 pub(crate) async fn deadlines_pass_without_anybody_looking(fixture: &mut StoreFixture) {
     let expires_at = Some(fixture.now.plus(HOUR));

@@ -9,6 +9,7 @@ use delivery::state::State;
 use recado::store::{Finding, NextWatch, Report, ReportResult, WatchQuery};
 
 use super::fixture::*;
+use super::samples::*;
 
 pub(crate) async fn an_unknown_attempt_says_what_to_look_for(fixture: &mut StoreFixture) {
     let contents = [
