@@ -9,12 +9,14 @@ pub(crate) mod fixture;
 mod form;
 mod inbound;
 mod log;
+mod maintenance;
+mod message_commands;
 mod queue;
 mod report_order;
 mod reports;
 pub(crate) mod samples;
 mod soak;
-mod upkeep;
+
 mod watches;
 
 /// One test for each seed; the name says which one to repeat.
@@ -178,10 +180,12 @@ macro_rules! conformance {
                 a_silent_message_is_asked_about,
                 a_horizon_says_nothing_about_what_is_settled,
             }
-            upkeep {
+            maintenance {
                 deadlines_pass_without_anybody_looking,
                 long_chores_are_done_in_turns,
                 old_keys_go_and_their_messages_stay,
+            }
+            message_commands {
                 cancelling_is_idempotent_and_knows_when_it_is_too_late,
                 a_retry_that_waits_can_be_cancelled,
                 a_failed_message_is_tried_again_on_request_once,

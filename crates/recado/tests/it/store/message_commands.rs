@@ -1,98 +1,13 @@
-//! The chores, and what callers and operators decide.
+//! Commands of callers and operators: cancel and retry.
 
 use delivery::event::Source;
 use delivery::message::{Message, Policy};
 use delivery::outcome::ProviderStatus;
 use delivery::state::State;
-use recado::store::{
-    AcceptResult, CommandResult, MaintenanceResult, MessageCommand, MessageId, NewMessage,
-};
+use recado::store::{AcceptResult, CommandResult, MessageCommand, MessageId};
 
 use super::fixture::*;
 use super::samples::*;
-
-pub(crate) async fn deadlines_pass_without_anybody_looking(fixture: &mut StoreFixture) {
-    let expires_at = Some(fixture.now.plus(HOUR));
-    let with_deadline = |n| Message {
-        expires_at,
-        ..notice(n, "a")
-    };
-    let waiting = fixture.accept(with_deadline(1)).await;
-    let scheduled = fixture
-        .accept(Message {
-            send_at: Some(fixture.now.plus(HOUR)),
-            ..with_deadline(2)
-        })
-        .await;
-    let retry = fixture.accept(with_deadline(3)).await;
-    fixture.attempt(retry, no_connection()).await;
-    let sending = fixture.accept(with_deadline(4)).await;
-    let open = fixture.open(sending).await.attempt;
-    let sent = fixture.accept(with_deadline(5)).await;
-    fixture.send(sent).await;
-    let without = fixture.accept(notice(6, "a")).await;
-    fixture.pass(HOUR - SECOND_LONG);
-    let idle = fixture.store().maintain(fixture.now).await.unwrap();
-    assert_eq!(idle, MaintenanceResult::default());
-    fixture.pass(SECOND_LONG);
-    let done = fixture.store().maintain(fixture.now).await.unwrap();
-    assert_eq!((done.expired, done.more), (3, false));
-    for id in [waiting, scheduled, retry] {
-        assert_eq!(fixture.state(id).await, State::Expired);
-    }
-    assert_eq!(fixture.state(sending).await, State::Sending);
-    assert_eq!(fixture.state(sent).await, State::Queued);
-    assert_eq!(fixture.due_ids().await, [without]);
-    // An attempt that comes back after the deadline is not followed by another one.
-    fixture.close(open, no_connection()).await;
-    assert_eq!(fixture.state(sending).await, State::Expired);
-    assert_eq!(
-        fixture.store().maintain(fixture.now).await.unwrap(),
-        MaintenanceResult::default()
-    );
-}
-
-pub(crate) async fn long_chores_are_done_in_turns(fixture: &mut StoreFixture) {
-    let expires_at = Some(fixture.now.plus(HOUR));
-    let mut batch = Vec::new();
-    for n in 0..1_100 {
-        let new = fixture.new_message(Message {
-            expires_at,
-            ..notice(n, "a")
-        });
-        batch.push(new);
-    }
-    fixture.accept_all(batch).await;
-    fixture.pass(HOUR);
-    let mut expired = Vec::new();
-    loop {
-        let done = fixture.store().maintain(fixture.now).await.unwrap();
-        expired.push(done.expired);
-        if !done.more {
-            break;
-        }
-        assert!(expired.len() < 10, "it ends");
-    }
-    assert_eq!(expired.iter().sum::<u64>(), 1_100);
-    assert!(expired.len() > 1, "no commit takes long: {expired:?}");
-}
-
-pub(crate) async fn old_keys_go_and_their_messages_stay(fixture: &mut StoreFixture) {
-    let mut batch = Vec::new();
-    for n in 0..3_u8 {
-        let new = fixture.new_message(notice(n.into(), "a"));
-        batch.push(NewMessage {
-            idempotency: StoreFixture::idempotency(n, 0),
-            ..new
-        });
-    }
-    let id = batch[0].id;
-    fixture.accept_all(batch).await;
-    fixture.pass(7 * DAY);
-    let done = fixture.store().maintain(fixture.now).await.unwrap();
-    assert_eq!((done.pruned, done.more), (3, false));
-    assert_eq!(fixture.state(id).await, State::Accepted);
-}
 
 pub(crate) async fn cancelling_is_idempotent_and_knows_when_it_is_too_late(
     fixture: &mut StoreFixture,
