@@ -147,8 +147,19 @@ impl Caller {
         format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
     }
 
-    /// Creates over a raw connection; `None` when the connection did not end in time.
-    pub(crate) async fn create_bare(&self, form: &[(&str, &str)], time: Duration) -> Option<Seen> {
+    /// Creates over a raw connection and reads to its end.
+    pub(crate) async fn create_bare(&self, form: &[(&str, &str)]) -> Seen {
+        let mut stream = self.send_bare(form).await;
+        let mut bytes = Vec::with_capacity(1_024);
+        let ended = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await;
+        Seen {
+            reset: ended.expect("the connection ends").is_err(),
+            text: String::from_utf8(bytes).unwrap(),
+        }
+    }
+
+    /// Asks for a create over a raw connection.
+    pub(crate) async fn send_bare(&self, form: &[(&str, &str)]) -> TcpStream {
         let body = encoded(form);
         let head = format!(
             "POST {} HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\ncontent-length: {}\r\n\
@@ -160,12 +171,7 @@ impl Caller {
         let mut stream = TcpStream::connect(self.address()).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(body.as_bytes()).await.unwrap();
-        let mut bytes = Vec::with_capacity(1_024);
-        let ended = tokio::time::timeout(time, stream.read_to_end(&mut bytes)).await;
-        Some(Seen {
-            reset: ended.ok()?.is_err(),
-            text: String::from_utf8(bytes).unwrap(),
-        })
+        stream
     }
 
     /// Waits until nothing is pending; returns the truth log.
@@ -175,6 +181,12 @@ impl Caller {
             .expect("everything happens in time");
         self.sim.truth()
     }
+}
+
+/// Whether neither a response nor an end has come on a connection so far.
+pub(crate) fn unanswered(connection: &TcpStream) -> bool {
+    let read = connection.try_read(&mut [0]);
+    read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 impl Answer {

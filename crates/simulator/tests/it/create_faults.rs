@@ -6,8 +6,9 @@ use hyper::Method;
 use serde_json::{Value, json};
 use simulator::{Faults, Settings};
 
-use crate::caller::{Caller, DEADLINE, PERSON, SENDER, Seen, fast};
+use crate::caller::{Caller, DEADLINE, PERSON, SENDER, Seen, fast, unanswered};
 
+const FORM: [(&str, &str); 3] = [("To", PERSON), ("From", SENDER), ("Body", "Ola")];
 const OTHER: &str = "whatsapp:+5511900000002";
 
 /// How the truth log names the responses to what was accepted, in order.
@@ -21,10 +22,9 @@ async fn script(caller: &Caller, script: Value) {
 }
 
 /// Creates once with this fault over a raw connection.
-async fn create_with(caller: &Caller, fault: Value, time: Duration) -> Option<Seen> {
+async fn create_with(caller: &Caller, fault: Value) -> Seen {
     script(caller, json!({ "fault": fault })).await;
-    let form = [("To", PERSON), ("From", SENDER), ("Body", "Ola")];
-    caller.create_bare(&form, time).await
+    caller.create_bare(&FORM).await
 }
 
 impl Seen {
@@ -61,7 +61,7 @@ async fn too_many_is_not_accepted() {
             None => json!({ "kind": "too_many" }),
             Some(value) => json!({ "kind": "too_many", "retry_after": value }),
         };
-        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
+        let seen = create_with(&caller, fault).await;
         assert_eq!(seen.status(), "429");
         assert_eq!(seen.header("retry-after"), retry_after);
         let body: Value = serde_json::from_str(seen.body()).unwrap();
@@ -76,7 +76,7 @@ async fn errors_before_acceptance_come_as_json_and_as_html() {
     let caller = Caller::start(fast()).await;
     for status in [500, 502, 503, 504, 408] {
         let fault = json!({ "kind": "error_before", "status": status });
-        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
+        let seen = create_with(&caller, fault).await;
         assert_eq!(seen.status(), status.to_string());
         assert_eq!(
             seen.header("content-type"),
@@ -88,7 +88,7 @@ async fn errors_before_acceptance_come_as_json_and_as_html() {
             (&json!(20_500), &json!(status))
         );
         let fault = json!({ "kind": "error_before", "status": status, "html": true });
-        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
+        let seen = create_with(&caller, fault).await;
         assert_eq!(seen.status(), status.to_string());
         assert_eq!(seen.header("content-type"), Some("text/html"));
         assert!(seen.body().starts_with("<html>"));
@@ -101,7 +101,7 @@ async fn errors_after_acceptance_hide_a_message() {
     let caller = Caller::start(fast()).await;
     for status in [500, 503] {
         let fault = json!({ "kind": "error_after", "status": status });
-        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
+        let seen = create_with(&caller, fault).await;
         assert_eq!(seen.status(), status.to_string());
         assert!(
             !seen.text.contains("SM"),
@@ -119,14 +119,10 @@ async fn errors_after_acceptance_hide_a_message() {
 #[tokio::test]
 async fn resets_before_and_after_acceptance_look_the_same() {
     let caller = Caller::start(fast()).await;
-    let seen = create_with(&caller, json!({ "kind": "reset_before" }), DEADLINE)
-        .await
-        .unwrap();
+    let seen = create_with(&caller, json!({ "kind": "reset_before" })).await;
     assert_eq!((seen.text.as_str(), seen.reset), ("", true));
     assert!(truth(&caller).is_empty());
-    let seen = create_with(&caller, json!({ "kind": "reset_after" }), DEADLINE)
-        .await
-        .unwrap();
+    let seen = create_with(&caller, json!({ "kind": "reset_after" })).await;
     assert_eq!((seen.text.as_str(), seen.reset), ("", true));
     assert_eq!(truth(&caller), ["reset"]);
 }
@@ -138,7 +134,7 @@ async fn resets_happen_after_the_given_number_of_bytes() {
     let mut accepted = 1;
     for bytes in [0, 1, 2, 40, whole / 2, whole - 1] {
         let fault = json!({ "kind": "reset_after", "after_bytes": bytes });
-        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
+        let seen = create_with(&caller, fault).await;
         assert!(seen.reset, "{bytes}");
         assert_eq!(seen.status(), "201", "{bytes}: {}", seen.text);
         assert_eq!(seen.body().len(), bytes);
@@ -148,7 +144,7 @@ async fn resets_happen_after_the_given_number_of_bytes() {
         assert_eq!(truth(&caller).len(), accepted);
     }
     let fault = json!({ "kind": "reset_after", "after_bytes": 1_000_000 });
-    let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
+    let seen = create_with(&caller, fault).await;
     let body: Value = serde_json::from_str(seen.body()).unwrap();
     assert_eq!(body["sid"], caller.sim.truth().last().unwrap().sid.as_str());
 }
@@ -156,16 +152,19 @@ async fn resets_happen_after_the_given_number_of_bytes() {
 #[tokio::test]
 async fn a_create_that_hangs_is_accepted() {
     let caller = Caller::start(fast()).await;
-    let seen = create_with(
-        &caller,
-        json!({ "kind": "hang" }),
-        Duration::from_millis(300),
-    )
-    .await;
-    assert!(seen.is_none());
-    assert_eq!(truth(&caller), ["hang"]);
-    // The next one is served at once.
-    caller.text(PERSON, None).await.sid();
+    script(&caller, json!({ "fault": { "kind": "hang" } })).await;
+    let hanging = caller.send_bare(&FORM).await;
+    let end = Instant::now() + DEADLINE;
+    while truth(&caller).is_empty() {
+        assert!(Instant::now() < end, "it is accepted");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The next ones are served at once, and still nothing comes to the first.
+    for _ in 0..20 {
+        caller.text(PERSON, None).await.sid();
+    }
+    assert!(unanswered(&hanging));
+    assert_eq!(truth(&caller)[0], "hang");
 }
 
 #[tokio::test]
@@ -173,7 +172,7 @@ async fn garbage_comes_as_an_acceptance() {
     let caller = Caller::start(fast()).await;
     for body in ["", "{", "null", "{\"sid\":7}", "<html></html>"] {
         let fault = json!({ "kind": "garbage", "body": body });
-        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
+        let seen = create_with(&caller, fault).await;
         assert_eq!((seen.status(), seen.body()), ("201", body));
         assert!(!seen.reset);
     }
@@ -183,16 +182,14 @@ async fn garbage_comes_as_an_acceptance() {
 #[tokio::test]
 async fn redirects_and_refusals_accept_nothing() {
     let caller = Caller::start(fast()).await;
-    let seen = create_with(&caller, json!({ "kind": "redirect" }), DEADLINE)
-        .await
-        .unwrap();
+    let seen = create_with(&caller, json!({ "kind": "redirect" })).await;
     assert_eq!(
         (seen.status(), seen.header("location")),
         ("307", Some("/elsewhere"))
     );
     for (status, code) in [(400, 63_018), (400, 21_610), (403, 20_003), (404, 20_404)] {
         let fault = json!({ "kind": "refuse", "status": status, "code": code });
-        let seen = create_with(&caller, fault, DEADLINE).await.unwrap();
+        let seen = create_with(&caller, fault).await;
         assert_eq!(seen.status(), status.to_string());
         let body: Value = serde_json::from_str(seen.body()).unwrap();
         assert_eq!(
