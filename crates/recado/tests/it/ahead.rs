@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gateway::DEADLINE;
 
-/// A server on a thread of its own, which outlives no test.
+/// A server on its own thread, which outlives no test.
 pub(crate) struct Ahead {
     pub(crate) url: String,
     shutdown: CancellationToken,

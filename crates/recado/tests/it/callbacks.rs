@@ -332,7 +332,7 @@ async fn nothing_malformed_brings_it_down() {
     for number in 0..10_000 {
         let url = &urls[rng.below(2)];
         let answer = if number % 2 == 0 {
-            // Signed nonsense: it passes the door and must be read.
+            // Signed nonsense: it passes the signature check and must be read.
             let fields = nonsense(&rng);
             let sign = signature(url, &fields, &token);
             server.callback(url, body(&fields), Some(sign)).await

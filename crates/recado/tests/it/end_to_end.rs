@@ -1,4 +1,4 @@
-//! The main job: a message goes out once and its whole life is on record.
+//! The main job: a message goes out once and all that happens to it is on record.
 
 use serde_json::json;
 use simulator::{Phone, PhoneBehavior};

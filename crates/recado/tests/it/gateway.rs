@@ -1,4 +1,4 @@
-//! The program as a process of its own, started with nothing of the surroundings.
+//! The program as its own process, started with nothing of the surroundings.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

@@ -5,7 +5,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,
-    reason = "a test that cannot go on shall stop, and says why"
+    reason = "a test that cannot go on must stop, and says why"
 )]
 
 mod ahead;

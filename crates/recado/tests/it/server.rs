@@ -1,4 +1,4 @@
-//! A whole server for a test: the real program as a process of its own, and a simulated Twilio. At
+//! A whole server for a test: the real program as its own process, and a simulated Twilio. At
 //! the end of each test it is stopped, its database recounted and its log looked through.
 
 mod tests;
@@ -364,7 +364,7 @@ impl TestServer {
         }
     }
 
-    /// Ends the gateway in order, and serves from the same database as if so much time had passed.
+    /// Ends the gateway in order, and serves from the same database as if this much time had passed.
     #[track_caller]
     pub(crate) fn restart_ahead(&mut self, by: Duration) {
         assert!(self.gateway.terminate().success());

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::client::Answer;
 use crate::server::TestServer;
 
-/// An instant so many seconds from now, as callers write it.
+/// An instant this many seconds from now, as callers write it.
 pub(super) fn in_seconds(seconds: i64) -> String {
     let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
     format!("{at:.0}")
@@ -116,7 +116,7 @@ pub(super) fn later(to: &str, text: &str) -> Value {
     )
 }
 
-/// An object with the fields of another one in place of its own.
+/// An object with the fields of another one in place of the ones it had.
 #[track_caller]
 pub(super) fn with(mut object: Value, fields: Value) -> Value {
     let Value::Object(fields) = fields else {

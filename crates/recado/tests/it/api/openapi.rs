@@ -87,7 +87,7 @@ async fn the_document_is_openapi_3_1_and_has_not_changed_unseen() {
         for (status, response) in responses {
             assert!(status.parse::<u16>().is_ok(), "{at}");
             assert!(response["description"].is_string(), "{at} {status}");
-            // Problems have a media type of their own.
+            // Problems have their own media type.
             if status.starts_with('4') || status.starts_with('5') {
                 let kinds: Vec<_> = response["content"].as_object().unwrap().keys().collect();
                 assert_eq!(kinds, ["application/problem+json"], "{at} {status}");

@@ -1,4 +1,4 @@
-//! Every reason for which a message is refused at the door, each with its field and its word.
+//! Every reason for which a message is refused, each with its field and its code.
 
 use serde_json::{Value, json};
 

@@ -230,7 +230,7 @@ async fn a_size_limit_is_a_full_disk() {
     .await;
 }
 
-/// A disk of its own, in a namespace of its own; not every machine allows that.
+/// Its own disk, in its own namespace; not every machine allows that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_survived() {
     let allowed = Command::new("unshare")
@@ -256,7 +256,7 @@ async fn a_full_disk_is_survived() {
     launcher.args(["-rm", "sh", "-c", &script, env!("CARGO_BIN_EXE_recado")]);
     let database = disk.join("recado.db");
     let server = Server::start(launcher, &database, &key);
-    // The server's own view of its disk; the recount looks at it through the same door.
+    // The server's own view of its disk; the recount looks at it the same way.
     let root = PathBuf::from(format!("/proc/{}/root", server.child.id()));
     let inside = root.join(database.strip_prefix("/").unwrap());
     let ballast = inside.with_file_name("ballast");

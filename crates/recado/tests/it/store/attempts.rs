@@ -104,7 +104,9 @@ pub(crate) async fn what_was_not_sent_is_tried_again_after_a_wait(fixture: &mut 
     );
 }
 
-pub(crate) async fn the_providers_wish_to_wait_is_heard_within_reason(fixture: &mut StoreFixture) {
+pub(crate) async fn the_providers_request_to_wait_is_heard_within_reason(
+    fixture: &mut StoreFixture,
+) {
     for (n, asked, least, most) in [
         (1, Some(RetryAfter::Delay(MINUTE)), MINUTE, 2 * MINUTE),
         (

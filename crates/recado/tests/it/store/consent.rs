@@ -68,7 +68,7 @@ pub(crate) async fn an_opt_out_holds_for_every_form_of_the_address(fixture: &mut
     }
 }
 
-pub(crate) async fn what_twilio_recognised_counts_too(fixture: &mut StoreFixture) {
+pub(crate) async fn what_twilio_recognized_counts_too(fixture: &mut StoreFixture) {
     let waiting = fixture.accept(notice(1, "a")).await;
     let inbound = NewInbound {
         opt_out_type: Some("STOP".into()),
@@ -249,7 +249,7 @@ pub(crate) async fn a_hold_by_a_question_and_a_retry_keep_the_time_too(fixture: 
     assert_eq!(fixture.view(id).await.summary.due_at, Some(tomorrow));
 }
 
-pub(crate) async fn a_held_message_can_be_cancelled(fixture: &mut StoreFixture) {
+pub(crate) async fn a_held_message_can_be_canceled(fixture: &mut StoreFixture) {
     let id = fixture.accept(notice(1, "a")).await;
     fixture.write(1, "cancelar").await;
     assert_eq!(

@@ -37,7 +37,7 @@ pub(crate) struct Opened {
 
 pub(crate) type Opening<'a> = Pin<Box<dyn Future<Output = Result<Opened, StoreError>> + Send + 'a>>;
 
-/// An empty database of its own, which can be opened again and again.
+/// An empty database, which can be opened again and again.
 pub(crate) trait Engine: Send + Sync {
     /// Opens the database as a server does at its start.
     fn open(&self, setup: Setup) -> Opening<'_>;

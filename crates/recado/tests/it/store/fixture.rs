@@ -70,7 +70,7 @@ impl StoreFixture {
         fixture
     }
 
-    /// Ends the server and starts another one. Comes back with the attempts that were left open.
+    /// Ends the server and starts another one. Returns the attempts that were left open.
     pub(crate) async fn reopen(&mut self) -> usize {
         self.reopen_with(&[FIRST, SECOND]).await
     }

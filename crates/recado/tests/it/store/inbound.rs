@@ -157,7 +157,7 @@ pub(crate) async fn the_inbox_pages_by_person_newest_first(fixture: &mut StoreFi
     assert!(nobody.is_empty());
 }
 
-pub(crate) async fn a_window_opens_anew_with_every_message(fixture: &mut StoreFixture) {
+pub(crate) async fn a_window_opens_again_with_every_message(fixture: &mut StoreFixture) {
     fixture.write(1, "oi").await;
     fixture.pass(23 * HOUR);
     fixture.write(1, "ainda aí?").await;

@@ -48,7 +48,7 @@ pub(crate) async fn deadlines_pass_without_anybody_looking(fixture: &mut StoreFi
     );
 }
 
-pub(crate) async fn long_chores_are_done_in_turns(fixture: &mut StoreFixture) {
+pub(crate) async fn long_maintenance_is_done_in_turns(fixture: &mut StoreFixture) {
     let expires_at = Some(fixture.now.plus(HOUR));
     let mut batch = Vec::new();
     for n in 0..1_100 {

@@ -9,7 +9,7 @@ use recado::store::{AcceptResult, CommandResult, MessageCommand, MessageId};
 use super::fixture::*;
 use super::samples::*;
 
-pub(crate) async fn cancelling_is_idempotent_and_knows_when_it_is_too_late(
+pub(crate) async fn canceling_is_idempotent_and_knows_when_it_is_too_late(
     fixture: &mut StoreFixture,
 ) {
     let waiting = fixture.accept(notice(1, "a")).await;
@@ -62,7 +62,7 @@ pub(crate) async fn cancelling_is_idempotent_and_knows_when_it_is_too_late(
     }
 }
 
-pub(crate) async fn a_retry_that_waits_can_be_cancelled(fixture: &mut StoreFixture) {
+pub(crate) async fn a_retry_that_waits_can_be_canceled(fixture: &mut StoreFixture) {
     let id = fixture.accept(notice(1, "a")).await;
     fixture.attempt(id, no_connection()).await;
     assert_eq!(
@@ -164,7 +164,7 @@ pub(crate) async fn a_retry_on_request_does_not_reach_somebody_who_opted_out(
     assert_eq!(fixture.state(id).await, State::Suppressed);
 }
 
-pub(crate) async fn a_batch_of_wishes_has_its_own_results(fixture: &mut StoreFixture) {
+pub(crate) async fn a_batch_of_commands_has_its_own_results(fixture: &mut StoreFixture) {
     let first = fixture.accept(notice(1, "a")).await;
     let second = fixture
         .accept(Message {

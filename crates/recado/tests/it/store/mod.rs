@@ -30,7 +30,7 @@ macro_rules! seeds {
 }
 use seeds;
 
-/// Runs every case over one engine, each on an empty database of its own, and recounts at the end
+/// Runs every case over one engine, each on its own empty database, and recounts at the end
 /// of each.
 macro_rules! engine {
     ($engine:ident, $make:expr, $($room:ident { $($case:ident),+ $(,)? })+) => {
@@ -86,7 +86,7 @@ macro_rules! conformance {
                 nothing_opens_for_a_person_who_opted_out_while_it_waited,
                 an_opt_out_during_an_attempt_stops_the_next_one,
                 after_an_opt_out_is_acknowledged_no_attempt_opens,
-                a_cancelled_message_does_not_open,
+                a_canceled_message_does_not_open,
                 a_message_to_somebody_who_is_being_asked_is_held,
                 the_window_is_looked_at_again_before_sending,
                 an_unknown_message_is_gone,
@@ -95,7 +95,7 @@ macro_rules! conformance {
             attempts {
                 sent_attaches_the_sid_and_watches_for_silence,
                 what_was_not_sent_is_tried_again_after_a_wait,
-                the_providers_wish_to_wait_is_heard_within_reason,
+                the_providers_request_to_wait_is_heard_within_reason,
                 what_could_not_be_sent_for_too_long_fails,
                 waiting_for_its_time_does_not_make_a_message_old,
                 a_retry_that_would_come_too_late_expires_instead,
@@ -132,21 +132,21 @@ macro_rules! conformance {
                 a_correlation_id_of_another_database_is_not_ours,
                 a_status_that_nobody_knows_is_kept_and_moves_nothing,
                 a_callback_settles_an_unknown_attempt,
-                what_was_cancelled_stays_cancelled_when_it_fails_late,
+                what_was_canceled_stays_canceled_when_it_fails_late,
                 what_was_stopped_stays_stopped_when_it_fails_late,
                 parked_reports_see_what_the_ones_before_them_did,
             }
             consent {
                 sure_words_opt_out_and_stop_what_waits,
                 an_opt_out_holds_for_every_form_of_the_address,
-                what_twilio_recognised_counts_too,
+                what_twilio_recognized_counts_too,
                 a_word_that_may_mean_opt_out_holds_and_asks,
                 yes_means_opt_out,
                 no_frees_what_was_held,
                 a_day_without_an_answer_is_an_opt_out,
                 what_was_held_keeps_its_time,
                 a_hold_by_a_question_and_a_retry_keep_the_time_too,
-                a_held_message_can_be_cancelled,
+                a_held_message_can_be_canceled,
                 start_undoes_an_opt_out_for_what_comes_later,
                 the_operators_word_counts_like_the_persons,
             }
@@ -155,7 +155,7 @@ macro_rules! conformance {
                 the_same_message_twice_in_one_batch_counts_once,
                 who_writes_to_a_number_that_is_not_ours_is_heard_all_the_same,
                 the_inbox_pages_by_person_newest_first,
-                a_window_opens_anew_with_every_message,
+                a_window_opens_again_with_every_message,
             }
             form {
                 nobody_under_this_number_tries_the_other_form_once,
@@ -182,17 +182,17 @@ macro_rules! conformance {
             }
             maintenance {
                 deadlines_pass_without_anybody_looking,
-                long_chores_are_done_in_turns,
+                long_maintenance_is_done_in_turns,
                 old_keys_go_and_their_messages_stay,
             }
             message_commands {
-                cancelling_is_idempotent_and_knows_when_it_is_too_late,
-                a_retry_that_waits_can_be_cancelled,
+                canceling_is_idempotent_and_knows_when_it_is_too_late,
+                a_retry_that_waits_can_be_canceled,
                 a_failed_message_is_tried_again_on_request_once,
                 a_retry_in_doubt_is_marked,
                 what_was_stopped_cannot_be_retried,
                 a_retry_on_request_does_not_reach_somebody_who_opted_out,
-                a_batch_of_wishes_has_its_own_results,
+                a_batch_of_commands_has_its_own_results,
             }
             log {
                 events_have_keys_without_gaps_and_can_be_resumed,

@@ -315,7 +315,7 @@ pub(crate) async fn after_an_opt_out_is_acknowledged_no_attempt_opens(fixture: &
     );
 }
 
-pub(crate) async fn a_cancelled_message_does_not_open(fixture: &mut StoreFixture) {
+pub(crate) async fn a_canceled_message_does_not_open(fixture: &mut StoreFixture) {
     let id = fixture.accept(notice(1, "a")).await;
     fixture.command(id, MessageCommand::Cancel).await;
     assert!(fixture.is_gone(id).await);

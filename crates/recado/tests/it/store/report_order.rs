@@ -80,7 +80,7 @@ pub(crate) async fn any_order_and_repetition_ends_in_the_same_record(fixture: &m
     assert_eq!(orders(&STATUSES).len(), 64);
     let mut batch = Vec::new();
     for n in 0..courses.len() {
-        // A template of its own gives each message counters of its own.
+        // Its own template gives each message its own counters.
         let message = Message {
             content: Content::Template {
                 content_sid: template_sid(u64::try_from(n).unwrap()),

@@ -297,9 +297,9 @@ pub(crate) async fn a_callback_settles_an_unknown_attempt(fixture: &mut StoreFix
     }
 }
 
-/// Somebody cancelled the message while nobody knew whether it had been sent; a late report that
+/// Somebody canceled the message while nobody knew whether it had been sent; a late report that
 /// it failed must not bring it back.
-pub(crate) async fn what_was_cancelled_stays_cancelled_when_it_fails_late(
+pub(crate) async fn what_was_canceled_stays_canceled_when_it_fails_late(
     fixture: &mut StoreFixture,
 ) {
     for (n, policy) in [(1, Policy::Ask), (2, Policy::AtLeastOnce)] {

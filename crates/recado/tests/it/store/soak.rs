@@ -66,7 +66,7 @@ pub(crate) async fn run(engine: impl Engine + 'static, seed: u64) {
 }
 
 impl Soak {
-    /// One call of a verb with a batch. Comes back with how many operations that was.
+    /// One call of a verb with a batch. Returns how many operations that was.
     async fn operation(&mut self) -> usize {
         match self.rng.below(100) {
             0..18 => self.accept().await,
