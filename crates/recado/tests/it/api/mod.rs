@@ -3,6 +3,7 @@
 mod auth;
 mod bulk;
 mod consent;
+mod events;
 mod idempotency;
 mod limits;
 mod list;
@@ -13,7 +14,6 @@ mod numbers;
 mod openapi;
 mod routes;
 mod senders;
-mod stream;
 mod timeouts;
 mod validation;
 

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::stream::Stream;
+use super::events::Stream;
 use crate::server::TestServer;
 
 /// Waits until the server closes a connection; gives how long that took and what it said.
