@@ -1,231 +1,242 @@
-//! The page for Prometheus, read by a small parser of the text format.
+//! The numbers of delivery: they equal what was done in every grouping, also in an empty database.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-
-use serde_json::json;
+use serde_json::{Value, json};
 use simulator::{Phone, PhoneBehavior};
 
-use super::later;
-use crate::server::{SENDER, TestServer, mobile, notice};
+use super::{encoded, field_problem, in_seconds, later, problem, with};
+use crate::server::{SENDER, TEMPLATE, TestServer, mobile, notice};
 
-/// A family of the page.
-#[derive(Default)]
-struct Family {
-    kind: String,
-    help: String,
-    samples: Vec<(String, BTreeMap<String, String>, f64)>,
-}
+const COUNTS: [&str; 7] = [
+    "accepted",
+    "sent",
+    "delivered",
+    "read",
+    "failed",
+    "attempts",
+    "retries",
+];
 
-/// Reads the text format 0.0.4, and stops at anything that a Prometheus would not take.
-fn parse(text: &str) -> HashMap<String, Family> {
-    assert!(text.ends_with('\n'), "the last line ends");
-    let mut families: HashMap<String, Family> = HashMap::new();
-    let mut current = String::new();
-    let mut series = HashSet::new();
-    for line in text.lines() {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            let (name, help) = rest.split_once(' ').unwrap();
-            assert!(!families.contains_key(name), "{name} comes twice");
-            assert!(is_name(name, true), "{name}");
-            help.clone_into(&mut families.entry(name.to_owned()).or_default().help);
-            name.clone_into(&mut current);
-        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = rest.split_once(' ').unwrap();
-            assert_eq!(name, current, "TYPE follows HELP");
-            assert!(
-                ["counter", "gauge", "histogram", "summary"].contains(&kind),
-                "{line}"
-            );
-            kind.clone_into(&mut families.get_mut(name).unwrap().kind);
-        } else {
-            let (name, labels, value) = sample(line);
-            let family = families.get_mut(&current).unwrap();
-            let suffix = name
-                .strip_prefix(&current)
-                .unwrap_or_else(|| panic!("{line}"));
-            let suffixes: &[&str] = match family.kind.as_str() {
-                "histogram" => &["_bucket", "_sum", "_count"],
-                "summary" => &["", "_sum", "_count"],
-                _ => &[""],
-            };
-            assert!(suffixes.contains(&suffix), "{line}");
-            assert!(
-                series.insert((name.clone(), labels.clone())),
-                "twice: {line}"
-            );
-            family.samples.push((name, labels, value));
-        }
-    }
-    families
-}
-
-fn is_name(text: &str, colons: bool) -> bool {
-    !text.is_empty()
-        && !text.starts_with(|c: char| c.is_ascii_digit())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_' || (colons && c == ':'))
-}
-
-fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
-    let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
-    let (name, rest) = match series.split_once('{') {
-        Some((name, rest)) => (
-            name,
-            rest.strip_suffix('}').unwrap_or_else(|| panic!("{line}")),
-        ),
-        None => (series, ""),
-    };
-    assert!(is_name(name, true), "{line}");
-    let mut labels = BTreeMap::new();
-    for pair in rest.split(',').filter(|pair| !pair.is_empty()) {
-        let (label, value) = pair.split_once('=').unwrap_or_else(|| panic!("{line}"));
-        let value = value
-            .strip_prefix('"')
-            .and_then(|v| v.strip_suffix('"'))
-            .unwrap();
-        assert!(is_name(label, false) && !value.contains('"'), "{line}");
-        assert!(
-            labels.insert(label.to_owned(), value.to_owned()).is_none(),
-            "{line}"
-        );
-    }
-    (
-        name.to_owned(),
-        labels,
-        value.parse().unwrap_or_else(|_| panic!("{line}")),
-    )
-}
-
-/// Buckets of every series of a histogram grow up to `+Inf`, which equals the count.
-#[track_caller]
-fn check_histogram(name: &str, family: &Family) {
-    let mut series: HashMap<BTreeMap<String, String>, Vec<(f64, f64)>> = HashMap::new();
-    let mut counts = HashMap::new();
-    for (sample, labels, value) in &family.samples {
-        let mut labels = labels.clone();
-        if sample.ends_with("_bucket") {
-            let edge = labels.remove("le").unwrap();
-            let edge = if edge == "+Inf" {
-                f64::INFINITY
-            } else {
-                edge.parse().unwrap()
-            };
-            series.entry(labels).or_default().push((edge, *value));
-        } else if sample.ends_with("_count") {
-            counts.insert(labels, *value);
-        }
-    }
-    for (labels, buckets) in series {
-        let grows = buckets
-            .windows(2)
-            .all(|two| two[0].0 < two[1].0 && two[0].1 <= two[1].1);
-        assert!(grows, "{name} {labels:?}");
-        let last = buckets.last().unwrap();
-        assert!(
-            last.0.is_infinite() && Some(&last.1) == counts.get(&labels),
-            "{name} {labels:?}"
-        );
-    }
-}
-
-async fn page(server: &TestServer) -> (String, HashMap<String, Family>) {
-    let answer = server.request("GET", "/metrics", &[], None).await;
-    assert_eq!(answer.status, 200);
-    let kind = answer.header("content-type").unwrap();
-    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
-    let families = parse(&answer.text);
-    for (name, family) in &families {
-        assert!(name.starts_with("recado_"), "{name}");
-        assert!(family.help.len() > 5 && !family.kind.is_empty(), "{name}");
-        assert_eq!(family.kind == "counter", name.ends_with("_total"), "{name}");
-        if family.kind == "histogram" {
-            check_histogram(name, family);
-        }
-    }
-    (answer.text, families)
-}
-
-#[track_caller]
-fn value(families: &HashMap<String, Family>, name: &str, label: &str) -> Option<f64> {
-    let family = families.get(name).unwrap_or_else(|| panic!("no {name}"));
-    family
-        .samples
-        .iter()
-        .find(|(_, labels, _)| label.is_empty() || labels.values().any(|value| value == label))
-        .map(|(_, _, value)| *value)
+async fn numbers(server: &TestServer, query: &str) -> Value {
+    let answer = server
+        .get(&format!("/api/v1/metrics/delivery?{query}"))
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.json()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_is_valid_true_and_names_no_person() {
+async fn an_empty_database_has_zeros_and_no_percentiles() {
+    let server = TestServer::start().await;
+    let answer = numbers(&server, "").await;
+    assert_eq!(answer["group_by"], Value::Null);
+    let groups = answer["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 1);
+    for field in COUNTS {
+        assert_eq!(groups[0][field], 0, "{field}");
+    }
+    for field in ["delivery_rate", "read_rate", "failure_rate"] {
+        assert_eq!(groups[0][field], 0.0, "{field}");
+    }
+    for field in ["accepted_to_sent", "sent_to_delivered", "delivered_to_read"] {
+        let empty = json!({ "count": 0, "p50_ms": null, "p95_ms": null, "p99_ms": null });
+        assert_eq!(groups[0][field], empty, "{field}");
+    }
+    assert_eq!(groups[0]["states"], json!({}));
+    assert_eq!(groups[0]["errors"], json!([]));
+    for group in ["hour", "day", "sender", "kind", "template", "area"] {
+        let answer = numbers(&server, &format!("group_by={group}")).await;
+        assert_eq!(
+            (&answer["group_by"], &answer["groups"]),
+            (&json!(group), &json!([]))
+        );
+    }
+}
+
+/// Five read, two delivered, one failed, one canceled, one scheduled: in three kinds and two
+/// area codes.
+async fn populated() -> TestServer {
+    let character = |n, character| Phone {
+        number: mobile(n),
+        character,
+    };
     let server = TestServer::with(
         |settings| {
-            let (number, character) = (mobile(2), PhoneBehavior::Fails(63_013));
-            settings.phones = vec![Phone { number, character }];
+            settings.phones = (0..5)
+                .map(|n| character(n, PhoneBehavior::ReadsAtOnce))
+                .collect();
+            settings
+                .phones
+                .extend((5..7).map(|n| character(n, PhoneBehavior::NeverReads)));
+            settings
+                .phones
+                .push(character(7, PhoneBehavior::Fails(63_013)));
         },
         &[],
     )
     .await;
-    let (_, empty) = page(&server).await;
-    assert_eq!(value(&empty, "recado_events_total", ""), Some(0.0));
-    for name in [
-        "recado_anomalies_total",
-        "recado_queue_messages",
-        "recado_queue_oldest_due_seconds",
-        "recado_attempts_open",
-        "recado_attempts_unknown",
-        "recado_reports_parked",
-    ] {
-        assert_eq!(value(&empty, name, ""), Some(0.0), "{name}");
+    for n in 0..5 {
+        server.accept(notice(&mobile(n), "a")).await;
     }
-    let waits = server.accept(later(&mobile(1), "segredo")).await;
-    let failed = server.accept(notice(&mobile(2), "segredo")).await;
-    server.until_state(&failed, "failed").await;
-    let path = format!("/api/v1/senders/{SENDER}/pause");
-    server.post(&path, &json!(null)).await;
-    let (text, full) = page(&server).await;
-    assert_eq!(
-        value(&full, "recado_messages", "scheduled"),
-        Some(1.0),
-        "{text}"
-    );
-    assert_eq!(
-        value(&full, "recado_messages", "failed"),
-        Some(1.0),
-        "{text}"
-    );
-    assert_eq!(
-        value(&full, "recado_errors_total", "63013"),
-        Some(1.0),
-        "{text}"
-    );
-    assert_eq!(
-        value(&full, "recado_sender_paused", SENDER),
-        Some(1.0),
-        "{text}"
-    );
-    assert_eq!(
-        value(&full, "recado_queue_messages", ""),
-        Some(1.0),
-        "{text}"
-    );
-    assert!(value(&full, "recado_database_bytes", "").unwrap() > 4_096.0);
-    assert!(value(&full, "recado_events_total", "").unwrap() >= 5.0);
-    for secret in [
-        "8598000000",
-        "858000000",
-        "segredo",
-        waits.as_str(),
-        failed.as_str(),
-        &server.key,
-    ] {
-        assert!(!text.contains(secret), "{secret} is on the page");
+    let text =
+        json!({ "body": "b", "window": "assume_open", "content_sid": null, "variables": null });
+    for n in 5..7 {
+        server
+            .accept(with(notice(&mobile(n), ""), text.clone()))
+            .await;
     }
-    // Labels have few values: as many series as before, whoever the messages are for.
-    let before = text.lines().count();
-    let items: Vec<_> = (10..60).map(|n| later(&mobile(n), "x")).collect();
-    server
-        .post("/api/v1/messages/bulk", &json!({ "messages": items }))
+    let marketing = json!({ "kind": "marketing" });
+    let failed = server
+        .accept(with(notice(&mobile(7), "c"), marketing))
         .await;
-    assert_eq!(page(&server).await.0.lines().count(), before);
+    let canceled = server.accept(later("(11) 98000-0001", "d")).await;
+    server
+        .post(&format!("/api/v1/messages/{canceled}/cancel"), &Value::Null)
+        .await;
+    server.accept(later("(11) 98000-0002", "e")).await;
+    server.until_state(&failed, "failed").await;
+    server
+        .eventually("all have arrived", async |server| {
+            server.messages("state=read").await.len() == 5
+                && server.messages("state=delivered").await.len() == 2
+        })
+        .await;
+    server
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_numbers_are_what_was_done_in_every_grouping() {
+    let server = populated().await;
+    let total = numbers(&server, "").await["groups"][0].clone();
+    let expected = [10, 7, 7, 5, 1, 8, 0];
+    for (field, count) in COUNTS.iter().zip(expected) {
+        assert_eq!(total[field], count, "{field} {total:#}");
+    }
+    assert_eq!(
+        (&total["delivery_rate"], &total["failure_rate"]),
+        (&json!(1.0), &json!(0.1))
+    );
+    assert!((total["read_rate"].as_f64().unwrap() - 5.0 / 7.0).abs() < 1e-9);
+    let states = json!({ "canceled": 1, "delivered": 2, "failed": 1, "read": 5, "scheduled": 1 });
+    assert_eq!(total["states"], states);
+    let errors = total["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 1);
+    assert_eq!(
+        (&errors[0]["code"], &errors[0]["count"]),
+        (&json!(63_013), &json!(1))
+    );
+    assert!(errors[0]["meaning"].as_str().unwrap().len() > 10);
+    for (stage, count) in [
+        ("accepted_to_sent", 7),
+        ("sent_to_delivered", 7),
+        ("delivered_to_read", 5),
+    ] {
+        assert_eq!(total[stage]["count"], count, "{stage}");
+        let at = |name: &str| total[stage][name].as_u64().unwrap();
+        assert!(
+            at("p50_ms") <= at("p95_ms") && at("p95_ms") <= at("p99_ms"),
+            "{total:#}"
+        );
+    }
+    for (group, expected) in [
+        ("sender", vec![(SENDER, 10)]),
+        (
+            "kind",
+            vec![("marketing", 1), ("service", 2), ("utility", 7)],
+        ),
+        ("template", vec![("", 2), (TEMPLATE, 8)]),
+        ("area", vec![("11", 2), ("85", 8)]),
+    ] {
+        let answer = numbers(&server, &format!("group_by={group}")).await;
+        let groups = answer["groups"].as_array().unwrap();
+        let found: Vec<_> = groups
+            .iter()
+            .map(|g| {
+                (
+                    g["group"].as_str().unwrap(),
+                    g["accepted"].as_i64().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(found, expected, "{group}");
+        adds_up(groups, &total);
+    }
+    for group in ["hour", "day"] {
+        let answer = numbers(&server, &format!("group_by={group}")).await;
+        let groups = answer["groups"].as_array().unwrap();
+        for row in groups {
+            let start: jiff::Timestamp = row["group"].as_str().unwrap().parse().unwrap();
+            let unit = if group == "hour" { 3_600 } else { 86_400 };
+            assert_eq!(start.as_second() % unit, 0, "{row:#}");
+        }
+        adds_up(groups, &total);
+    }
+}
+
+#[track_caller]
+fn adds_up(groups: &[Value], total: &Value) {
+    for field in COUNTS {
+        let sum: i64 = groups
+            .iter()
+            .map(|group| group[field].as_i64().unwrap())
+            .sum();
+        assert_eq!(sum, total[field].as_i64().unwrap(), "{field} {groups:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_counts_what_was_accepted_in_it() {
+    let server = TestServer::start().await;
+    server.accept(later(&mobile(1), "a")).await;
+    let count = async |from: i64, to: i64| {
+        let (from, to) = (encoded(&in_seconds(from)), encoded(&in_seconds(to)));
+        let answer = numbers(&server, &format!("from={from}&to={to}")).await;
+        answer["groups"][0]["accepted"].as_i64().unwrap()
+    };
+    assert_eq!(count(-60, 60).await, 1);
+    assert_eq!(count(-366 * 86_400 + 7_200, 0).await, 1);
+    assert_eq!(count(-3 * 3_600, -2 * 3_600).await, 0);
+    assert_eq!(count(2 * 3_600, 3 * 3_600).await, 0);
+    let (from, to) = (in_seconds(-90), in_seconds(90));
+    let answer = numbers(&server, &format!("from={from}&to={to}")).await;
+    let at = |text: &Value| text.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(at(&answer["from"]) <= from.parse().unwrap());
+    assert!(at(&answer["to"]) >= to.parse().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ranges_and_groups_that_make_no_sense_are_refused() {
+    let server = TestServer::start().await;
+    for (query, field, code) in [
+        ("from=yesterday".to_owned(), "from", "time_invalid"),
+        ("to=2026-12-01".to_owned(), "to", "time_invalid"),
+        ("group_by=colour".to_owned(), "group_by", "group_by_unknown"),
+        ("group_by=".to_owned(), "group_by", "group_by_unknown"),
+        (
+            format!("from={}", in_seconds(7_200)),
+            "from",
+            "range_invalid",
+        ),
+        (
+            format!("to={}", in_seconds(-3 * 86_400)),
+            "from",
+            "range_invalid",
+        ),
+        (
+            format!("from={}", in_seconds(-367 * 86_400)),
+            "from",
+            "range_invalid",
+        ),
+        (
+            "from=-009999-01-02T01:59:59Z&to=9999-12-30T00:00:00Z".to_owned(),
+            "from",
+            "range_invalid",
+        ),
+    ] {
+        let answer = server
+            .get(&format!("/api/v1/metrics/delivery?{query}"))
+            .await;
+        field_problem(&answer, field, code);
+    }
+    let answer = server.get("/api/v1/metrics/delivery?groupby=hour").await;
+    problem(&answer, 422, "invalid_query");
 }
