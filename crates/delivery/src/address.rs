@@ -141,9 +141,19 @@ impl Address {
         &self.canonical
     }
 
-    /// The address as Twilio wants it: `whatsapp:+5585…`, or `whatsapp:BR.1234…`.
+    /// The address as people write it for WhatsApp: `whatsapp:+5585…`, or `whatsapp:BR.1234…`.
     pub fn whatsapp(&self) -> String {
         format!("whatsapp:{}", self.canonical)
+    }
+
+    /// The address as it is written in a variant: `+5585…`, or `BR.1234…`. An address that has only
+    /// one is written canonically.
+    pub fn in_variant(&self, variant: AddressVariant) -> String {
+        let other = match variant {
+            AddressVariant::Canonical => None,
+            AddressVariant::WithoutNinthDigit => self.alternative(),
+        };
+        other.unwrap_or_else(|| self.canonical.as_ref().into())
     }
 
     /// The Brazilian area code; `None` for everything else. It says where the line was issued:

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use crate::row::CohortRow;
+
 /// A change of one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
     /// Whose messages: hour of acceptance, sender, kind, template, area code.
-    pub cohort: i64,
+    pub cohort: CohortRow,
     /// What is counted.
     pub metric: Metric,
     /// The state's number, the error code, the outcome's number or the bucket; else 0.

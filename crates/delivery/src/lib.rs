@@ -12,6 +12,7 @@
 mod stored;
 
 pub mod limits;
+pub mod row;
 pub mod time;
 
 pub mod address;
@@ -34,3 +35,6 @@ pub mod event;
 
 pub mod counter;
 pub mod progress;
+
+pub mod admission;
+pub mod departure;

@@ -21,6 +21,7 @@ use crate::event::{EventKind, Source};
 use crate::message::{Policy, Priority};
 use crate::outcome::ProviderStatus;
 use crate::retry::RetryPolicy;
+use crate::row::{AttemptRow, CohortRow, MessageRow, PersonRow, SenderRow};
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -47,19 +48,19 @@ impl Rules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Key of the message.
-    pub message: i64,
+    pub message: MessageRow,
     /// Key of the counters' cohort: hour of acceptance, sender, kind, template, area code.
-    pub cohort: i64,
+    pub cohort: CohortRow,
     /// Key of the person.
-    pub person: i64,
+    pub person: PersonRow,
     /// Key of the sender.
-    pub sender: i64,
+    pub sender: SenderRow,
     /// Where it is.
     pub state: State,
     /// Attempts made.
     pub attempts: u32,
     /// Key of the latest attempt.
-    pub attempt: Option<i64>,
+    pub attempt: Option<AttemptRow>,
     /// One bit for each provider status seen on the latest attempt.
     pub seen: u32,
     /// See the constants of [`Flags`].
@@ -92,10 +93,10 @@ impl Progress {
     /// A progress in which nothing has happened yet; every caller names what differs.
     pub fn empty() -> Self {
         Self {
-            message: 0,
-            cohort: 0,
-            person: 0,
-            sender: 0,
+            message: MessageRow::default(),
+            cohort: CohortRow::default(),
+            person: PersonRow::default(),
+            sender: SenderRow::default(),
             state: State::Accepted,
             attempts: 0,
             attempt: None,
@@ -204,7 +205,7 @@ pub struct Event {
     /// The state after it.
     pub state: State,
     /// The attempt it is about.
-    pub attempt: Option<i64>,
+    pub attempt: Option<AttemptRow>,
     /// The provider's status.
     pub status: Option<ProviderStatus>,
     /// The provider's error code.
@@ -229,7 +230,7 @@ pub enum QueueChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watch {
     /// The attempt.
-    pub attempt: i64,
+    pub attempt: AttemptRow,
     /// When to look.
     pub at: Timestamp,
     /// What to look for.

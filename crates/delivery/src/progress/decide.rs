@@ -2,9 +2,11 @@
 
 use crate::codes::ErrorSource;
 use crate::counter::Metric;
+use crate::departure::is_unknown_number;
 use crate::event::{EventKind, Source};
 use crate::limits::ATTEMPTS_MAX;
 use crate::retry::{self, AttemptFailure, Decision, GiveUp, RetryInput};
+use crate::row::AttemptRow;
 use crate::state::{Fact, State, Step};
 use crate::time::Timestamp;
 
@@ -12,7 +14,7 @@ use super::{Flags, LastError, Reason, Transition};
 
 impl Transition<'_> {
     /// The time for evidence about an unknown attempt is over.
-    pub fn horizon_passed(&mut self, attempt: i64) {
+    pub fn horizon_passed(&mut self, attempt: AttemptRow) {
         if self.progress.state != State::Unknown || self.progress.attempt != Some(attempt) {
             return;
         }
@@ -138,8 +140,7 @@ impl Transition<'_> {
         source: Source,
     ) {
         let tried = self.progress.flags.has(Flags::VARIANT_TRIED);
-        let unknown_number = matches!(code, Some(63_024 | 63_003));
-        if unknown_number && self.variant_untried && !tried {
+        if is_unknown_number(code) && self.variant_untried && !tried {
             self.progress
                 .flags
                 .set(Flags::VARIANT_TRIED | Flags::VARIANT_NEXT);

@@ -6,6 +6,7 @@ use crate::event::{EventKind, Source};
 use crate::limits::{SETTLE_POLLS, SILENT_POLLS};
 use crate::outcome::{NotSentCause, Outcome, OutcomeKind, ProviderStatus, UnknownCause};
 use crate::retry::AttemptFailure;
+use crate::row::AttemptRow;
 use crate::state::{Fact, State, Step, state_of};
 use crate::time::Timestamp;
 
@@ -15,7 +16,7 @@ use super::{CONTRADICTS, Event, Flags, LastError, Reason, Transition, Watch, Wat
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportFact<'a> {
     /// The attempt it is about.
-    pub attempt: i64,
+    pub attempt: AttemptRow,
     /// Twilio's status.
     pub status: ProviderStatus,
     /// Twilio's word, when it is one that we do not know.
@@ -36,7 +37,7 @@ impl Transition<'_> {
     }
 
     /// An attempt is about to start.
-    pub fn attempt_opened(&mut self, attempt: i64) {
+    pub fn attempt_opened(&mut self, attempt: AttemptRow) {
         self.step(Fact::AttemptOpened);
         let progress = &mut *self.progress;
         if progress.flags.has(Flags::RETRY_IN_DOUBT) {
@@ -56,7 +57,7 @@ impl Transition<'_> {
     }
 
     /// An attempt told us something.
-    pub fn outcome(&mut self, attempt: i64, outcome: &Outcome, source: Source) {
+    pub fn outcome(&mut self, attempt: AttemptRow, outcome: &Outcome, source: Source) {
         if self.is_replaced(attempt) {
             self.outcome_of_replaced(attempt, outcome, source);
             return;
@@ -79,14 +80,14 @@ impl Transition<'_> {
 
     /// Whether a later attempt, or the decision to make one, has taken this attempt's place. A
     /// retry in doubt has not: evidence for the earlier attempt still counts in full.
-    fn is_replaced(&self, attempt: i64) -> bool {
+    fn is_replaced(&self, attempt: AttemptRow) -> bool {
         let flags = self.progress.flags;
         self.progress.attempt != Some(attempt)
             || (flags.has(Flags::RETRY_WAITS) && !flags.has(Flags::RETRY_IN_DOUBT))
     }
 
     /// What came of an attempt that no longer decides anything is kept on record all the same.
-    fn outcome_of_replaced(&mut self, attempt: i64, outcome: &Outcome, source: Source) {
+    fn outcome_of_replaced(&mut self, attempt: AttemptRow, outcome: &Outcome, source: Source) {
         let (kind, status, code) = match outcome {
             Outcome::NotSent { .. } => (EventKind::AttemptNotSent, None, None),
             Outcome::Sent { status, .. } => (sent_kind(source), Some(*status), None),
@@ -112,7 +113,7 @@ impl Transition<'_> {
         });
     }
 
-    fn sent(&mut self, attempt: i64, status: ProviderStatus, source: Source) {
+    fn sent(&mut self, attempt: AttemptRow, status: ProviderStatus, source: Source) {
         self.dequeue_if_in_doubt();
         // A failure that stands in the answer only proves that the provider has the message; what
         // it leads to is decided when it is worked in as the report that it is.
@@ -135,7 +136,7 @@ impl Transition<'_> {
         self.watch_silence(attempt);
     }
 
-    fn watch_silence(&mut self, attempt: i64) {
+    fn watch_silence(&mut self, attempt: AttemptRow) {
         if !self.progress.state.is_resting() {
             let at = self.now.plus(self.rules.wait(SILENT_POLLS[0]));
             self.change.watch = Some(Watch {
@@ -146,7 +147,7 @@ impl Transition<'_> {
         }
     }
 
-    fn not_sent(&mut self, attempt: i64, cause: NotSentCause, failure: AttemptFailure) {
+    fn not_sent(&mut self, attempt: AttemptRow, cause: NotSentCause, failure: AttemptFailure) {
         let reason = match cause {
             NotSentCause::RateLimited => Reason::RateLimited,
             NotSentCause::Dns
@@ -171,7 +172,7 @@ impl Transition<'_> {
         }
     }
 
-    fn unknown(&mut self, attempt: i64, cause: UnknownCause) {
+    fn unknown(&mut self, attempt: AttemptRow, cause: UnknownCause) {
         self.step(Fact::OutcomeUnknown);
         self.count_outcome(OutcomeKind::Unknown);
         self.push(Event {
@@ -195,7 +196,7 @@ impl Transition<'_> {
         }
     }
 
-    fn refused(&mut self, attempt: i64, code: Option<u32>) {
+    fn refused(&mut self, attempt: AttemptRow, code: Option<u32>) {
         self.dequeue_if_in_doubt();
         self.count_outcome(OutcomeKind::Refused);
         let step = self.step(Fact::Refused);

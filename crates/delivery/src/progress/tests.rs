@@ -53,7 +53,7 @@ struct Course {
     progress: Progress,
     counts: HashMap<(Metric, i64), i64>,
     events: Vec<Event>,
-    open: Option<i64>,
+    open: Option<AttemptRow>,
     queued: Option<Timestamp>,
     variant_untried: bool,
 }
@@ -101,7 +101,7 @@ impl Course {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Open if self.open.is_none() && self.progress.state.is_waiting() => {
-                let attempt = i64::from(self.progress.attempts) + 1;
+                let attempt = AttemptRow(i64::from(self.progress.attempts) + 1);
                 self.open = Some(attempt);
                 self.work(|transition| transition.attempt_opened(attempt));
             }

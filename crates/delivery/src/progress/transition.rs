@@ -4,6 +4,7 @@
 use crate::counter::{Count, Metric, Stage, bucket};
 use crate::event::{EventKind, Source};
 use crate::outcome::OutcomeKind;
+use crate::row::AttemptRow;
 use crate::state::{Fact, State, Step, advance};
 use crate::time::Timestamp;
 
@@ -65,7 +66,12 @@ impl Transition<'_> {
         self.event_about(kind, source, None);
     }
 
-    pub(super) fn event_about(&mut self, kind: EventKind, source: Source, attempt: Option<i64>) {
+    pub(super) fn event_about(
+        &mut self,
+        kind: EventKind,
+        source: Source,
+        attempt: Option<AttemptRow>,
+    ) {
         let state = self.progress.state;
         self.push(Event {
             kind,

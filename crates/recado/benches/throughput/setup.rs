@@ -23,7 +23,7 @@ use recado::server::Server;
 use recado::store::sqlite::{OpenMode, Options, SqliteStore};
 use recado::store::{
     AcceptResult, ApiKeys, CloseRequest, DueQuery, KeyScope, Messages, NewMessage, OpenRequest,
-    OpenResult, Queue, Senders, new_message_id,
+    OpenResult, Queue, Senders, Stamp, new_message_id,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
@@ -231,7 +231,7 @@ pub(crate) async fn accept_messages(store: &SqliteStore, count: usize) {
 /// Sends everything that waits, without a provider: the correlation id and SID of each.
 pub(crate) async fn send_messages(store: &SqliteStore) -> Vec<(String, String)> {
     let effects = Effects::real();
-    let sender = store.senders().await.unwrap()[0].key;
+    let sender = store.senders().await.unwrap()[0].row;
     let mut sent = Vec::new();
     loop {
         let now = effects.clock.now();
@@ -239,7 +239,6 @@ pub(crate) async fn send_messages(store: &SqliteStore) -> Vec<(String, String)> 
             sender,
             now,
             limit: 1_000,
-            except: Vec::new(),
         };
         let due = store.due(query).await.unwrap().due;
         if due.is_empty() {
@@ -249,8 +248,10 @@ pub(crate) async fn send_messages(store: &SqliteStore) -> Vec<(String, String)> 
             .iter()
             .map(|due| OpenRequest {
                 message: due.message,
-                nonce: effects.random.next_u64(),
-                now,
+                stamp: Stamp {
+                    now,
+                    random: effects.random.next_u64(),
+                },
             })
             .collect();
         let mut closes = Vec::new();
@@ -261,13 +262,12 @@ pub(crate) async fn send_messages(store: &SqliteStore) -> Vec<(String, String)> 
             let sid = random_sid(&*effects.random);
             sent.push((attempt.attempt.to_string(), sid.to_string()));
             closes.push(CloseRequest {
-                attempt: attempt.attempt.key,
+                attempt: attempt.attempt.row,
                 outcome: Outcome::Sent {
                     sid,
                     status: ProviderStatus::Queued,
                 },
-                now,
-                random: 0,
+                stamp: Stamp { now, random: 0 },
             });
         }
         store.close_attempts(closes).await.unwrap();

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use delivery::outcome::{Outcome, ProviderStatus};
 use delivery::progress::WatchKind;
+use delivery::row::{MessageRow, SenderRow};
 use delivery::sid::Sid;
 use recado::store::sqlite::SqliteStore;
 use recado::store::{
     AcceptResult, AttemptId, CloseRequest, Consents, CounterGroup, CounterQuery, Counters,
     DueQuery, DueWatch, Events, Finding, Health, Inbounds, Maintenance, MessageCommand,
     MessageFilter, MessageId, Messages, NextWatch, OpenRequest, OpenResult, Queue, Reports,
-    Senders, Settlement, WatchQuery, Watches,
+    Senders, Settlement, Stamp, WatchQuery, Watches,
 };
 
 use self::inputs::{Inputs, SENDERS, START, Seeded, address};
@@ -58,7 +59,7 @@ struct Workload {
     store: SqliteStore,
     inputs: Inputs,
     size: Size,
-    senders: Vec<i64>,
+    senders: Vec<SenderRow>,
     accepted: Vec<MessageId>,
     sent: Vec<(AttemptId, Sid)>,
 }
@@ -102,7 +103,7 @@ impl Workload {
         let store = open_store_with(folder, Arc::new(Seeded::new(1)), &SENDERS, START);
         let senders = store.senders().await.unwrap();
         Self {
-            senders: senders.iter().map(|sender| sender.key).collect(),
+            senders: senders.iter().map(|sender| sender.row).collect(),
             store,
             inputs: Inputs::new(),
             size,
@@ -150,15 +151,17 @@ impl Workload {
     }
 
     /// Opens attempts for what is due and closes them, with a few reports that come before.
-    async fn attempt_batch(&mut self, sender: i64, first: usize, limit: usize) -> usize {
+    async fn attempt_batch(&mut self, sender: SenderRow, first: usize, limit: usize) -> usize {
         let now = self.inputs.now;
         let due = self.due(sender, limit).await;
         let requests = due
             .iter()
             .map(|message| OpenRequest {
                 message: *message,
-                nonce: self.inputs.bits(),
-                now,
+                stamp: Stamp {
+                    now,
+                    random: self.inputs.bits(),
+                },
             })
             .collect();
         let results = self.store.open_attempts(requests).await.unwrap();
@@ -177,10 +180,12 @@ impl Workload {
                 }
             }
             closes.push(CloseRequest {
-                attempt: open.attempt.key,
+                attempt: open.attempt.row,
                 outcome,
-                now,
-                random: self.inputs.bits(),
+                stamp: Stamp {
+                    now,
+                    random: self.inputs.bits(),
+                },
             });
         }
         let opened = closes.len();
@@ -189,12 +194,11 @@ impl Workload {
         opened
     }
 
-    async fn due(&self, sender: i64, limit: usize) -> Vec<i64> {
+    async fn due(&self, sender: SenderRow, limit: usize) -> Vec<MessageRow> {
         let query = DueQuery {
             sender,
             now: self.inputs.now,
             limit,
-            except: Vec::new(),
         };
         let page = self.store.due(query).await.unwrap();
         page.due.iter().map(|due| due.message).collect()
@@ -263,9 +267,9 @@ impl Workload {
         };
         let (finding, next) = match (watch.kind, watch.sid) {
             _ if watch.polls == 0 => (Finding::Nothing, Some(again)),
-            (WatchKind::Unknown, _) if watch.attempt % 2 == 0 => (Finding::HorizonPassed, None),
+            (WatchKind::Unknown, _) if watch.attempt.0 % 2 == 0 => (Finding::HorizonPassed, None),
             (WatchKind::Unknown, _) => {
-                let random = Seeded::new(watch.attempt.unsigned_abs());
+                let random = Seeded::new(watch.attempt.0.unsigned_abs());
                 (found(random_sid(&random)), None)
             }
             (WatchKind::Silent, Some(sid)) => (found(sid), None),
@@ -275,8 +279,10 @@ impl Workload {
             watch: (watch.at, watch.attempt),
             finding,
             next,
-            now,
-            random: self.inputs.bits(),
+            stamp: Stamp {
+                now,
+                random: self.inputs.bits(),
+            },
         }
     }
 

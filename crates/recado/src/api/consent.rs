@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use delivery::consent::Consent;
+use delivery::row::PersonRow;
 use serde::{Deserialize, Serialize};
 
 use super::extract::{Body, Query, read_json};
@@ -54,7 +55,7 @@ pub(super) async fn show(
     let address = parse_address("to", &query.to)?;
     let to = address.canonical().to_owned();
     let nobody = ConsentView {
-        person: 0,
+        person: PersonRow::default(),
         consent: Consent::Open,
         since: None,
         source: None,

@@ -9,7 +9,7 @@ use delivery::sid::Sid;
 use super::answer::not_stored;
 use super::form::{Form, hex_byte};
 use super::handles::Callbacks;
-use crate::store::{AttemptId, Report, ReportResult};
+use crate::store::{AttemptId, Report, ReportResult, Stamp};
 
 /// The query parameter of our status-callback URL that names the attempt.
 pub const CORRELATION_PARAMETER: &str = "c";
@@ -84,8 +84,7 @@ pub(super) async fn receive(callbacks: &Callbacks, query: Option<&str>, form: &F
         word,
         code: callback.error_code,
         source: Source::Callback,
-        now: callbacks.effects.clock.now(),
-        random: callbacks.effects.random.next_u64(),
+        stamp: Stamp::of(&callbacks.effects),
     };
     match callbacks.reports.report(vec![report]).await {
         Ok(results) => {

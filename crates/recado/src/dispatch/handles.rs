@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::message::SenderName;
+use delivery::row::SenderRow;
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
 use tokio::sync::watch;
@@ -33,7 +34,7 @@ pub struct Dispatch {
 #[derive(Clone)]
 pub struct Settings {
     /// Our senders with their keys in the store, and messages per second (`None`: no limit).
-    pub senders: Vec<(i64, SenderName, Option<f64>)>,
+    pub senders: Vec<(SenderRow, SenderName, Option<f64>)>,
     /// A Messaging Service whose features apply.
     pub messaging_service: Option<Sid>,
     /// Between messages to one person, after a burst.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use delivery::message::SenderName;
 use delivery::outcome::Outcome;
+use delivery::row::{AttemptRow, MessageRow, PersonRow, SenderRow};
 use delivery::time::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,9 @@ use super::concurrency::ConcurrencyLimit;
 use super::handles::Dispatch;
 use super::rate::{PairRateLimit, TokenBucket};
 use crate::provider::CreateRequest;
-use crate::store::{CloseRequest, DueMessage, DueQuery, OpenAttempt, OpenRequest, OpenResult};
+use crate::store::{
+    CloseRequest, DueMessage, DueQuery, OpenAttempt, OpenRequest, OpenResult, Stamp,
+};
 
 /// Attempts opened with one commit.
 const BATCH_MAX: usize = 256;
@@ -27,7 +30,7 @@ const STORE_WAIT: Duration = Duration::from_millis(500);
 
 pub(super) struct Lane {
     dispatch: Dispatch,
-    key: i64,
+    row: SenderRow,
     name: SenderName,
     concurrency: Arc<ConcurrencyLimit>,
     bucket: TokenBucket,
@@ -38,7 +41,7 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new(
         dispatch: Dispatch,
-        key: i64,
+        row: SenderRow,
         name: SenderName,
         rate: Option<f64>,
         concurrency: Arc<ConcurrencyLimit>,
@@ -47,7 +50,7 @@ impl Lane {
         let pair_limit = PairRateLimit::new(dispatch.settings.person_interval);
         Self {
             dispatch,
-            key,
+            row,
             name,
             concurrency,
             bucket,
@@ -88,10 +91,9 @@ impl Lane {
             return self.bucket.wait();
         }
         let query = DueQuery {
-            sender: self.key,
+            sender: self.row,
             now,
             limit,
-            except: Vec::new(),
         };
         let page = match self.dispatch.store.due(query).await {
             Ok(page) => page,
@@ -124,7 +126,7 @@ impl Lane {
         if requests.is_empty() {
             return Duration::ZERO;
         }
-        let messages: Vec<i64> = requests.iter().map(|request| request.message).collect();
+        let messages: Vec<MessageRow> = requests.iter().map(|request| request.message).collect();
         let results = match self.dispatch.store.open_attempts(requests).await {
             Ok(results) => results,
             Err(error) => {
@@ -157,7 +159,7 @@ impl Lane {
     /// One message of each person at a time, and not more than the pair's rate allows; the rest
     /// gets a later due time.
     fn choose(&mut self, due: &[DueMessage], now: Timestamp) -> Choice {
-        let mut persons: Vec<i64> = Vec::with_capacity(due.len());
+        let mut persons: Vec<PersonRow> = Vec::with_capacity(due.len());
         let mut requests = Vec::with_capacity(due.len());
         let mut later = Vec::new();
         for message in due {
@@ -171,11 +173,12 @@ impl Lane {
                 continue;
             }
             persons.push(message.person);
-            let nonce = self.dispatch.effects.random.next_u64();
             let request = OpenRequest {
                 message: message.message,
-                nonce,
-                now,
+                stamp: Stamp {
+                    now,
+                    random: self.dispatch.effects.random.next_u64(),
+                },
             };
             requests.push(request);
         }
@@ -191,18 +194,18 @@ impl Lane {
         let concurrency = Arc::clone(&self.concurrency);
         let name = self.name.clone();
         self.sends.spawn(async move {
-            let key = attempt.attempt.key;
+            let row = attempt.attempt.row;
             let request = create_request(&dispatch, name, attempt);
             let outcome = dispatch.provider.create(&request).await;
             drop(request);
             tracing::debug!(
-                attempt = key,
+                attempt = %row,
                 outcome = outcome.kind().as_str(),
                 "a request to Twilio ended"
             );
             let now = dispatch.effects.clock.now();
             concurrency.observe(&outcome, now);
-            record(&dispatch, key, outcome, now).await;
+            record(&dispatch, row, outcome, now).await;
         });
     }
 
@@ -249,11 +252,7 @@ impl Lane {
 fn create_request(dispatch: &Dispatch, from: SenderName, attempt: OpenAttempt) -> CreateRequest {
     let now = dispatch.effects.clock.now();
     CreateRequest {
-        // The store still writes the address as Twilio does; the provider adds that itself.
-        to: match attempt.to.strip_prefix("whatsapp:") {
-            Some(address) => address.to_owned(),
-            None => attempt.to,
-        },
+        to: attempt.to.in_variant(attempt.variant),
         from,
         messaging_service: dispatch.settings.messaging_service,
         content: attempt.content,
@@ -266,26 +265,28 @@ fn create_request(dispatch: &Dispatch, from: SenderName, attempt: OpenAttempt) -
 struct Choice {
     requests: Vec<OpenRequest>,
     /// The person of each request.
-    persons: Vec<i64>,
+    persons: Vec<PersonRow>,
     /// The others, with their later times.
-    later: Vec<(i64, Timestamp)>,
+    later: Vec<(MessageRow, Timestamp)>,
 }
 
 /// Stores the outcome of an attempt, however long the disk takes: a result that is lost would make
 /// the attempt unknown.
-async fn record(dispatch: &Dispatch, attempt: i64, outcome: Outcome, now: Timestamp) {
+async fn record(dispatch: &Dispatch, attempt: AttemptRow, outcome: Outcome, now: Timestamp) {
     loop {
         let request = CloseRequest {
             attempt,
             outcome: outcome.clone(),
-            now,
-            random: dispatch.effects.random.next_u64(),
+            stamp: Stamp {
+                now,
+                random: dispatch.effects.random.next_u64(),
+            },
         };
         match dispatch.store.close_attempts(vec![request]).await {
             Ok(_) => return,
             Err(crate::store::StoreError::Closed) => return,
             Err(error) => {
-                tracing::error!(attempt, %error, "an outcome cannot be stored yet");
+                tracing::error!(%attempt, %error, "an outcome cannot be stored yet");
                 dispatch.effects.clock.sleep(STORE_WAIT).await;
             }
         }

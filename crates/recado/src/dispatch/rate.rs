@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use delivery::row::PersonRow;
 use delivery::time::Timestamp;
 
 /// Messages that a person may receive at once before the interval holds.
@@ -88,7 +89,7 @@ impl TokenBucket {
 pub(super) struct PairRateLimit {
     interval: Duration,
     /// When the person's burst will be full again.
-    full_at: HashMap<i64, Timestamp>,
+    full_at: HashMap<PersonRow, Timestamp>,
     /// At how many entries those that are not needed any more are dropped.
     sweep_at: usize,
 }
@@ -103,7 +104,7 @@ impl PairRateLimit {
     }
 
     /// When a message to this person may leave: now, which is then reserved, or a later time.
-    pub(super) fn reserve(&mut self, person: i64, now: Timestamp) -> Timestamp {
+    pub(super) fn reserve(&mut self, person: PersonRow, now: Timestamp) -> Timestamp {
         if self.interval.is_zero() {
             return now;
         }
@@ -122,7 +123,7 @@ impl PairRateLimit {
     }
 
     /// Gives a reservation back: its message did not leave.
-    pub(super) fn release(&mut self, person: i64) {
+    pub(super) fn release(&mut self, person: PersonRow) {
         if let Some(full) = self.full_at.get_mut(&person) {
             *full = full.minus(self.interval);
         }
@@ -167,25 +168,28 @@ mod tests {
     fn a_released_reservation_costs_nothing() {
         let mut limit = PairRateLimit::new(Duration::from_secs(6));
         for _ in 0..50 {
-            assert_eq!(limit.reserve(1, START), START);
-            limit.release(1);
+            assert_eq!(limit.reserve(PersonRow(1), START), START);
+            limit.release(PersonRow(1));
         }
         for _ in 0..5 {
-            assert_eq!(limit.reserve(1, START), START);
+            assert_eq!(limit.reserve(PersonRow(1), START), START);
         }
-        assert!(limit.reserve(1, START) > START);
+        assert!(limit.reserve(PersonRow(1), START) > START);
     }
 
     #[test]
     fn a_person_gets_a_burst_and_then_one_per_interval() {
         let mut limit = PairRateLimit::new(Duration::from_secs(6));
         for _ in 0..5 {
-            assert_eq!(limit.reserve(1, START), START);
+            assert_eq!(limit.reserve(PersonRow(1), START), START);
         }
-        assert_eq!(limit.reserve(1, START), START.plus(Duration::from_secs(6)));
-        assert_eq!(limit.reserve(2, START), START);
+        assert_eq!(
+            limit.reserve(PersonRow(1), START),
+            START.plus(Duration::from_secs(6))
+        );
+        assert_eq!(limit.reserve(PersonRow(2), START), START);
         let later = START.plus(Duration::from_secs(6));
-        assert_eq!(limit.reserve(1, later), later);
-        assert!(limit.reserve(1, later) > later);
+        assert_eq!(limit.reserve(PersonRow(1), later), later);
+        assert!(limit.reserve(PersonRow(1), later) > later);
     }
 }

@@ -6,7 +6,7 @@ use delivery::time::Timestamp;
 
 use crate::effects::Effects;
 use crate::provider::ProviderMessage;
-use crate::store::{DueWatch, Finding, NextWatch, Settlement};
+use crate::store::{DueWatch, Finding, NextWatch, Settlement, Stamp};
 
 /// Makes settlements.
 pub(super) struct Settlements {
@@ -58,8 +58,7 @@ impl Settlements {
             watch: (watch.at, watch.attempt),
             finding,
             next,
-            now: self.effects.clock.now(),
-            random: self.effects.random.next_u64(),
+            stamp: Stamp::of(&self.effects),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use delivery::limits::{SETTLE_BEFORE, SETTLE_POLLS};
 use delivery::progress::WatchKind;
+use delivery::row::AttemptRow;
 use delivery::settle::{Listed, UnknownAttempt, settle};
 use delivery::sid::Sid;
 
@@ -44,9 +45,10 @@ pub(super) async fn look_for(
         .map(|(watch, e)| unknown_attempt(watch, e))
         .collect();
     let candidates: Vec<Listed> = listed.iter().filter_map(listed_message).collect();
-    let found: HashMap<i64, Sid> = settle(&attempts, &candidates, |sid| known.contains(&sid))
-        .into_iter()
-        .collect();
+    let found: HashMap<AttemptRow, Sid> =
+        settle(&attempts, &candidates, |sid| known.contains(&sid))
+            .into_iter()
+            .collect();
     group
         .iter()
         .map(|(watch, _)| {
@@ -119,7 +121,7 @@ fn repeat(settlements: &Settlements, watch: &DueWatch) -> Settlement {
     settlements.nothing(watch, Some(next))
 }
 
-fn unknown_attempt(watch: &DueWatch, evidence: &Evidence) -> UnknownAttempt<i64> {
+fn unknown_attempt(watch: &DueWatch, evidence: &Evidence) -> UnknownAttempt<AttemptRow> {
     UnknownAttempt {
         key: watch.attempt,
         started_at: watch.started_at,

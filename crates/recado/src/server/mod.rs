@@ -227,7 +227,7 @@ impl Server {
             .map(|sender| {
                 let name = SenderName::new(sender.name);
                 let rate = self.config.sender_rate.per_second(&name);
-                (sender.key, name, rate)
+                (sender.row, name, rate)
             })
             .collect();
         Ok(Dispatch {

@@ -2,6 +2,7 @@
 
 use delivery::address::AddressVariant;
 use delivery::outcome::OutcomeKind;
+use delivery::row::AttemptRow;
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
 
@@ -9,8 +10,8 @@ use delivery::time::Timestamp;
 /// hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AttemptId {
-    /// The store's key.
-    pub key: i64,
+    /// The row.
+    pub row: AttemptRow,
     /// The random bits.
     pub nonce: u64,
 }
@@ -23,7 +24,10 @@ impl AttemptId {
             .ok()
             .and_then(|key| i64::try_from(key).ok())?;
         let nonce = u64::try_from(both & u128::from(u64::MAX)).ok()?;
-        Some(Self { key, nonce })
+        Some(Self {
+            row: AttemptRow(key),
+            nonce,
+        })
     }
 
     /// Reads 32 hexadecimal digits.
@@ -34,7 +38,7 @@ impl AttemptId {
         let (key, nonce) = text.split_at_checked(16)?;
         let key = i64::try_from(u64::from_str_radix(key, 16).ok()?).ok()?;
         Some(Self {
-            key,
+            row: AttemptRow(key),
             nonce: u64::from_str_radix(nonce, 16).ok()?,
         })
     }
@@ -42,7 +46,7 @@ impl AttemptId {
 
 impl std::fmt::Display for AttemptId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:016x}{:016x}", self.key, self.nonce)
+        write!(f, "{:016x}{:016x}", self.row.0, self.nonce)
     }
 }
 
@@ -74,7 +78,7 @@ mod tests {
     #[test]
     fn correlation_ids_read_back_and_nothing_else_does() {
         let id = AttemptId {
-            key: 42,
+            row: AttemptRow(42),
             nonce: u64::MAX - 1,
         };
         let text = id.to_string();

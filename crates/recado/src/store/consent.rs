@@ -3,6 +3,7 @@
 use delivery::address::Address;
 use delivery::consent::Consent;
 use delivery::event::Source;
+use delivery::row::PersonRow;
 use delivery::time::Timestamp;
 
 use super::StoreFuture;
@@ -24,8 +25,8 @@ pub trait Consents: Send + Sync {
 /// What a person said about receiving messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsentView {
-    /// The store's key of the person; 0 for nobody.
-    pub person: i64,
+    /// The row of the person.
+    pub person: PersonRow,
     /// What they said.
     pub consent: Consent,
     /// Since when.

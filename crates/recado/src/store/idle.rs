@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use delivery::row::PersonRow;
 use tokio::sync::watch;
 
 use super::Queue;
@@ -14,7 +15,7 @@ pub async fn wait_until_idle(
     queue: &(impl Queue + ?Sized),
     mut closed: watch::Receiver<u64>,
     clock: &dyn Clock,
-    person: i64,
+    person: PersonRow,
     wait_max: Duration,
 ) {
     let waiting = async {

@@ -3,6 +3,7 @@
 use delivery::address::Address;
 use delivery::consent::ConsentChange;
 use delivery::message::SenderName;
+use delivery::row::PersonRow;
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
 
@@ -52,8 +53,8 @@ pub struct NewInbound {
 pub struct InboundResult {
     /// It was known already; nothing changed.
     pub duplicate: bool,
-    /// The person's key.
-    pub person: i64,
+    /// The row of the person.
+    pub person: PersonRow,
     /// What it changed about consent.
     pub change: ConsentChange,
 }

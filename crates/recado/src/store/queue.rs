@@ -1,15 +1,16 @@
 //! The queue and the attempts: what is due, and what became of it.
 
+use delivery::address::{Address, AddressVariant};
 use delivery::message::{Content, Priority};
 use delivery::outcome::Outcome;
+use delivery::row::{AttemptRow, MessageRow, PersonRow, SenderRow};
 use delivery::time::Timestamp;
 
-use super::{AttemptId, MessageId, StoreFuture};
+use super::{AttemptId, MessageId, Stamp, StoreFuture};
 
 /// The queue and the attempts.
 pub trait Queue: Send + Sync {
     /// The due messages of one sender: urgent first, then normal, then bulk, each by due time.
-    /// Messages in `except` (already in somebody's hands) are left out.
     fn due(&self, query: DueQuery) -> StoreFuture<'_, DuePage>;
 
     /// Opens attempts, or says why not. Opt-out, window, expiry and holds are checked inside the
@@ -20,22 +21,20 @@ pub trait Queue: Send + Sync {
     fn close_attempts(&self, batch: Vec<CloseRequest>) -> StoreFuture<'_, Vec<CloseResult>>;
 
     /// Moves due times, for messages whose turn has not come.
-    fn defer(&self, batch: Vec<(i64, Timestamp)>) -> StoreFuture<'_, ()>;
+    fn defer(&self, batch: Vec<(MessageRow, Timestamp)>) -> StoreFuture<'_, ()>;
 
     /// How many attempts of this person are open now.
-    fn open_attempts_of(&self, person: i64) -> StoreFuture<'_, u64>;
+    fn open_attempts_of(&self, person: PersonRow) -> StoreFuture<'_, u64>;
 }
 
 /// Which due messages to read.
 pub struct DueQuery {
     /// The sender's key.
-    pub sender: i64,
+    pub sender: SenderRow,
     /// Now.
     pub now: Timestamp,
     /// At most this many.
     pub limit: usize,
-    /// Messages in somebody's hands already.
-    pub except: Vec<i64>,
 }
 
 /// Due messages, and when the next one will be.
@@ -53,9 +52,9 @@ pub struct DuePage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DueMessage {
     /// Its key.
-    pub message: i64,
+    pub message: MessageRow,
     /// The person.
-    pub person: i64,
+    pub person: PersonRow,
     /// What may overtake what.
     pub priority: Priority,
     /// Since when it is due.
@@ -66,11 +65,9 @@ pub struct DueMessage {
 #[derive(Clone, Copy, Debug)]
 pub struct OpenRequest {
     /// The message.
-    pub message: i64,
-    /// 64 random bits of the correlation id.
-    pub nonce: u64,
-    /// Now.
-    pub now: Timestamp,
+    pub message: MessageRow,
+    /// Now; the random bits become those of the correlation id.
+    pub stamp: Stamp,
 }
 
 /// Whether an attempt was opened.
@@ -87,12 +84,14 @@ pub enum OpenResult {
 pub struct OpenAttempt {
     /// The attempt.
     pub attempt: AttemptId,
-    /// Key of the message.
-    pub message: i64,
+    /// The row of the message.
+    pub message: MessageRow,
     /// Public id of the message.
     pub id: MessageId,
-    /// The address to use: `whatsapp:+E164` or `whatsapp:CC.id`.
-    pub to: String,
+    /// To whom.
+    pub to: Address,
+    /// Under which variant of the address.
+    pub variant: AddressVariant,
     /// What it says.
     pub content: Content,
     /// The message's deadline.
@@ -102,13 +101,11 @@ pub struct OpenAttempt {
 /// What an attempt told us.
 pub struct CloseRequest {
     /// The attempt.
-    pub attempt: i64,
+    pub attempt: AttemptRow,
     /// What it told us.
     pub outcome: Outcome,
-    /// Now.
-    pub now: Timestamp,
-    /// 64 random bits, for jitter.
-    pub random: u64,
+    /// Now, and chance for the wait until a retry.
+    pub stamp: Stamp,
 }
 
 /// What closing an attempt led to.

@@ -3,9 +3,8 @@
 use delivery::event::Source;
 use delivery::outcome::ProviderStatus;
 use delivery::sid::Sid;
-use delivery::time::Timestamp;
 
-use super::{AttemptId, StoreFuture};
+use super::{AttemptId, Stamp, StoreFuture};
 
 /// Status reports.
 pub trait Reports: Send + Sync {
@@ -28,10 +27,8 @@ pub struct Report {
     pub code: Option<u32>,
     /// Callback or poll.
     pub source: Source,
-    /// Now.
-    pub now: Timestamp,
-    /// 64 random bits, for jitter.
-    pub random: u64,
+    /// Now, and chance for the wait until a retry.
+    pub stamp: Stamp,
 }
 
 /// What a report did.

@@ -1,5 +1,6 @@
 //! Our senders.
 
+use delivery::row::SenderRow;
 use delivery::time::Timestamp;
 
 use super::StoreFuture;
@@ -16,8 +17,8 @@ pub trait Senders: Send + Sync {
 /// One of our senders.
 #[derive(Clone, Debug)]
 pub struct SenderView {
-    /// Its key.
-    pub key: i64,
+    /// Its row.
+    pub row: SenderRow,
     /// `+E164` or `MG…`.
     pub name: String,
     /// Whether the configuration still names it.

@@ -2,12 +2,13 @@
 
 use delivery::outcome::ProviderStatus;
 use delivery::progress::WatchKind;
+use delivery::row::{AttemptRow, PersonRow};
 use delivery::settle::TextEvidence;
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
 
-use super::StoreFuture;
+use super::{Stamp, StoreFuture};
 
 /// What must be looked after.
 pub trait Watches: Send + Sync {
@@ -38,7 +39,7 @@ pub struct DueWatch {
     /// When it was due; part of its key.
     pub at: Timestamp,
     /// The attempt.
-    pub attempt: i64,
+    pub attempt: AttemptRow,
     /// What it looks for.
     pub kind: WatchKind,
     /// Polls made so far.
@@ -57,7 +58,7 @@ pub struct DueWatch {
 #[derive(Clone)]
 pub struct Evidence {
     /// The person's key: attempts to one person are settled together.
-    pub person: i64,
+    pub person: PersonRow,
     /// The address used, without `whatsapp:`.
     pub to: String,
     /// The other ninth-digit form.
@@ -71,15 +72,13 @@ pub struct Evidence {
 /// What looking after an attempt brought.
 pub struct Settlement {
     /// The watch that this answers: its time and its attempt.
-    pub watch: (Timestamp, i64),
+    pub watch: (Timestamp, AttemptRow),
     /// What was found.
     pub finding: Finding,
     /// When to look again; `None` ends the watch.
     pub next: Option<NextWatch>,
-    /// Now.
-    pub now: Timestamp,
-    /// 64 random bits, for jitter.
-    pub random: u64,
+    /// Now, and chance for the wait until a retry.
+    pub stamp: Stamp,
 }
 
 /// When to look again, and for what.

@@ -12,7 +12,9 @@ use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, RetryAfter, Unkno
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
 use recado::effects::Random;
-use recado::store::{AttemptId, Idempotency, NewInbound, NewMessage, Report, new_message_id};
+use recado::store::{
+    AttemptId, Idempotency, NewInbound, NewMessage, Report, Stamp, new_message_id,
+};
 
 use super::super::setup::{self, number, random_sid};
 
@@ -160,8 +162,10 @@ impl Inputs {
             word: None,
             code: None,
             source: Source::Callback,
-            now: self.now,
-            random: self.bits(),
+            stamp: Stamp {
+                now: self.now,
+                random: self.bits(),
+            },
         }
     }
 

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
-use super::writer::stop_on_failed_sync;
+use super::error::stop_on_failed_sync;
 
 /// Pages that the log may grow by between two foldings: 128 MiB.
 const PAGES: usize = 32_768;

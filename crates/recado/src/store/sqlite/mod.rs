@@ -1,37 +1,41 @@
 //! The embedded engine: SQLite with one writer thread and a small pool of readers.
 
-mod accept;
-mod business_key;
+mod api_key;
+mod attempt;
 mod checkpoint;
-mod context;
-mod idempotency;
+mod column;
+mod consent;
+mod counter;
+mod error;
+mod event;
+mod health;
 mod inbound;
-mod log;
+mod key;
 mod maintenance;
-mod messages;
+mod message;
+mod message_view;
 mod open;
-mod parties;
 mod person;
+mod progress;
 mod queue;
 mod report;
+mod sender;
+mod statements;
 mod verify;
 mod watch;
 mod writer;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
 pub use open::{OpenMode, Options};
-pub use writer::Notifier;
 
-use self::context::Cohort;
-use self::writer::{Writer, store_error};
-use super::StoreError;
-use crate::secrets::Vault;
-use delivery::progress::Rules;
+use self::error::store_error;
+use self::writer::Writer;
+use super::operations::transaction::Shared;
+use super::{Notifier, StoreError};
 
 /// Connections for reading. Each read takes microseconds; long ones run beside the runtime.
 const READERS: usize = 4;
@@ -45,34 +49,6 @@ pub struct SqliteStore {
     path: PathBuf,
     /// Held as long as the store is open, so that a second server stops at its start.
     _lock: Option<open::ServerLock>,
-}
-
-/// What the writer and the readers share.
-struct Shared {
-    vault: Vault,
-    rules: Rules,
-    epoch: i64,
-    cohorts: Mutex<HashMap<Cohort, i64>>,
-}
-
-impl Shared {
-    fn cached_cohort(&self, cohort: &Cohort) -> Option<i64> {
-        locked(&self.cohorts).get(cohort).copied()
-    }
-
-    fn cache_cohort(&self, cohort: Cohort, key: i64) {
-        let mut cohorts = locked(&self.cohorts);
-        // Cohorts of past hours are not asked for again; a fresh map costs one look-up each.
-        if cohorts.len() > 10_000 {
-            cohorts.clear();
-        }
-        cohorts.insert(cohort, key);
-    }
-
-    /// Drops what a rolled-back transaction may have put into the caches.
-    fn forget(&self) {
-        locked(&self.cohorts).clear();
-    }
 }
 
 impl SqliteStore {

@@ -7,19 +7,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use delivery::event::Source;
 use delivery::message::SenderName;
-use delivery::outcome::{Outcome, UnknownCause};
 use delivery::time::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::checkpoint::Checkpointer;
-use super::writer::{Notifier, Writer, store_error};
-use super::{READERS, Readers, Shared, SqliteStore};
+use super::error::store_error;
+use super::writer::Writer;
+use super::{READERS, Readers, SqliteStore};
 use crate::effects::Random;
 use crate::secrets::{MasterKey, Vault, WrappedKeys};
-use crate::store::StoreError;
+use crate::store::operations::attempt::Recover;
+use crate::store::operations::transaction::Shared;
+use crate::store::{Notifier, StoreError};
 use delivery::progress::Rules;
 
 mod migrations {
@@ -94,12 +95,7 @@ impl SqliteStore {
         if options.mode == OpenMode::Server {
             configure_senders(&mut connection, &options.senders).map_err(|e| store_error(&e))?;
         }
-        let shared = Arc::new(Shared {
-            vault,
-            rules: options.rules,
-            epoch,
-            cohorts: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::new(vault, options.rules, epoch));
         let readers = (0..READERS)
             .map(|_| connect(&options.path, OpenFlags::SQLITE_OPEN_READ_ONLY).map(Mutex::new))
             .collect::<Result<Vec<_>, _>>()?;
@@ -136,22 +132,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`]; nothing is changed then.
     pub async fn recover(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let epoch = self.shared.epoch;
-        self.writer
-            .run(move |context| {
-                let mut statement = context
-                    .db
-                    .prepare_cached("SELECT attempt_id FROM open_attempt WHERE epoch < ?1")?;
-                let left: Vec<i64> = statement
-                    .query_map([epoch], |row| row.get(0))?
-                    .collect::<rusqlite::Result<_>>()?;
-                for attempt in &left {
-                    let outcome = Outcome::Unknown(UnknownCause::ProcessEnded);
-                    context.close(*attempt, &outcome, Source::Dispatch, now, 0)?;
-                }
-                Ok(left.len())
-            })
-            .await
+        self.writer.run(Recover { now }).await
     }
 }
 

@@ -1,62 +1,88 @@
-//! Watches: unknown attempts to be settled, silent messages to be asked about.
+//! Watches: the table `watch`, and what attempts that are asked about must look like.
 
 use delivery::address::AddressVariant;
-use delivery::event::Source;
-use delivery::message::Content;
-use delivery::outcome::{Outcome, OutcomeKind};
-use delivery::settle::TextEvidence;
+use delivery::message::SenderName;
+use delivery::outcome::OutcomeKind;
+use delivery::progress::{Watch, WatchKind};
+use delivery::row::{AttemptRow, MessageRow, PersonRow};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row};
 
-use super::accept::{associated_data, message_id};
-use super::context::{Context, stored_at, stored_or_null};
-use super::{Shared, SqliteStore, person};
-use crate::store::{DueWatch, Evidence, Finding, Settlement, StoreError, WatchQuery, sealed};
-use delivery::progress::{ReportFact, Watch, WatchKind};
+use super::SqliteStore;
+use super::column::{limit, message_id, stored_at, stored_or_null};
+use super::statements::Statements;
+use crate::store::operations::rows::{Broken, PersonRows, WatchRows};
+use crate::store::operations::transaction::Shared;
+use crate::store::operations::watch::{Settle, evidence};
+use crate::store::seal::open_content;
+use crate::store::{DueWatch, Evidence, Settlement, StoreFuture, WatchQuery, Watches};
 
-impl SqliteStore {
-    pub(super) async fn watches_due(&self, query: WatchQuery) -> Result<Vec<DueWatch>, StoreError> {
-        self.read_long(move |db, shared| read_due_watches(db, shared, query))
-            .await
+impl Watches for SqliteStore {
+    fn due_watches(&self, query: WatchQuery) -> StoreFuture<'_, Vec<DueWatch>> {
+        Box::pin(self.read_long(move |db, shared| read_due(db, shared, query)))
     }
 
-    pub(super) async fn settle_batch(&self, batch: Vec<Settlement>) -> Result<(), StoreError> {
-        self.writer
-            .run(move |context| batch.iter().try_for_each(|item| context.settle(item)))
-            .await
+    fn settle(&self, batch: Vec<Settlement>) -> StoreFuture<'_, ()> {
+        Box::pin(self.writer.run(Settle(batch)))
     }
 
-    pub(super) fn read_known_sids(&self, sids: &[Sid]) -> Result<Vec<Sid>, StoreError> {
-        self.read(|db| {
-            let mut statement = db.prepare_cached("SELECT 1 FROM attempt WHERE sid = ?1")?;
-            let mut known = Vec::new();
-            for sid in sids {
-                if statement.exists([sid.to_bytes().as_slice()])? {
-                    known.push(*sid);
+    fn known_sids(&self, sids: Vec<Sid>) -> StoreFuture<'_, Vec<Sid>> {
+        Box::pin(async move {
+            self.read(|db| {
+                let mut statement = db.prepare_cached("SELECT 1 FROM attempt WHERE sid = ?1")?;
+                let mut known = Vec::new();
+                for sid in sids {
+                    if statement.exists([sid.to_bytes().as_slice()])? {
+                        known.push(sid);
+                    }
                 }
-            }
-            Ok(known)
+                Ok(known)
+            })
         })
     }
 
-    pub(super) fn earliest_watch(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.read(|db| {
-            let at: Option<i64> = db
-                .prepare_cached("SELECT min(at) FROM watch")?
-                .query_row([], |row| row.get(0))?;
-            Ok(at.map(Timestamp::from_micros))
+    fn next_watch(&self) -> StoreFuture<'_, Option<Timestamp>> {
+        Box::pin(async move {
+            self.read(|db| {
+                let at: Option<i64> = db
+                    .prepare_cached("SELECT min(at) FROM watch")?
+                    .query_row([], |row| row.get(0))?;
+                Ok(at.map(Timestamp::from_micros))
+            })
         })
     }
 }
 
-fn read_due_watches(
+impl WatchRows for Statements<'_> {
+    fn set_watch(&mut self, watch: Watch, polls: u32) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO watch (at, attempt_id, kind, polls) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute([
+                watch.at.micros(),
+                watch.attempt.0,
+                watch.kind.number(),
+                i64::from(polls),
+            ])?;
+        Ok(())
+    }
+
+    fn delete_watch(&mut self, at: Timestamp, attempt: AttemptRow) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached("DELETE FROM watch WHERE at = ?1 AND attempt_id = ?2")?
+            .execute([at.micros(), attempt.0])?;
+        Ok(())
+    }
+}
+
+fn read_due(
     db: &Connection,
     shared: &Shared,
     query: WatchQuery,
 ) -> rusqlite::Result<Vec<DueWatch>> {
-    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
     let mut statement = db.prepare_cached(
         "SELECT watch.at, watch.attempt_id, watch.kind, watch.polls, attempt.sid, \
          progress.state, attempt.started_at, attempt.message_id, attempt.variant, attempt.outcome \
@@ -64,145 +90,64 @@ fn read_due_watches(
          JOIN progress ON progress.message_id = attempt.message_id \
          WHERE watch.at <= ?1 ORDER BY watch.at LIMIT ?2",
     )?;
-    let mut rows = statement.query(params![query.now.micros(), limit])?;
+    let mut rows = statement.query([query.now.micros(), limit(query.limit)])?;
     let mut watches = Vec::new();
     while let Some(row) = rows.next()? {
-        let kind = stored_at(row, 2, WatchKind::from_number)?;
-        let sid = row.get_ref(4)?.as_blob_or_null()?.and_then(Sid::from_bytes);
-        let outcome = stored_or_null(row, 9, OutcomeKind::from_number)?;
-        let evidence = if kind == WatchKind::Unknown && outcome == Some(OutcomeKind::Unknown) {
-            let variant = stored_at(row, 8, AddressVariant::from_number)?;
-            read_evidence(db, shared, row.get(7)?, variant)?
-        } else {
-            None
-        };
-        watches.push(DueWatch {
-            at: Timestamp::from_micros(row.get(0)?),
-            attempt: row.get(1)?,
-            kind,
-            polls: row.get(3)?,
-            sid,
-            state: stored_at(row, 5, State::from_number)?,
-            started_at: Timestamp::from_micros(row.get(6)?),
-            evidence,
-        });
+        watches.push(read_watch(row, db, shared)?);
     }
     Ok(watches)
+}
+
+fn read_watch(row: &Row<'_>, db: &Connection, shared: &Shared) -> rusqlite::Result<DueWatch> {
+    let kind = stored_at(row, 2, WatchKind::from_number)?;
+    let outcome = stored_or_null(row, 9, OutcomeKind::from_number)?;
+    let evidence = if kind == WatchKind::Unknown && outcome == Some(OutcomeKind::Unknown) {
+        let variant = stored_at(row, 8, AddressVariant::from_number)?;
+        read_evidence(db, shared, MessageRow(row.get(7)?), variant)?
+    } else {
+        None
+    };
+    Ok(DueWatch {
+        at: Timestamp::from_micros(row.get(0)?),
+        attempt: AttemptRow(row.get(1)?),
+        kind,
+        polls: row.get(3)?,
+        sid: row.get_ref(4)?.as_blob_or_null()?.and_then(Sid::from_bytes),
+        state: stored_at(row, 5, State::from_number)?,
+        started_at: Timestamp::from_micros(row.get(6)?),
+        evidence,
+    })
 }
 
 /// What an attempt must look like at the provider; `None` when its person was erased.
 fn read_evidence(
     db: &Connection,
     shared: &Shared,
-    message: i64,
+    message: MessageRow,
     variant: AddressVariant,
 ) -> rusqlite::Result<Option<Evidence>> {
-    let (public_id, person_id, sealed, sender): (Vec<u8>, i64, Vec<u8>, String) = db
+    let (id, person, sealed, sender) = db
         .prepare_cached(
             "SELECT message.public_id, message.person_id, message.sealed_content, sender.name \
              FROM message JOIN progress ON progress.message_id = message.id \
              JOIN sender ON sender.id = progress.sender_id WHERE message.id = ?1",
         )?
-        .query_row([message], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        .query_row([message.0], |row| {
+            let id = message_id(row.get_ref(0)?.as_blob()?)?;
+            let sealed: Vec<u8> = row.get(2)?;
+            let sender: String = row.get(3)?;
+            Ok((id, PersonRow(row.get(1)?), sealed, sender))
         })?;
-    let person = person::by_id(db, person_id)?;
-    let Some(address) = person.address(shared)? else {
+    let person = Statements { db }.person(person)?;
+    let person = person.ok_or(Broken::Gone("person"))?;
+    let vault = &shared.vault;
+    let Some(address) = person.address(vault).map_err(Broken::from)? else {
         return Ok(None);
     };
-    let key = person.key(shared)?;
-    let plain = shared.vault.unseal(
-        &key,
-        &associated_data("content", message_id(&public_id)?),
-        &sealed,
-    );
-    let Some(content) = plain.ok().and_then(|plain| sealed::decode(&plain)) else {
-        return Ok(None);
-    };
-    let canonical = address.canonical().to_owned();
-    let other = address.alternative();
-    let (to, to_alternative) = match (variant, other) {
-        (AddressVariant::WithoutNinthDigit, Some(other)) => (other, Some(canonical)),
-        (_, other) => (canonical, other),
-    };
-    Ok(Some(Evidence {
-        person: person_id,
-        to,
-        to_alternative,
-        from: (!sender.starts_with("MG")).then_some(sender),
-        text: text_evidence(content),
+    let key = person.key(vault).map_err(Broken::from)?;
+    let content = open_content(vault, &key, id, &sealed);
+    Ok(content.map(|content| {
+        let sender = SenderName::new(sender);
+        evidence(person.row, &address, variant, sender, content)
     }))
-}
-
-fn text_evidence(content: Content) -> TextEvidence {
-    match content {
-        Content::Text { body, .. } => TextEvidence::Exact(body),
-        Content::Media { caption, .. } => TextEvidence::Exact(caption.unwrap_or_default()),
-        Content::Template { variables, .. } => {
-            TextEvidence::Contains(variables.into_iter().map(|(_, value)| value).collect())
-        }
-    }
-}
-
-impl Context<'_> {
-    fn settle(&mut self, item: &Settlement) -> rusqlite::Result<()> {
-        let (at, attempt) = item.watch;
-        self.db
-            .prepare_cached("DELETE FROM watch WHERE at = ?1 AND attempt_id = ?2")?
-            .execute(params![at.micros(), attempt])?;
-        let Some(row) = self.attempt_row(attempt)? else {
-            return Ok(());
-        };
-        let Some(mut progress) = self.progress(row.message)? else {
-            return Ok(());
-        };
-        let input = self.transition_input(&progress, None, item.now, item.random)?;
-        match item.finding {
-            Finding::Nothing => {}
-            Finding::HorizonPassed => {
-                if row.outcome == Some(OutcomeKind::Unknown) {
-                    self.apply(&mut progress, input, |transition| {
-                        transition.horizon_passed(attempt)
-                    })?;
-                }
-            }
-            Finding::Found { sid, status, code } => {
-                if row.outcome == Some(OutcomeKind::Unknown) {
-                    self.attach(attempt, sid)?;
-                    let outcome = Outcome::Sent { sid, status };
-                    self.mark_settled(attempt, item.now)?;
-                    self.apply(&mut progress, input, |transition| {
-                        transition.outcome(attempt, &outcome, Source::Poll);
-                    })?;
-                    self.bind_parked(&mut progress, attempt, sid, item.now, item.random)?;
-                }
-                let report = ReportFact {
-                    attempt,
-                    status,
-                    word: None,
-                    code,
-                    source: Source::Poll,
-                };
-                self.report_once(&mut progress, &report, item.now, item.random)?;
-            }
-        }
-        if let Some(next) = item.next {
-            let watch = Watch {
-                attempt,
-                at: next.at,
-                kind: next.kind,
-            };
-            self.insert_watch(watch, next.polls)?;
-        }
-        Ok(())
-    }
-
-    fn mark_settled(&self, attempt: i64, now: Timestamp) -> rusqlite::Result<()> {
-        self.db
-            .prepare_cached(
-                "UPDATE attempt SET outcome = ?3, cause = NULL, finished_at = ?2 WHERE id = ?1",
-            )?
-            .execute(params![attempt, now.micros(), OutcomeKind::Sent.number()])?;
-        Ok(())
-    }
 }

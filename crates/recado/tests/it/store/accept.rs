@@ -6,6 +6,7 @@ use delivery::message::{
     BusinessKey, Content, DedupeChoice, Kind, Message, Policy, Priority, SenderName, WindowChoice,
 };
 use delivery::outcome::ProviderStatus;
+use delivery::row::MessageRow;
 use delivery::state::State;
 use recado::store::{AcceptRefusal, AcceptResult, CommandResult, MessageCommand, NewMessage};
 
@@ -46,7 +47,7 @@ pub(crate) async fn the_same_key_and_body_give_the_first_answer_again(fixture: &
         fixture.accept_all(vec![fourth]).await,
         [AcceptResult::Replayed { id, state }]
     );
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
 
 pub(crate) async fn the_same_key_with_another_body_is_a_conflict(fixture: &mut StoreFixture) {
@@ -318,7 +319,7 @@ pub(crate) async fn a_message_to_somebody_who_opted_out_is_suppressed(fixture: &
         [AcceptResult::Accepted { id, state }]
     );
     assert_eq!(fixture.history(id).await, ["accepted", "suppressed"]);
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
 
 pub(crate) async fn free_text_needs_an_open_window_of_that_sender(fixture: &mut StoreFixture) {
@@ -438,7 +439,7 @@ pub(crate) async fn everything_that_was_asked_for_reads_back(fixture: &mut Store
             .await;
         let attempt = fixture.open(id).await;
         assert!(attempt.content == content, "{content:?}");
-        assert_eq!(attempt.to, format!("whatsapp:{}", number(n)));
+        assert_eq!(attempt.to.in_variant(attempt.variant), number(n));
     }
 }
 

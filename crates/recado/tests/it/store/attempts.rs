@@ -9,6 +9,7 @@ use delivery::outcome::{
 };
 use delivery::progress::{Reason, WatchKind};
 use delivery::retry::RetryPolicy;
+use delivery::row::{AttemptRow, MessageRow};
 use delivery::state::State;
 use recado::store::{AttemptId, CloseResult, CommandResult, Finding, MessageCommand, OpenResult};
 
@@ -62,7 +63,7 @@ pub(crate) async fn sent_attaches_the_sid_and_watches_for_silence(fixture: &mut 
     assert_eq!(watches[0].kind, WatchKind::Silent);
     assert_eq!(
         (watches[0].sid, watches[0].attempt),
-        (Some(sid), attempt.key)
+        (Some(sid), attempt.row)
     );
     assert!(watches[0].evidence.is_none());
 }
@@ -147,7 +148,7 @@ pub(crate) async fn what_could_not_be_sent_for_too_long_fails(fixture: &mut Stor
     assert_eq!(summary.state, State::Failed);
     assert_eq!(summary.error.unwrap().reason, Reason::AgeMax);
     assert_eq!(summary.failed_at, Some(fixture.now));
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
 
 pub(crate) async fn waiting_for_its_time_does_not_make_a_message_old(fixture: &mut StoreFixture) {
@@ -179,7 +180,7 @@ pub(crate) async fn a_retry_that_would_come_too_late_expires_instead(fixture: &m
         .await;
     fixture.attempt(id, no_connection()).await;
     assert_eq!(fixture.state(id).await, State::Expired);
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
 
 pub(crate) async fn a_permanent_refusal_fails_for_good(fixture: &mut StoreFixture) {
@@ -203,7 +204,7 @@ pub(crate) async fn a_permanent_refusal_fails_for_good(fixture: &mut StoreFixtur
     fixture.attempt(id, without_code).await;
     assert_eq!(fixture.state(id).await, State::Failed);
     assert_eq!(fixture.counter(Metric::Errors, 0).await, 1);
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
 
 pub(crate) async fn a_retryable_refusal_is_tried_again(fixture: &mut StoreFixture) {
@@ -269,11 +270,11 @@ pub(crate) async fn unknown_at_most_once_is_never_sent_again(fixture: &mut Store
     let id = fixture.accept(with_policy(1, Policy::AtMostOnce)).await;
     let attempt = fixture.lose(id).await;
     assert_eq!(fixture.state(id).await, State::Unknown);
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
     fixture.pass(5 * SECOND_LONG - Duration::from_micros(1));
     assert!(fixture.watches().await.is_empty());
     fixture.pass(Duration::from_micros(1));
-    assert_eq!(fixture.watches().await[0].attempt, attempt.key);
+    assert_eq!(fixture.watches().await[0].attempt, attempt.row);
     fixture.give_up_looking().await;
     let view = fixture.view(id).await;
     assert_eq!(view.summary.state, State::Unknown);
@@ -287,7 +288,7 @@ pub(crate) async fn unknown_at_most_once_is_never_sent_again(fixture: &mut Store
             "horizon_passed"
         ]
     );
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
     assert!(fixture.is_gone(id).await);
     assert!(fixture.watches().await.is_empty());
 }
@@ -297,7 +298,7 @@ pub(crate) async fn unknown_at_least_once_is_sent_once_more_and_marked(fixture: 
     fixture.lose(id).await;
     assert_eq!(
         fixture.waiting().await,
-        Vec::<i64>::new(),
+        Vec::<MessageRow>::new(),
         "evidence comes first"
     );
     fixture.give_up_looking().await;
@@ -316,7 +317,7 @@ pub(crate) async fn unknown_at_least_once_is_sent_once_more_and_marked(fixture: 
         State::Unknown,
         "one resend is all there is"
     );
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
 
 pub(crate) async fn unknown_ask_is_held_for_the_operator(fixture: &mut StoreFixture) {
@@ -351,7 +352,7 @@ pub(crate) async fn evidence_stops_a_resend_that_waits(fixture: &mut StoreFixtur
         .await;
     assert_eq!(fixture.state(id).await, State::Sent);
     assert!(fixture.is_gone(id).await);
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
     assert!(!fixture.view(id).await.summary.possible_duplicate);
 }
 
@@ -371,7 +372,7 @@ pub(crate) async fn an_attempt_is_closed_once(fixture: &mut StoreFixture) {
         );
     }
     let nobody = AttemptId {
-        key: 77_777,
+        row: AttemptRow(77_777),
         nonce: 0,
     };
     assert_eq!(
@@ -421,7 +422,7 @@ pub(crate) async fn a_refusal_after_a_report_of_doubt_leaves_nothing_waiting(
     assert_eq!(fixture.state(id).await, State::Scheduled);
     fixture.close(attempt, refused(21_617)).await;
     assert_eq!(fixture.state(id).await, State::Failed);
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
 
 /// An answer has a status and no code: what a failure leads to is decided by the report, which
@@ -461,5 +462,5 @@ pub(crate) async fn an_answer_never_moves_a_report_back(fixture: &mut StoreFixtu
         }
         assert_eq!(fixture.state(id).await, State::Delivered);
     }
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }

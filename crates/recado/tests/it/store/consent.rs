@@ -5,6 +5,7 @@ use delivery::consent::{Consent, ConsentChange};
 use delivery::event::Source;
 use delivery::keyword::KeywordLanguage;
 use delivery::message::{Content, Kind, Message, Priority, SenderName};
+use delivery::row::MessageRow;
 use delivery::sid::Sid;
 use delivery::state::State;
 use recado::store::{CommandResult, MessageCommand, NewInbound, OpenAttempt, OpenResult};
@@ -49,7 +50,7 @@ pub(crate) async fn sure_words_opt_out_and_stop_what_waits(fixture: &mut StoreFi
         assert_eq!(consent.source, Some(Source::Recipient));
         assert_eq!(consent.since, Some(fixture.now));
     }
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
 
 pub(crate) async fn an_opt_out_holds_for_every_form_of_the_address(fixture: &mut StoreFixture) {
@@ -96,7 +97,7 @@ pub(crate) async fn a_word_that_may_mean_opt_out_holds_and_asks(fixture: &mut St
     assert_eq!(fixture.state(waiting).await, State::Held);
     assert_eq!(fixture.state(stranger).await, State::Accepted);
     let asked = question(fixture).await;
-    assert_eq!(asked.to, format!("whatsapp:{}", number(1)));
+    assert_eq!(asked.to.in_variant(asked.variant), number(1));
     let Content::Text { body, .. } = &asked.content else {
         panic!("the question is free-form")
     };
@@ -131,7 +132,7 @@ pub(crate) async fn yes_means_opt_out(fixture: &mut StoreFixture) {
     }
     assert_eq!(
         fixture.waiting().await,
-        Vec::<i64>::new(),
+        Vec::<MessageRow>::new(),
         "no question is asked any more"
     );
 }

@@ -11,6 +11,7 @@ use delivery::counter::Metric;
 use delivery::event::Source;
 use delivery::message::{Message, SenderName};
 use delivery::outcome::{Outcome, ProviderStatus, UnknownCause};
+use delivery::row::{MessageRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
@@ -18,7 +19,8 @@ use recado::store::{
     AcceptRefusal, AcceptResult, AttemptId, CloseRequest, CloseResult, CommandResult, CounterGroup,
     CounterQuery, CounterRow, DuePage, DueQuery, DueWatch, Finding, Idempotency, InboundResult,
     MessageCommand, MessageId, MessageView, NewInbound, NewMessage, NextWatch, OpenAttempt,
-    OpenRequest, OpenResult, Report, ReportResult, Settlement, Store, WatchQuery, new_message_id,
+    OpenRequest, OpenResult, Report, ReportResult, Settlement, Stamp, Store, WatchQuery,
+    new_message_id,
 };
 
 use super::engine::{Engine, Setup, master_key};
@@ -41,7 +43,7 @@ pub(crate) struct StoreFixture {
     store: Option<Arc<dyn Store>>,
     pub(crate) now: Timestamp,
     pub(crate) random: Arc<Rng>,
-    keys: HashMap<MessageId, i64>,
+    keys: HashMap<MessageId, MessageRow>,
     serial: u64,
 }
 
@@ -117,13 +119,13 @@ impl StoreFixture {
     }
 
     /// The store's number of a sender.
-    pub(crate) async fn sender(&self, name: &str) -> i64 {
+    pub(crate) async fn sender(&self, name: &str) -> SenderRow {
         let senders = self.store().senders().await.unwrap();
         senders
             .iter()
             .find(|sender| sender.name == name)
             .expect("the sender is configured")
-            .key
+            .row
     }
 
     // -- accepting ---------------------------------------------------------------------------
@@ -144,7 +146,7 @@ impl StoreFixture {
             if let AcceptResult::Accepted { id, state } = result
                 && matches!(state, State::Accepted | State::Scheduled)
             {
-                self.keys.insert(*id, 0);
+                self.keys.insert(*id, MessageRow(0));
             }
         }
         results
@@ -153,7 +155,7 @@ impl StoreFixture {
     pub(crate) async fn try_accept(&mut self, message: Message) -> AcceptResult {
         let new = self.new_message(message);
         let id = new.id;
-        let before: Vec<i64> = self.waiting().await;
+        let before: Vec<MessageRow> = self.waiting().await;
         let result = self.store().accept(vec![new]).await.unwrap().remove(0);
         let after = self.waiting().await;
         if let Some(key) = after.iter().find(|key| !before.contains(key)) {
@@ -163,16 +165,15 @@ impl StoreFixture {
     }
 
     /// The keys of everything that waits, whenever it is due.
-    pub(crate) async fn waiting(&self) -> Vec<i64> {
+    pub(crate) async fn waiting(&self) -> Vec<MessageRow> {
         let mut keys = Vec::new();
         for sender in self.store().senders().await.unwrap() {
             let page = self
                 .store()
                 .due(DueQuery {
-                    sender: sender.key,
+                    sender: sender.row,
                     now: Timestamp::from_micros(i64::MAX),
                     limit: 100_000,
-                    except: Vec::new(),
                 })
                 .await
                 .unwrap();
@@ -206,7 +207,7 @@ impl StoreFixture {
 
     // -- attempts ----------------------------------------------------------------------------
 
-    pub(crate) fn key(&self, id: MessageId) -> i64 {
+    pub(crate) fn key(&self, id: MessageId) -> MessageRow {
         self.keys[&id]
     }
 
@@ -215,7 +216,6 @@ impl StoreFixture {
             sender: self.sender(sender).await,
             now: self.now,
             limit: 100,
-            except: Vec::new(),
         };
         self.store().due(query).await.unwrap()
     }
@@ -225,17 +225,19 @@ impl StoreFixture {
     pub(crate) async fn due_ids(&self) -> Vec<MessageId> {
         let mut due = self.due(FIRST).await.due;
         due.extend(self.due(SECOND).await.due);
-        let id = |key: i64| self.keys.iter().find(|(_, known)| **known == key);
+        let id = |key: MessageRow| self.keys.iter().find(|(_, known)| **known == key);
         due.iter()
             .filter_map(|due| Some(*id(due.message)?.0))
             .collect()
     }
 
-    pub(crate) async fn open_key(&self, message: i64) -> OpenResult {
+    pub(crate) async fn open_key(&self, message: MessageRow) -> OpenResult {
         let request = OpenRequest {
             message,
-            nonce: self.random.next(),
-            now: self.now,
+            stamp: Stamp {
+                now: self.now,
+                random: self.random.next(),
+            },
         };
         let mut results = self.store().open_attempts(vec![request]).await.unwrap();
         results.remove(0)
@@ -267,10 +269,12 @@ impl StoreFixture {
 
     pub(crate) async fn close(&self, attempt: AttemptId, outcome: Outcome) -> CloseResult {
         let request = CloseRequest {
-            attempt: attempt.key,
+            attempt: attempt.row,
             outcome,
-            now: self.now,
-            random: u64::MAX,
+            stamp: Stamp {
+                now: self.now,
+                random: u64::MAX,
+            },
         };
         let mut results = self.store().close_attempts(vec![request]).await.unwrap();
         results.remove(0)
@@ -311,8 +315,10 @@ impl StoreFixture {
             word: None,
             code: None,
             source: Source::Callback,
-            now: self.now,
-            random: u64::MAX,
+            stamp: Stamp {
+                now: self.now,
+                random: u64::MAX,
+            },
         }
     }
 
@@ -379,8 +385,10 @@ impl StoreFixture {
             watch: (watch.at, watch.attempt),
             finding,
             next,
-            now: self.now,
-            random: u64::MAX,
+            stamp: Stamp {
+                now: self.now,
+                random: u64::MAX,
+            },
         };
         self.store().settle(vec![settlement]).await.unwrap();
     }

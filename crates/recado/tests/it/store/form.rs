@@ -3,6 +3,7 @@
 use delivery::address::AddressVariant;
 use delivery::message::Message;
 use delivery::outcome::ProviderStatus;
+use delivery::row::MessageRow;
 use delivery::state::State;
 use recado::store::MessageId;
 
@@ -19,15 +20,15 @@ async fn to_of_next_attempt(fixture: &mut StoreFixture, id: MessageId) -> (Strin
         attempt: attempt.attempt,
         sid,
     };
-    (attempt.to, sent)
+    (attempt.to.in_variant(attempt.variant), sent)
 }
 
 fn with_nine(n: u32) -> String {
-    format!("whatsapp:{}", number(n))
+    format!("{}", number(n))
 }
 
 fn without_nine(n: u32) -> String {
-    format!("whatsapp:{}", old_number(n))
+    format!("{}", old_number(n))
 }
 
 pub(crate) async fn nobody_under_this_number_tries_the_other_form_once(fixture: &mut StoreFixture) {
@@ -59,7 +60,7 @@ pub(crate) async fn nobody_under_this_number_tries_the_other_form_once(fixture: 
             State::Failed | State::Undelivered
         ));
         assert_eq!(view.attempts.len(), 2);
-        assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+        assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
     }
 }
 
@@ -132,7 +133,7 @@ pub(crate) async fn other_codes_do_not_try_the_other_form(fixture: &mut StoreFix
         fixture.fail(sent, ProviderStatus::Failed, code).await;
         assert_eq!(fixture.state(id).await, State::Failed, "{code}");
     }
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
 
 pub(crate) async fn lines_without_another_form_are_not_tried_twice(fixture: &mut StoreFixture) {
@@ -143,7 +144,7 @@ pub(crate) async fn lines_without_another_form_are_not_tried_twice(fixture: &mut
         };
         let id = fixture.accept(message).await;
         let (to, sent) = to_of_next_attempt(fixture, id).await;
-        assert_eq!(to, format!("whatsapp:{number}"));
+        assert_eq!(to, format!("{number}"));
         fixture.fail(sent, ProviderStatus::Failed, 63_024).await;
         assert_eq!(fixture.state(id).await, State::Failed, "{number}");
     }
@@ -158,7 +159,7 @@ pub(crate) async fn trouble_on_the_way_does_not_go_back_to_the_form_that_failed(
         let (_, first) = to_of_next_attempt(fixture, id).await;
         fixture.fail(first, ProviderStatus::Failed, 63_024).await;
         let attempt = fixture.open(id).await;
-        assert_eq!(attempt.to, without_nine(n));
+        assert_eq!(attempt.to.in_variant(attempt.variant), without_nine(n));
         let closed = fixture.close(attempt.attempt, trouble.clone()).await;
         fixture.now = closed.retry_at.unwrap();
         let (to, last) = to_of_next_attempt(fixture, id).await;

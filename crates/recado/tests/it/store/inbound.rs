@@ -2,6 +2,7 @@
 
 use delivery::consent::{Consent, ConsentChange};
 use delivery::message::{Message, Priority, WindowChoice};
+use delivery::row::MessageRow;
 use delivery::sid::Sid;
 use delivery::state::State;
 use recado::store::{AcceptRefusal, DueQuery, InboundQuery, InboundView, NewInbound};
@@ -82,7 +83,11 @@ pub(crate) async fn who_writes_to_a_number_that_is_not_ours_is_heard_all_the_sam
     };
     fixture.receive(inbound).await;
     assert_eq!(fixture.state(held).await, State::Held);
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new(), "nobody can ask");
+    assert_eq!(
+        fixture.waiting().await,
+        Vec::<MessageRow>::new(),
+        "nobody can ask"
+    );
     assert_eq!(
         fixture.refusal(text(2, "olá")).await,
         AcceptRefusal::WindowClosed
@@ -185,7 +190,6 @@ pub(crate) async fn a_window_opens_again_with_every_message(fixture: &mut StoreF
         sender,
         now: fixture.now,
         limit: 10,
-        except: Vec::new(),
     };
     assert_eq!(fixture.store().due(query).await.unwrap().due.len(), 3);
 }

@@ -3,6 +3,7 @@
 use delivery::event::Source;
 use delivery::message::{Message, Policy};
 use delivery::outcome::ProviderStatus;
+use delivery::row::MessageRow;
 use delivery::state::State;
 use recado::store::{AcceptResult, CommandResult, MessageCommand, MessageId};
 
@@ -27,7 +28,7 @@ pub(crate) async fn canceling_is_idempotent_and_knows_when_it_is_too_late(
         }
         assert_eq!(fixture.history(id).await, ["accepted", "canceled"]);
     }
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
     let id = fixture.accept(notice(3, "a")).await;
     let attempt = fixture.open(id).await.attempt;
     let late = async |fixture: &StoreFixture, state| {
@@ -149,7 +150,7 @@ pub(crate) async fn what_was_stopped_cannot_be_retried(fixture: &mut StoreFixtur
         fixture.command(suppressed, MessageCommand::Cancel).await,
         CommandResult::TooLate(State::Suppressed)
     );
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
 
 /// The check stands where attempts open, so that no way around it exists.

@@ -9,7 +9,7 @@ use delivery::sid::Sid;
 use delivery::state::State;
 use recado::store::{
     AttemptId, CloseRequest, CounterGroup, CounterRow, MessageId, NewMessage, OpenRequest,
-    OpenResult, Report, ReportResult,
+    OpenResult, Report, ReportResult, Stamp,
 };
 
 use super::fixture::*;
@@ -105,10 +105,12 @@ pub(crate) async fn any_order_and_repetition_ends_in_the_same_record(fixture: &m
                     ..fixture.report_of(attempt, Some(sids[n]), *status)
                 }),
                 Some(None) => closes.push(CloseRequest {
-                    attempt: attempt.key,
+                    attempt: attempt.row,
                     outcome: accepted_by_provider(sids[n]),
-                    now: fixture.now,
-                    random: 0,
+                    stamp: Stamp {
+                        now: fixture.now,
+                        random: 0,
+                    },
                 }),
                 None => {}
             }
@@ -128,8 +130,10 @@ async fn open_everything(fixture: &mut StoreFixture) -> HashMap<MessageId, Attem
         .into_iter()
         .map(|message| OpenRequest {
             message,
-            nonce: fixture.random.next(),
-            now: fixture.now,
+            stamp: Stamp {
+                now: fixture.now,
+                random: fixture.random.next(),
+            },
         })
         .collect();
     let results = fixture.store().open_attempts(requests).await.unwrap();

@@ -4,6 +4,7 @@ use delivery::address::{Address, Context};
 use delivery::counter::Metric;
 use delivery::message::{Message, Policy};
 use delivery::outcome::{Outcome, OutcomeKind, ProviderStatus, UnknownCause};
+use delivery::row::MessageRow;
 use delivery::sid::Sid;
 use delivery::state::State;
 use recado::store::{AttemptId, CommandResult, MessageCommand, Report, ReportResult};
@@ -30,7 +31,7 @@ pub(crate) async fn a_permanent_failure_ends_the_message(fixture: &mut StoreFixt
         let last = view.history.last().unwrap();
         assert_eq!((last.status, last.code), (Some(status), Some(63_016)));
     }
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
     assert_eq!(fixture.counter(Metric::Errors, 63_016).await, 2);
 }
 
@@ -46,7 +47,7 @@ pub(crate) async fn a_failure_that_passes_leads_to_another_attempt(fixture: &mut
     assert!(due.since(fixture.now) >= MINUTE, "63018 needs a minute");
     fixture.now = due;
     let second = fixture.send(id).await;
-    assert_ne!(first.attempt.key, second.attempt.key);
+    assert_ne!(first.attempt.row, second.attempt.row);
     // Echoes of the first attempt say nothing about the second.
     fixture
         .fail(first, ProviderStatus::Undelivered, 63_018)
@@ -79,7 +80,7 @@ pub(crate) async fn a_failure_that_passes_is_not_tried_for_ever(fixture: &mut St
         assert!(attempts <= 8, "it ends");
     }
     assert!(attempts > 2, "{attempts} attempts");
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
 
 pub(crate) async fn a_receipt_for_an_earlier_attempt_is_a_possible_double(
@@ -96,7 +97,7 @@ pub(crate) async fn a_receipt_for_an_earlier_attempt_is_a_possible_double(
     assert!(summary.possible_duplicate);
     fixture.fail(second, ProviderStatus::Failed, 63_018).await;
     assert_eq!(fixture.state(id).await, State::Delivered);
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
 
 pub(crate) async fn a_receipt_stops_the_retry_that_waits(fixture: &mut StoreFixture) {
@@ -105,7 +106,7 @@ pub(crate) async fn a_receipt_stops_the_retry_that_waits(fixture: &mut StoreFixt
     fixture.fail(sent, ProviderStatus::Failed, 63_018).await;
     assert_eq!(fixture.waiting().await.len(), 1);
     fixture.report(sent, ProviderStatus::Delivered).await;
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
     assert_eq!(fixture.state(id).await, State::Delivered);
     fixture.pass(DAY);
     assert!(fixture.is_gone(id).await);
@@ -244,7 +245,7 @@ pub(crate) async fn a_correlation_id_of_another_database_is_not_ours(fixture: &m
     let id = fixture.accept(notice(1, "a")).await;
     let sent = fixture.send(id).await;
     let foreign = AttemptId {
-        key: sent.attempt.key,
+        row: sent.attempt.row,
         nonce: sent.attempt.nonce ^ 1,
     };
     let sid = fixture.sid();
@@ -319,7 +320,11 @@ pub(crate) async fn what_was_canceled_stays_canceled_when_it_fails_late(
         fixture
             .fail(Sent { attempt, sid }, ProviderStatus::Failed, 63_018)
             .await;
-        assert_eq!(fixture.waiting().await, Vec::<i64>::new(), "{policy:?}");
+        assert_eq!(
+            fixture.waiting().await,
+            Vec::<MessageRow>::new(),
+            "{policy:?}"
+        );
         fixture.pass(DAY);
         assert!(fixture.is_gone(id).await, "{policy:?}");
     }
@@ -349,7 +354,7 @@ pub(crate) async fn what_was_stopped_stays_stopped_when_it_fails_late(fixture: &
         fixture
             .fail(Sent { attempt, sid }, ProviderStatus::Failed, 63_018)
             .await;
-        assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+        assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
     }
 }
 
@@ -373,6 +378,6 @@ pub(crate) async fn parked_reports_see_what_the_ones_before_them_did(fixture: &m
         assert_eq!(fixture.tell(parked).await, ReportResult::Parked);
     }
     fixture.close(attempt, accepted_by_provider(sid)).await;
-    assert_eq!(fixture.waiting().await, Vec::<i64>::new());
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
     assert_eq!(fixture.state(id).await, State::Suppressed);
 }

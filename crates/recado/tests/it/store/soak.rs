@@ -13,12 +13,13 @@ use delivery::message::{
 };
 use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, RetryAfter, UnknownCause};
 use delivery::progress::WatchKind;
+use delivery::row::MessageRow;
 use delivery::sid::Sid;
 use delivery::state::State;
 use recado::store::{
     AcceptResult, AttemptId, CloseRequest, DueQuery, Finding, Idempotency, MessageCommand,
     MessageId, NewInbound, NewMessage, NextWatch, OpenRequest, OpenResult, Report, Settlement,
-    WatchQuery,
+    Stamp, WatchQuery,
 };
 
 use super::engine::Engine;
@@ -168,7 +169,6 @@ impl Soak {
             sender: self.fixture.sender(name).await,
             now: self.fixture.now,
             limit: 1 + self.rng.below(12),
-            except: Vec::new(),
         };
         let page = self.fixture.store().due(query).await.unwrap();
         let now = self.fixture.now;
@@ -182,8 +182,10 @@ impl Soak {
             .iter()
             .map(|due| OpenRequest {
                 message: due.message,
-                nonce: self.rng.next(),
-                now,
+                stamp: Stamp {
+                    now,
+                    random: self.rng.next(),
+                },
             })
             .collect();
         let results = self.fixture.store().open_attempts(requests).await.unwrap();
@@ -255,10 +257,12 @@ impl Soak {
             let attempt = self.open.swap_remove(self.rng.below(self.open.len()));
             let sid = self.sid_of(attempt);
             batch.push(CloseRequest {
-                attempt: attempt.key,
+                attempt: attempt.row,
                 outcome: self.outcome(sid),
-                now: self.fixture.now,
-                random: self.rng.next(),
+                stamp: Stamp {
+                    now: self.fixture.now,
+                    random: self.rng.next(),
+                },
             });
         }
         self.fixture.store().close_attempts(batch).await.unwrap();
@@ -293,8 +297,10 @@ impl Soak {
                 word: None,
                 code,
                 source: Source::Callback,
-                now: self.fixture.now,
-                random: self.rng.next(),
+                stamp: Stamp {
+                    now: self.fixture.now,
+                    random: self.rng.next(),
+                },
             });
         }
         self.fixture.store().report(batch).await.unwrap();
@@ -361,7 +367,7 @@ impl Soak {
         let now = self.fixture.now;
         let mut batch = Vec::new();
         for watch in &due {
-            let known = self.attempts.iter().find(|(a, _)| a.key == watch.attempt);
+            let known = self.attempts.iter().find(|(a, _)| a.row == watch.attempt);
             let sid = known.expect("watched attempts were opened").1;
             let (status, code) = self.pick(&[
                 (ProviderStatus::Queued, None),
@@ -381,8 +387,10 @@ impl Soak {
                 watch: (watch.at, watch.attempt),
                 finding,
                 next,
-                now,
-                random: self.rng.next(),
+                stamp: Stamp {
+                    now,
+                    random: self.rng.next(),
+                },
             });
         }
         self.fixture.store().settle(batch).await.unwrap();
@@ -441,10 +449,9 @@ impl Soak {
             let closing = std::mem::take(&mut self.open);
             let now = self.fixture.now;
             let closes = closing.into_iter().map(|attempt| CloseRequest {
-                attempt: attempt.key,
+                attempt: attempt.row,
                 outcome: accepted_by_provider(self.sid_of(attempt)),
-                now,
-                random: 0,
+                stamp: Stamp { now, random: 0 },
             });
             let closes: Vec<_> = closes.collect();
             self.fixture.store().close_attempts(closes).await.unwrap();
@@ -459,7 +466,7 @@ impl Soak {
                 break;
             }
         }
-        assert_eq!(self.fixture.waiting().await, Vec::<i64>::new());
+        assert_eq!(self.fixture.waiting().await, Vec::<MessageRow>::new());
         for id in &self.messages {
             let state = self.fixture.state(*id).await;
             let moves = matches!(state, State::Accepted | State::Scheduled | State::Sending);

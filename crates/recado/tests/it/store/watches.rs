@@ -4,6 +4,7 @@ use delivery::counter::Metric;
 use delivery::message::{Content, Message, Policy, SenderName, WindowChoice};
 use delivery::outcome::{OutcomeKind, ProviderStatus};
 use delivery::progress::WatchKind;
+use delivery::row::AttemptRow;
 use delivery::settle::TextEvidence;
 use delivery::state::State;
 use recado::store::{Finding, NextWatch, Report, ReportResult, WatchQuery};
@@ -48,7 +49,7 @@ pub(crate) async fn an_unknown_attempt_says_what_to_look_for(fixture: &mut Store
         fixture.pass(5 * SECOND_LONG);
         let watch = fixture.watches().await.remove(0);
         assert_eq!(watch.kind, WatchKind::Unknown);
-        assert_eq!((watch.attempt, watch.polls), (attempt.key, 0));
+        assert_eq!((watch.attempt, watch.polls), (attempt.row, 0));
         assert_eq!((watch.sid, watch.state), (None, State::Unknown));
         assert_eq!((watch.started_at, watch.at), (started, fixture.now));
         let evidence = watch.evidence.as_ref().unwrap();
@@ -105,7 +106,7 @@ pub(crate) async fn what_is_found_settles_the_attempt(fixture: &mut StoreFixture
         let attempt = fixture.lose(id).await;
         fixture.pass(5 * SECOND_LONG);
         let watch = fixture.watches().await.remove(0);
-        assert_eq!(watch.attempt, attempt.key);
+        assert_eq!(watch.attempt, attempt.row);
         let sid = fixture.sid();
         let found = Finding::Found {
             sid,
@@ -179,7 +180,7 @@ pub(crate) async fn nothing_found_looks_again_later(fixture: &mut StoreFixture) 
     fixture.reopen().await;
     fixture.pass(MINUTE);
     let again = fixture.watches().await.remove(0);
-    assert_eq!((again.attempt, again.polls), (attempt.key, 1));
+    assert_eq!((again.attempt, again.polls), (attempt.row, 1));
     assert!(again.evidence.is_some());
     assert_eq!(fixture.store().gauges().await.unwrap().unknown_watched, 1);
     fixture.settle(&again, Finding::Nothing, None).await;
@@ -191,7 +192,7 @@ pub(crate) async fn watches_come_by_time_and_no_more_than_asked_for(fixture: &mu
     let mut attempts = Vec::new();
     for n in 1..=5 {
         let id = fixture.accept(notice(n, "a")).await;
-        attempts.push(fixture.lose(id).await.key);
+        attempts.push(fixture.lose(id).await.row);
         fixture.pass(SECOND_LONG);
     }
     fixture.pass(MINUTE);
@@ -201,7 +202,7 @@ pub(crate) async fn watches_come_by_time_and_no_more_than_asked_for(fixture: &mu
             limit,
         };
         let due = fixture.store().due_watches(query).await.unwrap();
-        let found: Vec<i64> = due.iter().map(|watch| watch.attempt).collect();
+        let found: Vec<AttemptRow> = due.iter().map(|watch| watch.attempt).collect();
         assert_eq!(found, attempts[..limit.min(5)]);
     }
 }

@@ -1,125 +1,52 @@
-//! Showing messages, and deciding about them.
+//! How messages are shown: one with its history, and pages of them.
 
 use std::collections::HashMap;
 
 use delivery::address::AddressVariant;
-use delivery::event::{EventKind, Source};
 use delivery::message::{Kind, Policy, Priority};
-use delivery::outcome::{OutcomeKind, ProviderStatus};
+use delivery::outcome::OutcomeKind;
+use delivery::progress::{Flags, LastError, Reason};
+use delivery::row::PersonRow;
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
-use super::accept::{associated_data, message_id};
-use super::context::{Context, TransitionInput, stored_at, stored_or_null};
-use super::{Shared, SqliteStore, person};
+use super::column::{message_id, stored_at, stored_or_null, time_or_null};
+use super::event::read_entry;
+use super::statements::Statements;
+use crate::store::operations::rows::{Broken, PersonRows};
+use crate::store::operations::transaction::Shared;
+use crate::store::person::blind_index;
+use crate::store::seal::open_column;
 use crate::store::{
-    AttemptView, CommandResult, HistoryView, MessageCommand, MessageFilter, MessageId, MessagePage,
-    MessageSummary, MessageView, StoreError,
+    AttemptView, HistoryView, MessageFilter, MessageId, MessagePage, MessageSummary, MessageView,
 };
-use delivery::progress::{Flags, LastError, Reason};
 
-impl SqliteStore {
-    pub(super) fn message_view(&self, id: MessageId) -> Result<Option<MessageView>, StoreError> {
-        self.read(|db| {
-            let transaction = db.unchecked_transaction()?;
-            let found = transaction
-                .prepare_cached(&format!("{SUMMARY} WHERE message.public_id = ?1"))?
-                .query_row([id.0.as_bytes()], |row| {
-                    read_summary(row, &transaction, &self.shared)
-                })
-                .optional()?;
-            let Some((_, last_event, mut summary)) = found else {
-                return Ok(None);
-            };
-            let (history, attempts) = read_history(&transaction, last_event)?;
-            summary.provider_sid = attempts.iter().rev().find_map(|attempt| attempt.sid);
-            Ok(Some(MessageView {
-                summary,
-                attempts,
-                history,
-            }))
+/// One message with its whole history, as of one moment.
+pub(super) fn view(
+    db: &Connection,
+    shared: &Shared,
+    id: MessageId,
+) -> rusqlite::Result<Option<MessageView>> {
+    let transaction = db.unchecked_transaction()?;
+    let found = transaction
+        .prepare_cached(&format!("{SUMMARY} WHERE message.public_id = ?1"))?
+        .query_row([id.0.as_bytes()], |row| {
+            read_summary(row, &transaction, shared)
         })
-    }
-
-    pub(super) async fn message_page(
-        &self,
-        filter: MessageFilter,
-    ) -> Result<MessagePage, StoreError> {
-        self.read_long(move |db, shared| read_page(db, shared, &filter))
-            .await
-    }
-
-    pub(super) async fn command_batch(
-        &self,
-        batch: Vec<(MessageId, MessageCommand)>,
-        now: Timestamp,
-    ) -> Result<Vec<CommandResult>, StoreError> {
-        self.writer
-            .run(move |context| {
-                batch
-                    .iter()
-                    .map(|(id, command)| context.command(*id, *command, now))
-                    .collect()
-            })
-            .await
-    }
-}
-
-impl Context<'_> {
-    fn command(
-        &mut self,
-        id: MessageId,
-        command: MessageCommand,
-        now: Timestamp,
-    ) -> rusqlite::Result<CommandResult> {
-        let key: Option<i64> = self
-            .db
-            .prepare_cached("SELECT id FROM message WHERE public_id = ?1")?
-            .query_row([id.0.as_bytes()], |row| row.get(0))
-            .optional()?;
-        let progress = match key {
-            Some(key) => self.progress(key)?,
-            None => None,
-        };
-        let Some(mut progress) = progress else {
-            return Ok(CommandResult::NotFound);
-        };
-        let before = progress.state;
-        let input = TransitionInput::at(now);
-        let done = match command {
-            MessageCommand::Cancel => self.apply(&mut progress, input, |transition| {
-                transition.cancel(EventKind::Canceled, Source::Api)
-            })?,
-            MessageCommand::Retry => {
-                let send_at = self.send_at(progress.message)?;
-                self.apply(&mut progress, input, |transition| {
-                    transition.retry_by_operator(send_at)
-                })?
-            }
-        };
-        let already = match command {
-            MessageCommand::Cancel => before == State::Canceled,
-            // It is under way or has arrived: a repeated request changes nothing.
-            MessageCommand::Retry => matches!(
-                before,
-                State::Accepted
-                    | State::Scheduled
-                    | State::Sending
-                    | State::Queued
-                    | State::Sent
-                    | State::Delivered
-                    | State::Read
-            ),
-        };
-        Ok(match (done, already) {
-            (true, _) => CommandResult::Done(progress.state),
-            (false, true) => CommandResult::Already(before),
-            (false, false) => CommandResult::TooLate(before),
-        })
-    }
+        .optional()?;
+    let Some((_, last_event, mut summary)) = found else {
+        return Ok(None);
+    };
+    let (history, attempts) = read_history(&transaction, last_event)?;
+    summary.provider_sid = attempts.iter().rev().find_map(|attempt| attempt.sid);
+    Ok(Some(MessageView {
+        summary,
+        attempts,
+        history,
+    }))
 }
 
 const SUMMARY: &str = "SELECT message.id, progress.last_event, message.public_id, progress.state, \
@@ -138,22 +65,16 @@ fn read_summary(
     db: &Connection,
     shared: &Shared,
 ) -> rusqlite::Result<(i64, i64, MessageSummary)> {
-    let time = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
-        Ok(row
-            .get::<_, Option<i64>>(column)?
-            .map(Timestamp::from_micros))
-    };
     let id = message_id(row.get_ref(2)?.as_blob()?)?;
-    let person = person::by_id(db, row.get(4)?)?;
-    let to = person.address(shared)?;
+    let person = Statements { db }.person(PersonRow(row.get(4)?))?;
+    let person = person.ok_or(Broken::Gone("person"))?;
+    let to = person.address(&shared.vault).map_err(Broken::from)?;
     let open = |column: usize, name: &str| -> rusqlite::Result<Option<String>> {
         let (Some(sealed), Some(_)) = (row.get_ref(column)?.as_blob_or_null()?, &to) else {
             return Ok(None);
         };
-        let key = person.key(shared)?;
-        let plain = shared
-            .vault
-            .unseal(&key, &associated_data(name, id), sealed);
+        let key = person.key(&shared.vault).map_err(Broken::from)?;
+        let plain = open_column(&shared.vault, &key, name, id, sealed);
         Ok(plain
             .ok()
             .map(|plain| String::from_utf8_lossy(&plain).into_owned()))
@@ -176,13 +97,13 @@ fn read_summary(
             .as_blob_or_null()?
             .and_then(Sid::from_bytes),
         accepted_at: Timestamp::from_micros(row.get(12)?),
-        send_at: time(13)?,
-        expires_at: time(14)?,
-        due_at: time(15)?,
-        sent_at: time(16)?,
-        delivered_at: time(17)?,
-        read_at: time(18)?,
-        failed_at: time(19)?,
+        send_at: time_or_null(row, 13)?,
+        expires_at: time_or_null(row, 14)?,
+        due_at: time_or_null(row, 15)?,
+        sent_at: time_or_null(row, 16)?,
+        delivered_at: time_or_null(row, 17)?,
+        read_at: time_or_null(row, 18)?,
+        failed_at: time_or_null(row, 19)?,
         error: reason.map(|reason| LastError { reason, code }),
         possible_duplicate: Flags(row.get(22)?).has(Flags::POSSIBLE_DUPLICATE),
         attempts: row.get(23)?,
@@ -231,20 +152,6 @@ fn read_history(
     Ok((history, attempts))
 }
 
-/// Reads the columns `kind, state, source, at, _, status, code, detail` after the first one.
-pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<HistoryView> {
-    Ok(HistoryView {
-        kind: stored_at(row, 1, EventKind::from_number)?,
-        state: stored_at(row, 2, State::from_number)?,
-        source: stored_at(row, 3, Source::from_number)?,
-        at: Timestamp::from_micros(row.get(4)?),
-        attempt: None,
-        status: stored_or_null(row, 6, ProviderStatus::from_number)?,
-        code: row.get(7)?,
-        detail: row.get(8)?,
-    })
-}
-
 fn read_attempt(db: &Connection, key: i64) -> rusqlite::Result<AttemptView> {
     db.prepare_cached(
         "SELECT n, outcome, sid, variant, started_at, finished_at, error_code, cause \
@@ -258,14 +165,15 @@ fn read_attempt(db: &Connection, key: i64) -> rusqlite::Result<AttemptView> {
             sid: row.get_ref(2)?.as_blob_or_null()?.and_then(Sid::from_bytes),
             variant: stored_at(row, 3, AddressVariant::from_number)?,
             started_at: Timestamp::from_micros(row.get(4)?),
-            finished_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
+            finished_at: time_or_null(row, 5)?,
             code: row.get(6)?,
             cause: row.get(7)?,
         })
     })
 }
 
-fn read_page(
+/// A page of messages, newest first.
+pub(super) fn page(
     db: &Connection,
     shared: &Shared,
     filter: &MessageFilter,
@@ -351,11 +259,11 @@ fn conditions(
         add(&condition, Value::Integer(number));
     }
     if let Some(address) = &filter.to {
-        let index = person::blind_index(shared, address);
-        let Some(person) = person::find(db, &index)? else {
+        let index = blind_index(&shared.vault, address);
+        let Some(person) = (Statements { db }).person_of(&index)? else {
             return Ok(None);
         };
-        add("message.person_id = ?", Value::Integer(person.id));
+        add("message.person_id = ?", Value::Integer(person.row.0));
     }
     if let Some(sender) = &filter.sender {
         let key: Option<i64> = db
@@ -406,7 +314,7 @@ mod tests {
     #[test]
     fn the_condition_of_the_index_names_the_states_that_need_attention() {
         let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(include_str!("migrations/V1__spine.sql"))
+        db.execute_batch(include_str!("migrations/V1__initial.sql"))
             .unwrap();
         let index: String = db
             .query_row(

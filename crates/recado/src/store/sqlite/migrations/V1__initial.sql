@@ -120,8 +120,8 @@ CREATE TABLE progress (
     failed_at    INTEGER,
     error_reason INTEGER,
     error_code   INTEGER,
-    -- Room for the times to come: a row that grew would split its page.
-    room         BLOB
+    -- Zeros in the place of times to come: a row that grew would split its page.
+    padding      BLOB
 ) STRICT;
 
 -- The states that a person may have to look at are few; the usual ones are not indexed.

@@ -1,0 +1,190 @@
+//! Rows on their way in and out of a transaction, as far as operations look into them.
+
+use delivery::address::AddressVariant;
+use delivery::counter::Metric;
+use delivery::event::Source;
+use delivery::message::Kind;
+use delivery::outcome::{Outcome, OutcomeKind, ProviderStatus};
+use delivery::row::{AttemptRow, CohortRow, MessageRow, PersonRow, SenderRow};
+use delivery::sid::Sid;
+use delivery::state::State;
+use delivery::time::Timestamp;
+use delivery::window::WindowCheck;
+
+use crate::store::MessageId;
+use crate::store::seal::SealedColumns;
+
+/// A row of `message` on its way in.
+pub(crate) struct MessageColumns<'a> {
+    /// The public id.
+    pub(crate) id: MessageId,
+    /// The recipient.
+    pub(crate) person: PersonRow,
+    /// The keyed hash of person and content.
+    pub(crate) content_index: [u8; 16],
+    /// The template's number, 0 for none.
+    pub(crate) template: i64,
+    /// What it is for.
+    pub(crate) kind: Kind,
+    /// Whether the window is looked at.
+    pub(crate) window_check: WindowCheck,
+    /// Not before.
+    pub(crate) send_at: Option<Timestamp>,
+    /// When it was accepted.
+    pub(crate) accepted_at: Timestamp,
+    /// What is sealed.
+    pub(crate) sealed: &'a SealedColumns,
+}
+
+/// What operations need of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// Its row.
+    pub(crate) row: AttemptRow,
+    /// Its message.
+    pub(crate) message: MessageRow,
+    /// The class of its outcome; `None` while it is open.
+    pub(crate) outcome: Option<OutcomeKind>,
+    /// The provider's id.
+    pub(crate) sid: Option<Sid>,
+    /// The variant of the address that it used.
+    pub(crate) variant: AddressVariant,
+    /// One bit for each status seen, when a later attempt has taken its place in the progress.
+    pub(crate) seen: u32,
+}
+
+/// A row of `attempt` on its way in.
+pub(crate) struct NewAttempt {
+    /// Its message.
+    pub(crate) message: MessageRow,
+    /// Its number, from 1.
+    pub(crate) n: u32,
+    /// The random bits of its correlation id.
+    pub(crate) nonce: u64,
+    /// When it was opened.
+    pub(crate) started_at: Timestamp,
+    /// The variant of the address that it uses.
+    pub(crate) variant: AddressVariant,
+}
+
+/// What changes in a row of `attempt`.
+pub(crate) enum AttemptChange<'a> {
+    /// The statuses seen, handed over by the progress.
+    Seen(u32),
+    /// One more status seen.
+    AlsoSeen(ProviderStatus),
+    /// The provider's id.
+    Sid(Sid),
+    /// What it told us.
+    Closed(&'a Outcome, Timestamp),
+    /// Evidence shows that it was sent.
+    Settled(Timestamp),
+    /// The code of a failure that was reported later.
+    Error(Option<u32>),
+}
+
+/// A row of `open_attempt`.
+pub(crate) struct OpenAttemptColumns {
+    /// The recipient.
+    pub(crate) person: PersonRow,
+    /// The sender.
+    pub(crate) sender: SenderRow,
+    /// The attempt.
+    pub(crate) attempt: AttemptRow,
+    /// Which server opened it.
+    pub(crate) epoch: i64,
+}
+
+/// A report about a message that nobody knows yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ParkedReport {
+    /// The provider's status.
+    pub(crate) status: ProviderStatus,
+    /// Its error code.
+    pub(crate) code: Option<u32>,
+    /// Its word for the status, when we do not know it.
+    pub(crate) word: Option<String>,
+}
+
+/// Which counter: cohort, metric and code.
+pub(crate) type CounterKey = (CohortRow, Metric, i64);
+
+/// Whose messages a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Cohort {
+    /// Hour of acceptance, since the Unix epoch.
+    pub(crate) hour: i64,
+    /// The sender.
+    pub(crate) sender: SenderRow,
+    /// What they are for.
+    pub(crate) kind: Kind,
+    /// The template's number, 0 for none.
+    pub(crate) template: i64,
+    /// The Brazilian area code, 0 for none.
+    pub(crate) area: i64,
+}
+
+/// Why consent changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConsentCause {
+    /// Who told us.
+    pub(crate) source: Source,
+    /// When.
+    pub(crate) now: Timestamp,
+    /// The key of the inbound message that said it.
+    pub(crate) inbound: Option<i64>,
+    /// The message whose refusal showed it.
+    pub(crate) message: Option<MessageRow>,
+    /// The code of that refusal.
+    pub(crate) code: Option<u32>,
+}
+
+/// Which senders are paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pausing {
+    /// One.
+    One(SenderRow),
+    /// Every sender of the account.
+    All,
+}
+
+/// A row of `inbound` on its way in.
+pub(crate) struct InboundColumns<'a> {
+    /// The provider's id.
+    pub(crate) sid: Sid,
+    /// Who wrote.
+    pub(crate) person: PersonRow,
+    /// To whom, when it is one of ours.
+    pub(crate) sender: Option<SenderRow>,
+    /// Its type.
+    pub(crate) message_type: &'a str,
+    /// Number of media.
+    pub(crate) media: u32,
+    /// Our message that it replies to.
+    pub(crate) reply_to: Option<MessageRow>,
+    /// When it was stored.
+    pub(crate) received_at: Timestamp,
+    /// Everything readable, sealed.
+    pub(crate) sealed_payload: &'a [u8],
+}
+
+/// What was answered to an earlier request.
+pub(crate) struct EarlierAnswer {
+    /// The keyed hash of its body.
+    pub(crate) body: [u8; 16],
+    /// The message.
+    pub(crate) id: MessageId,
+    /// The state answered then.
+    pub(crate) state: State,
+}
+
+/// The newest message about a subject.
+#[derive(Clone, Copy)]
+pub(crate) struct NewestAbout {
+    /// Its version.
+    pub(crate) version: Option<u64>,
+    /// Its row.
+    pub(crate) message: MessageRow,
+    /// Its public id.
+    pub(crate) id: MessageId,
+}

@@ -1,0 +1,52 @@
+//! What a fact about one message leads to beyond it: a paused sender, a person who has opted out.
+
+use delivery::consent::Consent;
+use delivery::event::Source;
+use delivery::progress::Progress;
+use delivery::time::Timestamp;
+
+use super::columns::ConsentCause;
+use super::consent::change_consent;
+use super::rows::{Broken, Rows};
+use super::transaction::{Consequences, Transaction};
+
+/// Acts on what a fact has led to. The progress is read again when it may have changed.
+pub(super) fn follow<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    progress: &mut Progress,
+    consequences: &Consequences,
+    now: Timestamp,
+) -> Result<(), R::Error> {
+    transaction.pause_for(progress.sender, consequences, now)?;
+    if consequences.suppress_person {
+        suppress_person(transaction, progress, consequences.code, now)?;
+        // This message may have been one of the person's waiting ones.
+        if let Some(fresh) = transaction.rows.progress(progress.message)? {
+            *progress = fresh;
+        }
+    }
+    Ok(())
+}
+
+/// A refusal of the class `opt_out` opts the person out, unless they are already.
+fn suppress_person<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    progress: &Progress,
+    code: Option<u32>,
+    now: Timestamp,
+) -> Result<(), R::Error> {
+    let person = transaction.rows.person(progress.person)?;
+    let person = person.ok_or(Broken::Gone("person"))?;
+    if person.consent == Consent::OptedOut {
+        return Ok(());
+    }
+    let cause = ConsentCause {
+        source: Source::Callback,
+        now,
+        inbound: None,
+        message: Some(progress.message),
+        code,
+    };
+    change_consent(transaction, progress.person, Consent::OptedOut, cause)?;
+    Ok(())
+}

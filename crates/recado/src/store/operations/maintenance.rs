@@ -1,0 +1,75 @@
+//! What is done by time alone: deadlines that passed, questions that were not answered, rows that
+//! have served.
+
+use std::time::Duration;
+
+use delivery::consent::Consent;
+use delivery::event::Source;
+use delivery::limits::CONSENT_ANSWER_MAX;
+use delivery::time::Timestamp;
+
+use super::columns::ConsentCause;
+use super::consent::change_consent;
+use super::rows::Rows;
+use super::transaction::{Transaction, TransitionInput};
+use super::verb::Verb;
+use crate::store::MaintenanceResult;
+
+/// Rows of each kind that one run changes, so that no commit takes long.
+const RUN_MAX: usize = 500;
+/// How long an idempotency key is kept.
+const IDEMPOTENCY_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// How long a report waits for somebody to know its message.
+const PARKED_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// One run.
+pub(crate) struct Maintain {
+    /// Now.
+    pub(crate) now: Timestamp,
+}
+
+impl Verb for Maintain {
+    type Answer = MaintenanceResult;
+
+    fn run<R: Rows>(
+        &self,
+        transaction: &mut Transaction<'_, R>,
+    ) -> Result<MaintenanceResult, R::Error> {
+        let mut result = MaintenanceResult::default();
+        let overdue = transaction.rows.overdue_messages(self.now, RUN_MAX)?;
+        for message in &overdue {
+            if let Some(mut progress) = transaction.rows.progress(*message)? {
+                let input = TransitionInput::at(self.now);
+                let (done, _) =
+                    transaction.apply(&mut progress, input, |transition| transition.expire())?;
+                result.expired += u64::from(done);
+            }
+        }
+        let asked_before = self.now.minus(CONSENT_ANSWER_MAX);
+        let unanswered = transaction.rows.unanswered(asked_before, RUN_MAX)?;
+        for person in &unanswered {
+            let cause = ConsentCause {
+                source: Source::Recipient,
+                now: self.now,
+                inbound: None,
+                message: None,
+                code: None,
+            };
+            change_consent(transaction, *person, Consent::OptedOut, cause)?;
+            result.opted_out += 1;
+        }
+        result.pruned = prune(transaction, self.now)?;
+        let pruned = usize::try_from(result.pruned).unwrap_or(usize::MAX);
+        result.more = [overdue.len(), unanswered.len(), pruned]
+            .into_iter()
+            .any(|n| n >= RUN_MAX);
+        Ok(result)
+    }
+}
+
+fn prune<R: Rows>(transaction: &mut Transaction<'_, R>, now: Timestamp) -> Result<u64, R::Error> {
+    let answers = now.minus(IDEMPOTENCY_AGE_MAX);
+    let parked = now.minus(PARKED_AGE_MAX);
+    Ok(transaction.rows.prune_answers(answers, RUN_MAX)?
+        + transaction.rows.prune_parked_reports(parked, RUN_MAX)?)
+}

@@ -1,0 +1,23 @@
+//! What each verb of the store does inside its transaction, once for every engine: the order of the
+//! reads, the decisions of `delivery`, and the writes, through the traits of [`rows`].
+//!
+//! An operation may run twice on the same request, so it logs nothing, keeps nothing and reads no
+//! clock. It must not know SQL, or which engine keeps the rows.
+
+pub(crate) mod api_key;
+pub(crate) mod attempt;
+pub(crate) mod columns;
+pub(crate) mod consent;
+mod consequence;
+pub(crate) mod health;
+pub(crate) mod inbound;
+pub(crate) mod maintenance;
+pub(crate) mod message;
+pub(crate) mod prepare;
+pub(crate) mod report;
+pub(crate) mod rows;
+pub(crate) mod sender;
+pub(crate) mod transaction;
+mod variant;
+pub(crate) mod verb;
+pub(crate) mod watch;

@@ -1,0 +1,231 @@
+//! Status reports: found by the attempt key in the callback's URL, else by SID, else parked.
+
+use delivery::address::AddressVariant;
+use delivery::event::Source;
+use delivery::outcome::OutcomeKind;
+use delivery::progress::{Progress, ReportFact};
+use delivery::row::AttemptRow;
+use delivery::sid::Sid;
+use delivery::state::{State, state_of};
+use delivery::time::Timestamp;
+
+use super::columns::{Attempt, AttemptChange, ParkedReport};
+use super::consequence::follow;
+use super::rows::Rows;
+use super::transaction::Transaction;
+use super::variant::transition_input;
+use super::verb::Verb;
+use crate::store::notify::Notice;
+use crate::store::{Report, ReportResult, Stamp};
+
+/// Records status reports.
+pub(crate) struct RecordReports(pub(crate) Vec<Report>);
+
+impl Verb for RecordReports {
+    type Answer = Vec<ReportResult>;
+
+    fn run<R: Rows>(
+        &self,
+        transaction: &mut Transaction<'_, R>,
+    ) -> Result<Vec<ReportResult>, R::Error> {
+        self.0.iter().map(|one| report(transaction, one)).collect()
+    }
+}
+
+fn report<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    report: &Report,
+) -> Result<ReportResult, R::Error> {
+    let Some((attempt, mut progress)) = reported(transaction, report)? else {
+        return park(transaction, report);
+    };
+    let learned = learn_sid(transaction, &attempt, report.sid, report.stamp.now)?;
+    let fact = ReportFact {
+        attempt: attempt.row,
+        status: report.status,
+        word: report.word.as_deref(),
+        code: report.code,
+        source: report.source,
+    };
+    let new = is_new(transaction, &progress, &attempt, &fact)?;
+    if new {
+        apply_report(transaction, &mut progress, &attempt, &fact, report.stamp)?;
+    }
+    if let Some(sid) = learned {
+        bind_parked(transaction, &mut progress, attempt.row, sid, report.stamp)?;
+    }
+    Ok(if new {
+        ReportResult::Recorded
+    } else {
+        ReportResult::Duplicate
+    })
+}
+
+/// The attempt that a report is about, and its message: by the key in the callback's URL, else by
+/// the provider's id.
+fn reported<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    report: &Report,
+) -> Result<Option<(Attempt, Progress)>, R::Error> {
+    if let Some(id) = report.attempt
+        && let Some(found) = transaction.rows.attempt_of(id)?
+    {
+        return Ok(Some(found));
+    }
+    match report.sid {
+        Some(sid) => transaction.rows.attempt_with(sid),
+        None => Ok(None),
+    }
+}
+
+/// Applies a report unless it is known.
+pub(super) fn report_once<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    progress: &mut Progress,
+    fact: &ReportFact<'_>,
+    stamp: Stamp,
+) -> Result<(), R::Error> {
+    let Some(attempt) = transaction.rows.attempt(fact.attempt)? else {
+        return Ok(());
+    };
+    if is_new(transaction, progress, &attempt, fact)? {
+        apply_report(transaction, progress, &attempt, fact, stamp)?;
+    }
+    Ok(())
+}
+
+fn apply_report<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    progress: &mut Progress,
+    attempt: &Attempt,
+    fact: &ReportFact<'_>,
+    stamp: Stamp,
+) -> Result<(), R::Error> {
+    let failed = matches!(
+        state_of(fact.status),
+        Some(State::Failed | State::Undelivered)
+    );
+    let code = fact.code.filter(|_| failed);
+    let input = transition_input(transaction, progress, code, stamp)?;
+    let ((), consequences) =
+        transaction.apply(progress, input, |transition| transition.reported(fact))?;
+    follow(transaction, progress, &consequences, stamp.now)?;
+    if failed {
+        let change = AttemptChange::Error(fact.code);
+        transaction.rows.change_attempt(attempt.row, change)?;
+    }
+    // What was delivered under the other variant shows that it is the right one. That the canonical
+    // one is right is not written: nearly always it is, and each person's row would be written once
+    // more. Whoever must know looks at what was delivered.
+    if consequences.variant_proven && attempt.variant == AddressVariant::WithoutNinthDigit {
+        transaction
+            .rows
+            .set_variant(progress.person, attempt.variant)?;
+    }
+    Ok(())
+}
+
+/// A callback may come before the answer to the request, or instead of it. Returns the provider's id
+/// when it is news: reports that named nothing else may be parked under it.
+fn learn_sid<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    attempt: &Attempt,
+    sid: Option<Sid>,
+    now: Timestamp,
+) -> Result<Option<Sid>, R::Error> {
+    let learned = sid.filter(|_| attempt.sid.is_none());
+    if let Some(sid) = learned {
+        attach(transaction, attempt.row, sid)?;
+    }
+    if attempt.outcome == Some(OutcomeKind::Unknown) {
+        let change = AttemptChange::Settled(now);
+        transaction.rows.change_attempt(attempt.row, change)?;
+    }
+    Ok(learned)
+}
+
+/// Attaches a provider's id to an attempt, unless another attempt has it.
+pub(super) fn attach<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    attempt: AttemptRow,
+    sid: Sid,
+) -> Result<(), R::Error> {
+    match transaction.rows.holder(sid)? {
+        None => transaction
+            .rows
+            .change_attempt(attempt, AttemptChange::Sid(sid))?,
+        Some(holder) if holder == attempt => {}
+        Some(_) => transaction
+            .pending
+            .notices
+            .push(Notice::SameSid { attempt }),
+    }
+    Ok(())
+}
+
+/// Reports without a code are told apart by one bit each; the few with a code have a row.
+fn is_new<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    progress: &Progress,
+    attempt: &Attempt,
+    fact: &ReportFact<'_>,
+) -> Result<bool, R::Error> {
+    if let Some(code) = fact.code {
+        return transaction
+            .rows
+            .insert_coded_report(attempt.row, fact.status, code);
+    }
+    let latest = progress.attempt == Some(attempt.row);
+    let seen = if latest { progress.seen } else { attempt.seen };
+    let new = seen & fact.status.bit() == 0;
+    if new && !latest {
+        let change = AttemptChange::AlsoSeen(fact.status);
+        transaction.rows.change_attempt(attempt.row, change)?;
+    }
+    Ok(new)
+}
+
+/// Keeps a report of a message that nobody knows: it may be bound when its attempt learns its SID,
+/// and is dropped after a day.
+fn park<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    report: &Report,
+) -> Result<ReportResult, R::Error> {
+    let Some(sid) = report.sid else {
+        return Ok(ReportResult::Duplicate);
+    };
+    let parked = ParkedReport {
+        status: report.status,
+        code: report.code,
+        word: report.word.clone(),
+    };
+    transaction
+        .rows
+        .park_report(sid, &parked, report.stamp.now)?;
+    Ok(ReportResult::Parked)
+}
+
+/// Applies reports that came before anybody knew whose they were.
+pub(super) fn bind_parked<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    progress: &mut Progress,
+    attempt: AttemptRow,
+    sid: Sid,
+    stamp: Stamp,
+) -> Result<(), R::Error> {
+    let parked = transaction.rows.parked_reports(sid)?;
+    if parked.is_empty() {
+        return Ok(());
+    }
+    for report in parked {
+        let fact = ReportFact {
+            attempt,
+            status: report.status,
+            word: report.word.as_deref(),
+            code: report.code,
+            source: Source::Callback,
+        };
+        report_once(transaction, progress, &fact, stamp)?;
+    }
+    transaction.rows.delete_parked_reports(sid)
+}

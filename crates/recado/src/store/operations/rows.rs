@@ -1,0 +1,348 @@
+//! The rows of one transaction, as operations see them: one trait for each group of tables, so that
+//! each engine can implement it in the file of its noun. Rows are returned owned.
+//!
+//! `None` means that there is no such row. Methods that read what must be there fail with
+//! [`Broken::Gone`] when it is not.
+
+use delivery::address::AddressVariant;
+use delivery::consent::Consent;
+use delivery::message::SenderName;
+use delivery::outcome::ProviderStatus;
+use delivery::progress::{Event, Progress, Watch};
+use delivery::row::{AttemptRow, CohortRow, MessageRow, PersonRow, SenderRow};
+use delivery::sid::Sid;
+use delivery::state::State;
+use delivery::time::Timestamp;
+use delivery::window::WindowCheck;
+
+use super::columns::{
+    Attempt, AttemptChange, Cohort, ConsentCause, CounterKey, EarlierAnswer, InboundColumns,
+    MessageColumns, NewAttempt, NewestAbout, OpenAttemptColumns, ParkedReport, Pausing,
+};
+use crate::secrets::DecryptError;
+use crate::store::person::{Candidate, Person};
+use crate::store::{AttemptId, Idempotency, MessageId, NewApiKey};
+
+/// Why an operation cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// A sealed value cannot be opened.
+    #[error(transparent)]
+    Decrypt(#[from] DecryptError),
+    /// A row that must be there is not.
+    #[error("a row of {0} is missing")]
+    Gone(&'static str),
+}
+
+/// What a failure looks like in an engine.
+pub(crate) trait Halting {
+    /// The engine's own error.
+    type Error: From<Broken>;
+}
+
+/// What an engine returns.
+pub(crate) type Read<R, T> = Result<T, <R as Halting>::Error>;
+
+/// The tables `message` and `progress`.
+pub(crate) trait MessageRows: Halting {
+    /// The progress of a message.
+    fn progress(&mut self, message: MessageRow) -> Read<Self, Option<Progress>>;
+
+    /// Inserts the progress of a message whose first event was just appended.
+    fn insert_progress(&mut self, progress: &Progress) -> Read<Self, ()>;
+
+    /// Writes the progress of a message.
+    fn update_progress(&mut self, progress: &Progress) -> Read<Self, ()>;
+
+    /// The message of a public id.
+    fn message_of(&mut self, id: MessageId) -> Read<Self, Option<MessageRow>>;
+
+    /// Before when the caller did not want a message to be sent.
+    fn send_at(&mut self, message: MessageRow) -> Read<Self, Option<Timestamp>>;
+
+    /// Whether the window is looked at before an attempt.
+    fn window_check(&mut self, message: MessageRow) -> Read<Self, WindowCheck>;
+
+    /// The public id and the sealed content.
+    fn sealed_content(&mut self, message: MessageRow) -> Read<Self, (MessageId, Vec<u8>)>;
+
+    /// Inserts a message.
+    fn insert_message(&mut self, message: &MessageColumns<'_>) -> Read<Self, MessageRow>;
+
+    /// The person's messages whose state [is stoppable](State::is_stoppable), oldest first.
+    fn stoppable_messages(&mut self, person: PersonRow) -> Read<Self, Vec<MessageRow>>;
+
+    /// The newest of the person's last messages with this content that was accepted after `since`
+    /// and whose state counts.
+    fn same_content(
+        &mut self,
+        person: PersonRow,
+        content_index: &[u8; 16],
+        since: Timestamp,
+        counts: fn(State) -> bool,
+    ) -> Read<Self, Option<MessageId>>;
+
+    /// Messages that wait although their deadline has passed, at most `limit`.
+    fn overdue_messages(&mut self, now: Timestamp, limit: usize) -> Read<Self, Vec<MessageRow>>;
+}
+
+/// The tables `attempt` and `open_attempt`.
+pub(crate) trait AttemptRows: Halting {
+    /// An attempt.
+    fn attempt(&mut self, attempt: AttemptRow) -> Read<Self, Option<Attempt>>;
+
+    /// The attempt of a correlation id, and the progress of its message. The random bits must
+    /// agree: a database restored from a backup hands out the same keys again.
+    fn attempt_of(&mut self, id: AttemptId) -> Read<Self, Option<(Attempt, Progress)>>;
+
+    /// The attempt with a SID, and the progress of its message.
+    fn attempt_with(&mut self, sid: Sid) -> Read<Self, Option<(Attempt, Progress)>>;
+
+    /// Which attempt has a SID.
+    fn holder(&mut self, sid: Sid) -> Read<Self, Option<AttemptRow>>;
+
+    /// The message of the attempt with a SID.
+    fn message_with(&mut self, sid: Sid) -> Read<Self, Option<MessageRow>>;
+
+    /// Inserts an attempt.
+    fn insert_attempt(&mut self, attempt: &NewAttempt) -> Read<Self, AttemptRow>;
+
+    /// Changes some columns of an attempt.
+    fn change_attempt(&mut self, attempt: AttemptRow, change: AttemptChange<'_>) -> Read<Self, ()>;
+
+    /// Whether an attempt of this sender to this person is open.
+    fn has_open_attempt(&mut self, person: PersonRow, sender: SenderRow) -> Read<Self, bool>;
+
+    /// Notes that an attempt is open.
+    fn insert_open_attempt(&mut self, open: &OpenAttemptColumns) -> Read<Self, ()>;
+
+    /// Notes that an attempt is not open any more.
+    fn delete_open_attempt(&mut self, progress: &Progress, attempt: AttemptRow) -> Read<Self, ()>;
+
+    /// The attempts that servers of earlier epochs left open.
+    fn attempts_left_open(&mut self, epoch: i64) -> Read<Self, Vec<AttemptRow>>;
+}
+
+/// The tables `coded_report` and `parked_report`.
+pub(crate) trait ReportRows: Halting {
+    /// Notes a report with a code. `false` when it was known.
+    fn insert_coded_report(
+        &mut self,
+        attempt: AttemptRow,
+        status: ProviderStatus,
+        code: u32,
+    ) -> Read<Self, bool>;
+
+    /// Parks a report under a SID, unless it is parked already.
+    fn park_report(&mut self, sid: Sid, report: &ParkedReport, now: Timestamp) -> Read<Self, ()>;
+
+    /// The reports parked under a SID.
+    fn parked_reports(&mut self, sid: Sid) -> Read<Self, Vec<ParkedReport>>;
+
+    /// Removes the reports parked under a SID.
+    fn delete_parked_reports(&mut self, sid: Sid) -> Read<Self, ()>;
+
+    /// Removes reports parked before a time, at most `limit`; returns how many.
+    fn prune_parked_reports(&mut self, before: Timestamp, limit: usize) -> Read<Self, u64>;
+}
+
+/// The table `event`.
+pub(crate) trait EventRows: Halting {
+    /// Appends an event to a message's log; returns its key.
+    fn append_event(
+        &mut self,
+        progress: &Progress,
+        event: &Event,
+        now: Timestamp,
+    ) -> Read<Self, i64>;
+}
+
+/// The table `queue`.
+pub(crate) trait QueueRows: Halting {
+    /// Puts a message into the queue.
+    fn enqueue(&mut self, progress: &Progress, due_at: Timestamp) -> Read<Self, ()>;
+
+    /// Takes a message out of the queue, where it stands at `due_at`.
+    fn dequeue(&mut self, progress: &Progress, due_at: Timestamp) -> Read<Self, ()>;
+}
+
+/// The table `watch`.
+pub(crate) trait WatchRows: Halting {
+    /// Sets a watch; the same attempt may be watched at several times.
+    fn set_watch(&mut self, watch: Watch, polls: u32) -> Read<Self, ()>;
+
+    /// Removes a watch.
+    fn delete_watch(&mut self, at: Timestamp, attempt: AttemptRow) -> Read<Self, ()>;
+}
+
+/// The tables `cohort`, `template` and `counter`.
+pub(crate) trait CounterRows: Halting {
+    /// The row of a cohort.
+    fn cohort(&mut self, cohort: &Cohort) -> Read<Self, Option<CohortRow>>;
+
+    /// Inserts a cohort.
+    fn insert_cohort(&mut self, cohort: &Cohort) -> Read<Self, CohortRow>;
+
+    /// The number of a template.
+    fn template(&mut self, content_sid: &str) -> Read<Self, Option<i64>>;
+
+    /// Inserts a template; returns its number.
+    fn insert_template(&mut self, content_sid: &str) -> Read<Self, i64>;
+
+    /// Adds to counters, each of which is named once.
+    fn add_counts(&mut self, counts: &[(CounterKey, i64)]) -> Read<Self, ()>;
+}
+
+/// The tables `person`, `consent_event` and `conversation`.
+pub(crate) trait PersonRows: Halting {
+    /// A person.
+    fn person(&mut self, person: PersonRow) -> Read<Self, Option<Person>>;
+
+    /// The person of a blind index.
+    fn person_of(&mut self, blind_index: &[u8; 32]) -> Read<Self, Option<Person>>;
+
+    /// Inserts a person; `None` when the blind index is there already.
+    fn insert_person(&mut self, candidate: &Candidate) -> Read<Self, Option<Person>>;
+
+    /// Writes the variant of the address to use, unless it is written already.
+    fn set_variant(&mut self, person: PersonRow, variant: AddressVariant) -> Read<Self, ()>;
+
+    /// Whether one of the person's last messages was delivered under a variant of the address.
+    fn was_delivered(&mut self, person: PersonRow, variant: AddressVariant) -> Read<Self, bool>;
+
+    /// Writes what the person said, and appends to its history.
+    fn set_consent(
+        &mut self,
+        person: PersonRow,
+        consent: Consent,
+        cause: &ConsentCause,
+    ) -> Read<Self, ()>;
+
+    /// People who were asked before a time and have not answered, at most `limit`.
+    fn unanswered(&mut self, before: Timestamp, limit: usize) -> Read<Self, Vec<PersonRow>>;
+
+    /// When the person last wrote to a sender.
+    fn last_inbound(
+        &mut self,
+        person: PersonRow,
+        sender: SenderRow,
+    ) -> Read<Self, Option<Timestamp>>;
+
+    /// Notes that the person wrote to a sender.
+    fn set_last_inbound(
+        &mut self,
+        person: PersonRow,
+        sender: SenderRow,
+        now: Timestamp,
+    ) -> Read<Self, ()>;
+}
+
+/// The table `sender`.
+pub(crate) trait SenderRows: Halting {
+    /// The row of a configured sender.
+    fn sender(&mut self, name: &SenderName) -> Read<Self, Option<SenderRow>>;
+
+    /// Every configured sender, oldest first.
+    fn configured_senders(&mut self) -> Read<Self, Vec<SenderRow>>;
+
+    /// The configured sender that a person wrote to last.
+    fn last_addressed(&mut self, person: PersonRow) -> Read<Self, Option<SenderRow>>;
+
+    /// Whether a sender is paused.
+    fn is_paused(&mut self, sender: SenderRow) -> Read<Self, bool>;
+
+    /// Pauses a sender, or all of them, unless they are paused; returns how many were not.
+    fn pause(&mut self, whom: Pausing, reason: &str, now: Timestamp) -> Read<Self, usize>;
+
+    /// Pauses or resumes a sender by the operator's word. `false` when there is none.
+    fn set_paused(&mut self, name: &str, paused: bool, now: Timestamp) -> Read<Self, bool>;
+}
+
+/// The table `inbound`.
+pub(crate) trait InboundRows: Halting {
+    /// Whether an inbound message is stored.
+    fn has_inbound(&mut self, sid: Sid) -> Read<Self, bool>;
+
+    /// Inserts an inbound message; returns its key.
+    fn insert_inbound(&mut self, inbound: &InboundColumns<'_>) -> Read<Self, i64>;
+}
+
+/// The tables `idempotency` and `business_key`.
+pub(crate) trait KeyRows: Halting {
+    /// What an earlier request with this key was answered, and the hash of its body.
+    fn earlier_answer(&mut self, key: &[u8; 16]) -> Read<Self, Option<EarlierAnswer>>;
+
+    /// Keeps the answer to a request.
+    fn insert_answer(
+        &mut self,
+        idempotency: &Idempotency,
+        message: MessageRow,
+        state: State,
+        now: Timestamp,
+    ) -> Read<Self, ()>;
+
+    /// Removes answers given before a time, at most `limit`; returns how many.
+    fn prune_answers(&mut self, before: Timestamp, limit: usize) -> Read<Self, u64>;
+
+    /// The newest message about a subject.
+    fn newest_about(&mut self, subject_index: &[u8; 16]) -> Read<Self, Option<NewestAbout>>;
+
+    /// Writes which message about a subject is the newest.
+    fn set_newest_about(
+        &mut self,
+        subject_index: &[u8; 16],
+        version: Option<u64>,
+        message: MessageRow,
+    ) -> Read<Self, ()>;
+}
+
+/// The table `api_key`.
+pub(crate) trait ApiKeyRows: Halting {
+    /// Inserts a key.
+    fn insert_api_key(&mut self, key: &NewApiKey) -> Read<Self, ()>;
+
+    /// Revokes a key. `false` when there is none of that id.
+    fn revoke_api_key(&mut self, id: &str, now: Timestamp) -> Read<Self, bool>;
+}
+
+/// What shows whether a commit goes through.
+pub(crate) trait HealthRows: Halting {
+    /// Changes something that means nothing.
+    fn probe(&mut self) -> Read<Self, ()>;
+}
+
+/// Every row of one transaction.
+pub(crate) trait Rows:
+    MessageRows
+    + AttemptRows
+    + ReportRows
+    + EventRows
+    + QueueRows
+    + WatchRows
+    + CounterRows
+    + PersonRows
+    + SenderRows
+    + InboundRows
+    + KeyRows
+    + ApiKeyRows
+    + HealthRows
+{
+}
+impl<T> Rows for T where
+    T: MessageRows
+        + AttemptRows
+        + ReportRows
+        + EventRows
+        + QueueRows
+        + WatchRows
+        + QueueRows
+        + WatchRows
+        + CounterRows
+        + PersonRows
+        + SenderRows
+        + InboundRows
+        + KeyRows
+        + ApiKeyRows
+        + HealthRows
+{
+}

@@ -1,0 +1,259 @@
+//! One transaction under way: its rows, what it counts, and what must be told after its commit.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use delivery::codes::Scope;
+use delivery::progress::{Progress, ProgressChange, QueueChange, Rules, Transition};
+use delivery::row::{CohortRow, SenderRow};
+use delivery::time::Timestamp;
+
+use super::columns::{Cohort, CounterKey, Pausing};
+use super::rows::Rows;
+use crate::secrets::Vault;
+use crate::store::notify::{Notice, PendingNotifications};
+
+/// Cohorts remembered. Those of past hours are not asked for again.
+const COHORTS_MAX: usize = 10_000;
+
+/// What every transaction needs besides its rows.
+pub(crate) struct Shared {
+    /// Seals and opens columns.
+    pub(crate) vault: Vault,
+    /// What facts lead to.
+    pub(crate) rules: Rules,
+    /// How often a server has opened the database.
+    pub(crate) epoch: i64,
+    cohorts: Mutex<HashMap<Cohort, CohortRow>>,
+}
+
+impl Shared {
+    /// Without any cohort.
+    pub(crate) fn new(vault: Vault, rules: Rules, epoch: i64) -> Self {
+        Self {
+            vault,
+            rules,
+            epoch,
+            cohorts: Mutex::default(),
+        }
+    }
+
+    fn cohorts(&self) -> MutexGuard<'_, HashMap<Cohort, CohortRow>> {
+        // A panic while the lock was held has been reported; a map of numbers stays usable.
+        self.cohorts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One transaction. It may be run again from its beginning, so it tells nobody anything: what is to
+/// be told waits in `pending` for the commit.
+pub(crate) struct Transaction<'a, R> {
+    /// Its rows.
+    pub(crate) rows: R,
+    /// What all transactions share.
+    pub(crate) shared: &'a Shared,
+    /// What is to be told after the commit.
+    pub(crate) pending: PendingNotifications,
+    counts: HashMap<CounterKey, i64>,
+    cohorts: HashMap<Cohort, CohortRow>,
+    /// Kept for its memory between facts.
+    change: ProgressChange,
+}
+
+/// What a fact leads to beyond its own message. The verb acts on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Consequences {
+    /// A delivery has proven the address variant of the reported attempt.
+    pub(crate) variant_proven: bool,
+    /// The sender or the account must be paused, because of this code.
+    pub(crate) pause: Option<(Scope, Option<u32>)>,
+    /// The person must be suppressed.
+    pub(crate) suppress_person: bool,
+    /// The code of the last event.
+    pub(crate) code: Option<u32>,
+}
+
+/// When a fact happens, and what chance and the person's record say.
+#[derive(Clone, Copy)]
+pub(crate) struct TransitionInput {
+    /// When.
+    pub(crate) now: Timestamp,
+    /// 64 random bits, for jitter.
+    pub(crate) random: u64,
+    /// Whether the other variant of the person's address may be tried.
+    pub(crate) variant_untried: bool,
+    /// Not before: known for messages that are old enough for it to matter.
+    pub(crate) send_at: Option<Timestamp>,
+}
+
+impl TransitionInput {
+    /// The input at a time when no new attempt is decided, so that neither chance nor variants
+    /// matter.
+    pub(crate) fn at(now: Timestamp) -> Self {
+        Self {
+            now,
+            random: 0,
+            variant_untried: false,
+            send_at: None,
+        }
+    }
+}
+
+impl<'a, R: Rows> Transaction<'a, R> {
+    /// A transaction in which nothing has happened.
+    pub(crate) fn new(rows: R, shared: &'a Shared) -> Self {
+        Self {
+            rows,
+            shared,
+            pending: PendingNotifications::default(),
+            counts: HashMap::new(),
+            cohorts: HashMap::new(),
+            change: ProgressChange::default(),
+        }
+    }
+
+    /// Works a fact into a progress and writes everything it changes.
+    pub(crate) fn apply<T>(
+        &mut self,
+        progress: &mut Progress,
+        input: TransitionInput,
+        fact: impl FnOnce(&mut Transition<'_>) -> T,
+    ) -> Result<(T, Consequences), R::Error> {
+        let mut change = std::mem::take(&mut self.change);
+        change.clear();
+        let due_before = progress.due_at;
+        let value = fact(&mut Transition {
+            progress,
+            change: &mut change,
+            rules: &self.shared.rules,
+            now: input.now,
+            random: input.random,
+            variant_untried: input.variant_untried,
+            send_at: input.send_at,
+        });
+        self.write(progress, &change, due_before, input.now)?;
+        let consequences = Consequences {
+            variant_proven: change.variant_proven,
+            pause: change.pause,
+            suppress_person: change.suppress_person,
+            code: change.events.last().and_then(|event| event.code),
+        };
+        self.change = change;
+        Ok((value, consequences))
+    }
+
+    fn write(
+        &mut self,
+        progress: &mut Progress,
+        change: &ProgressChange,
+        due_before: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), R::Error> {
+        let new = progress.last_event == 0;
+        for event in &change.events {
+            progress.last_event = self.rows.append_event(progress, event, now)?;
+            self.pending.last_event = progress.last_event;
+        }
+        for count in &change.counts {
+            let key = (count.cohort, count.metric, count.code);
+            *self.counts.entry(key).or_default() += count.by;
+        }
+        self.write_queue(progress, change.queue, due_before)?;
+        if let Some(watch) = change.watch {
+            self.rows.set_watch(watch, 0)?;
+            self.pending.watches = true;
+        }
+        if new {
+            self.rows.insert_progress(progress)
+        } else {
+            self.rows.update_progress(progress)
+        }
+    }
+
+    fn write_queue(
+        &mut self,
+        progress: &Progress,
+        change: QueueChange,
+        due_before: Option<Timestamp>,
+    ) -> Result<(), R::Error> {
+        if change == QueueChange::Unchanged {
+            return Ok(());
+        }
+        if let Some(due) = due_before {
+            self.rows.dequeue(progress, due)?;
+        }
+        if let QueueChange::Enqueue(due) = change {
+            self.rows.enqueue(progress, due)?;
+            self.pending.queue = true;
+        }
+        Ok(())
+    }
+
+    /// The row of a cohort, made when it is new.
+    pub(crate) fn cohort(&mut self, cohort: Cohort) -> Result<CohortRow, R::Error> {
+        let known = self.shared.cohorts().get(&cohort).copied();
+        if let Some(row) = known.or_else(|| self.cohorts.get(&cohort).copied()) {
+            return Ok(row);
+        }
+        let row = match self.rows.cohort(&cohort)? {
+            Some(row) => row,
+            None => self.rows.insert_cohort(&cohort)?,
+        };
+        self.cohorts.insert(cohort, row);
+        Ok(row)
+    }
+
+    /// The number of a template, made when it is new; 0 for none.
+    pub(crate) fn template(&mut self, content_sid: Option<&str>) -> Result<i64, R::Error> {
+        let Some(content_sid) = content_sid else {
+            return Ok(0);
+        };
+        match self.rows.template(content_sid)? {
+            Some(number) => Ok(number),
+            None => self.rows.insert_template(content_sid),
+        }
+    }
+
+    /// Pauses the sender or the account when a fact asks for it.
+    pub(crate) fn pause_for(
+        &mut self,
+        sender: SenderRow,
+        consequences: &Consequences,
+        now: Timestamp,
+    ) -> Result<(), R::Error> {
+        let Some((scope, code)) = consequences.pause else {
+            return Ok(());
+        };
+        let whom = match scope {
+            Scope::Account => Pausing::All,
+            _ => Pausing::One(sender),
+        };
+        let code = code.map_or_else(|| "unlisted".to_owned(), |code| code.to_string());
+        let senders = self.rows.pause(whom, &code, now)?;
+        if senders > 0 {
+            self.pending.notices.push(Notice::Paused { code, senders });
+        }
+        Ok(())
+    }
+
+    /// Writes what was counted, once for each counter.
+    pub(crate) fn flush_counts(&mut self) -> Result<(), R::Error> {
+        let mut counts: Vec<(CounterKey, i64)> =
+            self.counts.drain().filter(|(_, by)| *by != 0).collect();
+        counts
+            .sort_unstable_by_key(|((cohort, metric, code), _)| (*cohort, metric.number(), *code));
+        self.rows.add_counts(&counts)
+    }
+
+    /// What is to be told, and what is remembered, now that the transaction is committed.
+    pub(crate) fn committed(self) -> PendingNotifications {
+        if !self.cohorts.is_empty() {
+            let mut known = self.shared.cohorts();
+            if known.len() > COHORTS_MAX {
+                known.clear();
+            }
+            known.extend(self.cohorts);
+        }
+        self.pending
+    }
+}

@@ -1,0 +1,119 @@
+//! The numbers: the tables `cohort`, `template` and `counter`.
+
+use delivery::counter::Metric;
+use delivery::message::Kind;
+use delivery::row::CohortRow;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::SqliteStore;
+use super::column::stored_at;
+use super::statements::Statements;
+use crate::store::operations::columns::{Cohort, CounterKey};
+use crate::store::operations::rows::CounterRows;
+use crate::store::{CounterGroup, CounterQuery, CounterRow, Counters, StoreFuture};
+
+impl Counters for SqliteStore {
+    fn counters(&self, query: CounterQuery) -> StoreFuture<'_, Vec<CounterRow>> {
+        Box::pin(async move { self.read(|db| read_counters(db, query)) })
+    }
+}
+
+impl CounterRows for Statements<'_> {
+    fn cohort(&mut self, cohort: &Cohort) -> rusqlite::Result<Option<CohortRow>> {
+        self.db
+            .prepare_cached(
+                "SELECT id FROM cohort WHERE hour = ?1 AND sender_id = ?2 AND kind = ?3 \
+                 AND template_id = ?4 AND area = ?5",
+            )?
+            .query_row(columns(cohort), |row| row.get(0).map(CohortRow))
+            .optional()
+    }
+
+    fn insert_cohort(&mut self, cohort: &Cohort) -> rusqlite::Result<CohortRow> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO cohort (hour, sender_id, kind, template_id, area) \
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(columns(cohort))?;
+        Ok(CohortRow(self.db.last_insert_rowid()))
+    }
+
+    fn template(&mut self, content_sid: &str) -> rusqlite::Result<Option<i64>> {
+        self.db
+            .prepare_cached("SELECT id FROM template WHERE account_id = 1 AND content_sid = ?1")?
+            .query_row([content_sid], |row| row.get(0))
+            .optional()
+    }
+
+    fn insert_template(&mut self, content_sid: &str) -> rusqlite::Result<i64> {
+        self.db
+            .prepare_cached("INSERT INTO template (account_id, content_sid) VALUES (1, ?1)")?
+            .execute([content_sid])?;
+        Ok(self.db.last_insert_rowid())
+    }
+
+    fn add_counts(&mut self, counts: &[(CounterKey, i64)]) -> rusqlite::Result<()> {
+        let mut statement = self.db.prepare_cached(
+            "INSERT INTO counter (cohort_id, metric, code, n) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (cohort_id, metric, code) DO UPDATE SET n = n + excluded.n",
+        )?;
+        for ((cohort, metric, code), by) in counts {
+            statement.execute([cohort.0, metric.number(), *code, *by])?;
+        }
+        Ok(())
+    }
+}
+
+fn columns(cohort: &Cohort) -> [i64; 5] {
+    [
+        cohort.hour,
+        cohort.sender.0,
+        cohort.kind.number(),
+        cohort.template,
+        cohort.area,
+    ]
+}
+
+fn read_counters(db: &Connection, query: CounterQuery) -> rusqlite::Result<Vec<CounterRow>> {
+    let group = match query.group {
+        CounterGroup::None => "''",
+        CounterGroup::Hour => "cohort.hour",
+        CounterGroup::Day => "cohort.hour / 24",
+        CounterGroup::Sender => "sender.name",
+        CounterGroup::Kind => "cohort.kind",
+        CounterGroup::Template => "coalesce(template.content_sid, '')",
+        CounterGroup::Area => "cohort.area",
+    };
+    let sql = format!(
+        "SELECT {group}, counter.metric, counter.code, sum(counter.n) \
+         FROM cohort JOIN counter ON counter.cohort_id = cohort.id \
+         JOIN sender ON sender.id = cohort.sender_id \
+         LEFT JOIN template ON template.id = cohort.template_id \
+         WHERE cohort.hour >= ?1 AND cohort.hour < ?2 \
+         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    statement
+        .query_map([query.from_hour, query.to_hour], |row| {
+            Ok(CounterRow {
+                group: group_text(query.group, row.get(0)?),
+                metric: stored_at(row, 1, Metric::from_number)?,
+                code: row.get(2)?,
+                n: row.get(3)?,
+            })
+        })?
+        .collect()
+}
+
+fn group_text(group: CounterGroup, value: Value) -> String {
+    match (group, value) {
+        (CounterGroup::Kind, Value::Integer(n)) => {
+            Kind::from_number(n).map_or_else(String::new, |kind| kind.as_str().to_owned())
+        }
+        (_, Value::Integer(n)) => n.to_string(),
+        (_, Value::Text(text)) => text,
+        (_, Value::Null | Value::Real(_) | Value::Blob(_)) => String::new(),
+    }
+}

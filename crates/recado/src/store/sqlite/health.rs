@@ -1,0 +1,88 @@
+//! Sizes, depths and whether a commit goes through.
+
+use delivery::counter::Metric;
+use delivery::progress::WatchKind;
+use delivery::state::State;
+use delivery::time::Timestamp;
+use rusqlite::Connection;
+
+use super::statements::Statements;
+use super::{SqliteStore, verify};
+use crate::store::operations::health::Probe;
+use crate::store::operations::rows::HealthRows;
+use crate::store::{Gauges, Health, StoreFuture, VerifyReport};
+
+impl Health for SqliteStore {
+    fn verify(&self) -> StoreFuture<'_, VerifyReport> {
+        Box::pin(self.read_long(|db, _| verify::recount(db)))
+    }
+
+    fn gauges(&self) -> StoreFuture<'_, Gauges> {
+        Box::pin(async move {
+            let mut gauges = self.read_long(|db, _| read_gauges(db)).await?;
+            let bytes = |suffix: &str| {
+                let mut name = self.path.as_os_str().to_owned();
+                name.push(suffix);
+                std::fs::metadata(name).map_or(0, |data| data.len())
+            };
+            gauges.database_bytes = bytes("") + bytes("-wal");
+            Ok(gauges)
+        })
+    }
+
+    fn probe(&self) -> StoreFuture<'_, ()> {
+        Box::pin(self.writer.run(Probe))
+    }
+}
+
+impl HealthRows for Statements<'_> {
+    /// A real commit, so that a full or read-only disk shows. The value must change: a row that is
+    /// written as it was dirties no page, and then nothing reaches the disk.
+    fn probe(&mut self) -> rusqlite::Result<()> {
+        let last: i32 = self
+            .db
+            .query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        self.db
+            .pragma_update(None, "user_version", last.wrapping_add(1))
+    }
+}
+
+fn read_gauges(db: &Connection) -> rusqlite::Result<Gauges> {
+    let one = |sql: &str| -> rusqlite::Result<u64> {
+        db.prepare_cached(sql)?.query_row([], |row| row.get(0))
+    };
+    let unknown = WatchKind::Unknown.number();
+    let mut gauges = Gauges {
+        queued: one("SELECT count(*) FROM queue")?,
+        open_attempts: one("SELECT count(*) FROM open_attempt")?,
+        unknown_watched: one(&format!(
+            "SELECT count(*) FROM watch WHERE kind = {unknown}"
+        ))?,
+        parked: one("SELECT count(*) FROM parked_report")?,
+        ..Gauges::default()
+    };
+    let oldest: Option<i64> = db
+        .prepare_cached("SELECT min(due_at) FROM queue")?
+        .query_row([], |row| row.get(0))?;
+    gauges.oldest_due_at = oldest.map(Timestamp::from_micros);
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT metric, code, sum(n) FROM counter WHERE metric IN ({}, {}, {}) \
+         GROUP BY metric, code",
+        Metric::State.number(),
+        Metric::Errors.number(),
+        Metric::Anomalies.number()
+    ))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (code, n): (i64, i64) = (row.get(1)?, row.get(2)?);
+        let n = u64::try_from(n).unwrap_or_default();
+        match Metric::from_number(row.get(0)?) {
+            Some(Metric::State) => gauges
+                .states
+                .extend(State::from_number(code).map(|state| (state, n))),
+            Some(Metric::Errors) => gauges.errors.push((code, n)),
+            _ => gauges.anomalies += n,
+        }
+    }
+    Ok(gauges)
+}

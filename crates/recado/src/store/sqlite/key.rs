@@ -1,0 +1,97 @@
+//! Idempotency keys and business keys.
+
+use delivery::row::MessageRow;
+use delivery::state::State;
+use delivery::time::Timestamp;
+use rusqlite::{OptionalExtension, params};
+
+use super::column::{limit, message_id, stored_at};
+use super::statements::Statements;
+use crate::store::Idempotency;
+use crate::store::operations::columns::{EarlierAnswer, NewestAbout};
+use crate::store::operations::rows::KeyRows;
+
+impl KeyRows for Statements<'_> {
+    fn earlier_answer(&mut self, key: &[u8; 16]) -> rusqlite::Result<Option<EarlierAnswer>> {
+        self.db
+            .prepare_cached(
+                "SELECT idempotency.body, message.public_id, idempotency.state \
+                 FROM idempotency JOIN message ON message.id = idempotency.message_id \
+                 WHERE idempotency.key = ?1",
+            )?
+            .query_row([key.as_slice()], |row| {
+                Ok(EarlierAnswer {
+                    body: row.get(0)?,
+                    id: message_id(row.get_ref(1)?.as_blob()?)?,
+                    state: stored_at(row, 2, State::from_number)?,
+                })
+            })
+            .optional()
+    }
+
+    fn insert_answer(
+        &mut self,
+        idempotency: &Idempotency,
+        message: MessageRow,
+        state: State,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO idempotency (key, body, message_id, state, created_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                idempotency.key,
+                idempotency.body,
+                message.0,
+                state.number(),
+                now.micros()
+            ])?;
+        Ok(())
+    }
+
+    fn prune_answers(&mut self, before: Timestamp, rows: usize) -> rusqlite::Result<u64> {
+        let removed = self
+            .db
+            .prepare_cached(
+                "DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency \
+                 WHERE created_at <= ?1 LIMIT ?2)",
+            )?
+            .execute([before.micros(), limit(rows)])?;
+        Ok(u64::try_from(removed).unwrap_or(u64::MAX))
+    }
+
+    fn newest_about(&mut self, subject_index: &[u8; 16]) -> rusqlite::Result<Option<NewestAbout>> {
+        self.db
+            .prepare_cached(
+                "SELECT business_key.version, message.id, message.public_id FROM business_key \
+                 JOIN message ON message.id = business_key.message_id WHERE subject_index = ?1",
+            )?
+            .query_row([subject_index.as_slice()], |row| {
+                Ok(NewestAbout {
+                    version: row.get(0)?,
+                    message: MessageRow(row.get(1)?),
+                    id: message_id(row.get_ref(2)?.as_blob()?)?,
+                })
+            })
+            .optional()
+    }
+
+    fn set_newest_about(
+        &mut self,
+        subject_index: &[u8; 16],
+        version: Option<u64>,
+        message: MessageRow,
+    ) -> rusqlite::Result<()> {
+        // SQLite's integers end at half of ours.
+        let version = version.map(|version| i64::try_from(version).unwrap_or(i64::MAX));
+        self.db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO business_key (subject_index, version, message_id) \
+                 VALUES (?1, ?2, ?3)",
+            )?
+            .execute(params![subject_index, version, message.0])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! Messages: the tables `message` and `progress`, and the verbs about them.
+
+use std::sync::LazyLock;
+
+use delivery::progress::Progress;
+use delivery::row::{MessageRow, PersonRow};
+use delivery::state::State;
+use delivery::time::Timestamp;
+use delivery::window::WindowCheck;
+use rusqlite::{OptionalExtension, params};
+
+use super::column::{limit, message_id, states_that, stored_at, time_or_null};
+use super::statements::Statements;
+use super::{SqliteStore, message_view, progress};
+use crate::store::operations::columns::MessageColumns;
+use crate::store::operations::message::{Accept, Command, replay};
+use crate::store::operations::prepare::{Prepared, keyed};
+use crate::store::operations::rows::MessageRows;
+use crate::store::{
+    AcceptResult, CommandResult, Idempotency, MessageCommand, MessageFilter, MessageId,
+    MessagePage, MessageView, Messages, NewMessage, StoreFuture,
+};
+
+/// Batches larger than this are made ready beside the runtime.
+const PREPARED_INLINE_MAX: usize = 4;
+/// Messages of a person among which the same content is looked for.
+const SAME_CONTENT_MAX: i64 = 200;
+
+impl Messages for SqliteStore {
+    fn accept(&self, batch: Vec<NewMessage>) -> StoreFuture<'_, Vec<AcceptResult>> {
+        Box::pin(async move {
+            let prepared = if batch.len() > PREPARED_INLINE_MAX {
+                self.read_long(move |db, shared| {
+                    let mut rows = Statements { db };
+                    batch
+                        .into_iter()
+                        .map(|new| Prepared::new(&mut rows, shared, new))
+                        .collect()
+                })
+                .await?
+            } else {
+                self.read(|db| {
+                    let mut rows = Statements { db };
+                    batch
+                        .into_iter()
+                        .map(|new| Prepared::new(&mut rows, &self.shared, new))
+                        .collect()
+                })?
+            };
+            self.writer.run(Accept(prepared)).await
+        })
+    }
+
+    fn replay(&self, idempotency: Idempotency) -> StoreFuture<'_, Option<AcceptResult>> {
+        Box::pin(async move {
+            let keyed = keyed(&self.shared, &idempotency);
+            let found = self.read(|db| replay(&mut Statements { db }, &keyed))?;
+            Ok(found.filter(|answer| matches!(answer, AcceptResult::Replayed { .. })))
+        })
+    }
+
+    fn command(
+        &self,
+        batch: Vec<(MessageId, MessageCommand)>,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Vec<CommandResult>> {
+        Box::pin(self.writer.run(Command { batch, now }))
+    }
+
+    fn message(&self, id: MessageId) -> StoreFuture<'_, Option<MessageView>> {
+        Box::pin(async move { self.read(|db| message_view::view(db, &self.shared, id)) })
+    }
+
+    fn messages(&self, filter: MessageFilter) -> StoreFuture<'_, MessagePage> {
+        Box::pin(self.read_long(move |db, shared| message_view::page(db, shared, &filter)))
+    }
+}
+
+impl MessageRows for Statements<'_> {
+    fn progress(&mut self, message: MessageRow) -> rusqlite::Result<Option<Progress>> {
+        progress::find(self.db, message)
+    }
+
+    fn insert_progress(&mut self, progress: &Progress) -> rusqlite::Result<()> {
+        progress::insert(self.db, progress)
+    }
+
+    fn update_progress(&mut self, progress: &Progress) -> rusqlite::Result<()> {
+        progress::update(self.db, progress)
+    }
+
+    fn message_of(&mut self, id: MessageId) -> rusqlite::Result<Option<MessageRow>> {
+        self.db
+            .prepare_cached("SELECT id FROM message WHERE public_id = ?1")?
+            .query_row([id.0.as_bytes()], |row| row.get(0).map(MessageRow))
+            .optional()
+    }
+
+    fn send_at(&mut self, message: MessageRow) -> rusqlite::Result<Option<Timestamp>> {
+        self.db
+            .prepare_cached("SELECT send_at FROM message WHERE id = ?1")?
+            .query_row([message.0], |row| time_or_null(row, 0))
+    }
+
+    fn window_check(&mut self, message: MessageRow) -> rusqlite::Result<WindowCheck> {
+        self.db
+            .prepare_cached("SELECT window_check FROM message WHERE id = ?1")?
+            .query_row([message.0], |row| {
+                stored_at(row, 0, WindowCheck::from_number)
+            })
+    }
+
+    fn sealed_content(&mut self, message: MessageRow) -> rusqlite::Result<(MessageId, Vec<u8>)> {
+        self.db
+            .prepare_cached("SELECT public_id, sealed_content FROM message WHERE id = ?1")?
+            .query_row([message.0], |row| {
+                Ok((message_id(row.get_ref(0)?.as_blob()?)?, row.get(1)?))
+            })
+    }
+
+    fn insert_message(&mut self, message: &MessageColumns<'_>) -> rusqlite::Result<MessageRow> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO message (public_id, person_id, content_index, template_id, kind, \
+                 window_check, send_at, accepted_at, sealed_content, sealed_metadata, \
+                 sealed_business_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?
+            .execute(params![
+                message.id.0.as_bytes(),
+                message.person.0,
+                message.content_index,
+                message.template,
+                message.kind.number(),
+                message.window_check.number(),
+                message.send_at.map(Timestamp::micros),
+                message.accepted_at.micros(),
+                message.sealed.content,
+                message.sealed.metadata,
+                message.sealed.business_key,
+            ])?;
+        Ok(MessageRow(self.db.last_insert_rowid()))
+    }
+
+    fn stoppable_messages(&mut self, person: PersonRow) -> rusqlite::Result<Vec<MessageRow>> {
+        static SQL: LazyLock<String> = LazyLock::new(|| {
+            format!(
+                "SELECT message.id FROM message \
+                 JOIN progress ON progress.message_id = message.id \
+                 WHERE message.person_id = ?1 AND progress.state IN ({}) ORDER BY message.id",
+                states_that(State::is_stoppable)
+            )
+        });
+        self.db
+            .prepare_cached(&SQL)?
+            .query_map([person.0], |row| row.get(0).map(MessageRow))?
+            .collect()
+    }
+
+    fn same_content(
+        &mut self,
+        person: PersonRow,
+        content_index: &[u8; 16],
+        since: Timestamp,
+        counts: fn(State) -> bool,
+    ) -> rusqlite::Result<Option<MessageId>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT message.accepted_at, message.content_index, message.public_id, progress.state \
+             FROM message JOIN progress ON progress.message_id = message.id \
+             WHERE message.person_id = ?1 ORDER BY message.id DESC LIMIT ?2",
+        )?;
+        let mut rows = statement.query([person.0, SAME_CONTENT_MAX])?;
+        while let Some(row) = rows.next()? {
+            if row.get::<_, i64>(0)? <= since.micros() {
+                break;
+            }
+            let same = row.get_ref(1)?.as_blob()? == content_index;
+            if same && counts(stored_at(row, 3, State::from_number)?) {
+                return message_id(row.get_ref(2)?.as_blob()?).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn overdue_messages(
+        &mut self,
+        now: Timestamp,
+        rows: usize,
+    ) -> rusqlite::Result<Vec<MessageRow>> {
+        self.db
+            .prepare_cached(
+                "SELECT message_id FROM progress WHERE due_at IS NOT NULL \
+                 AND expires_at IS NOT NULL AND expires_at <= ?1 LIMIT ?2",
+            )?
+            .query_map([now.micros(), limit(rows)], |row| {
+                row.get(0).map(MessageRow)
+            })?
+            .collect()
+    }
+}

@@ -1,0 +1,107 @@
+//! Our senders: the table `sender`.
+
+use delivery::message::SenderName;
+use delivery::row::{PersonRow, SenderRow};
+use delivery::time::Timestamp;
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::SqliteStore;
+use super::column::time_or_null;
+use super::statements::Statements;
+use crate::store::operations::columns::Pausing;
+use crate::store::operations::rows::SenderRows;
+use crate::store::operations::sender::PauseSender;
+use crate::store::{SenderView, Senders, StoreFuture};
+
+impl Senders for SqliteStore {
+    fn senders(&self) -> StoreFuture<'_, Vec<SenderView>> {
+        Box::pin(async move {
+            self.read(|db| {
+                let mut statement = db.prepare_cached(
+                    "SELECT id, name, configured, paused_at, pause_reason, \
+                     (SELECT count(*) FROM queue WHERE queue.sender_id = sender.id), \
+                     (SELECT count(*) FROM open_attempt WHERE open_attempt.sender_id = sender.id) \
+                     FROM sender ORDER BY name",
+                )?;
+                statement.query_map([], read_view)?.collect()
+            })
+        })
+    }
+
+    fn pause_sender(&self, name: String, paused: bool, now: Timestamp) -> StoreFuture<'_, bool> {
+        Box::pin(self.writer.run(PauseSender { name, paused, now }))
+    }
+}
+
+impl SenderRows for Statements<'_> {
+    fn sender(&mut self, name: &SenderName) -> rusqlite::Result<Option<SenderRow>> {
+        self.db
+            .prepare_cached(
+                "SELECT id FROM sender WHERE account_id = 1 AND name = ?1 AND configured",
+            )?
+            .query_row([name.as_str()], |row| row.get(0).map(SenderRow))
+            .optional()
+    }
+
+    fn configured_senders(&mut self) -> rusqlite::Result<Vec<SenderRow>> {
+        self.db
+            .prepare_cached(
+                "SELECT id FROM sender WHERE account_id = 1 AND configured ORDER BY id",
+            )?
+            .query_map([], |row| row.get(0).map(SenderRow))?
+            .collect()
+    }
+
+    fn last_addressed(&mut self, person: PersonRow) -> rusqlite::Result<Option<SenderRow>> {
+        self.db
+            .prepare_cached(
+                "SELECT sender_id FROM conversation JOIN sender ON sender.id = sender_id \
+                 WHERE person_id = ?1 AND sender.configured ORDER BY last_inbound_at DESC LIMIT 1",
+            )?
+            .query_row([person.0], |row| row.get(0).map(SenderRow))
+            .optional()
+    }
+
+    fn is_paused(&mut self, sender: SenderRow) -> rusqlite::Result<bool> {
+        self.db
+            .prepare_cached("SELECT 1 FROM sender WHERE id = ?1 AND paused_at IS NOT NULL")?
+            .exists([sender.0])
+    }
+
+    fn pause(&mut self, whom: Pausing, reason: &str, now: Timestamp) -> rusqlite::Result<usize> {
+        let (sender, all) = match whom {
+            Pausing::One(sender) => (sender.0, false),
+            Pausing::All => (0, true),
+        };
+        self.db
+            .prepare_cached(
+                "UPDATE sender SET paused_at = ?1, pause_reason = ?2 \
+                 WHERE paused_at IS NULL AND (id = ?3 OR ?4)",
+            )?
+            .execute(params![now.micros(), reason, sender, all])
+    }
+
+    fn set_paused(&mut self, name: &str, paused: bool, now: Timestamp) -> rusqlite::Result<bool> {
+        let sql = if paused {
+            "UPDATE sender SET paused_at = coalesce(paused_at, ?2), \
+             pause_reason = 'operator' WHERE name = ?1"
+        } else {
+            "UPDATE sender SET paused_at = NULL, pause_reason = NULL \
+             WHERE name = ?1 AND ?2 > 0"
+        };
+        let changed = self.db.execute(sql, params![name, now.micros()])?;
+        Ok(changed > 0)
+    }
+}
+
+fn read_view(row: &Row<'_>) -> rusqlite::Result<SenderView> {
+    Ok(SenderView {
+        row: SenderRow(row.get(0)?),
+        name: row.get(1)?,
+        configured: row.get(2)?,
+        paused_at: time_or_null(row, 3)?,
+        pause_reason: row.get(4)?,
+        queued: row.get(5)?,
+        open: row.get(6)?,
+    })
+}

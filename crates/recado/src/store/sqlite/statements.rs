@@ -1,0 +1,28 @@
+//! The rows of one transaction, by statements on its connection. Each noun's file implements its
+//! group of tables.
+
+use rusqlite::Connection;
+use rusqlite::types::Type;
+
+use crate::store::operations::rows::{Broken, Halting};
+
+/// Reads and writes rows on a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Statements<'a> {
+    pub(super) db: &'a Connection,
+}
+
+impl Halting for Statements<'_> {
+    type Error = rusqlite::Error;
+}
+
+impl From<Broken> for rusqlite::Error {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Decrypt(error) => {
+                Self::FromSqlConversionFailure(0, Type::Blob, Box::new(error))
+            }
+            Broken::Gone(_) => Self::QueryReturnedNoRows,
+        }
+    }
+}
