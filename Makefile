@@ -3,7 +3,7 @@
 
 help:          ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
-demo:          ## send 500 interview notices through a Twilio at home, with faults
+demo:          ## send 500 interview notices through a local Twilio simulator with faults
 	cargo run --release --locked -p recado -- demo
 test:          ## format, lints, every test, one iteration of each benchmark
 	./scripts/test
