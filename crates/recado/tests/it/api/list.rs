@@ -289,6 +289,8 @@ async fn what_people_write_is_listed_by_person() {
         .json();
     assert_eq!(rest["messages"].as_array().unwrap().len(), 1);
     assert_eq!(rest["next_cursor"], Value::Null);
+    let foreign = server.get(&format!("/api/v1/messages?cursor={next}")).await;
+    super::field_problem(&foreign, "cursor", "cursor_invalid");
     assert_eq!(page["messages"][0]["from"], mobile(1));
     assert_eq!(page["messages"][0]["to"], SENDER);
 }
