@@ -23,6 +23,8 @@ mod recount;
 mod report;
 mod seal;
 mod sender;
+#[cfg(feature = "sheet")]
+mod sheet;
 pub mod sqlite;
 mod stamp;
 mod watch;
@@ -42,6 +44,8 @@ pub use notify::Notifier;
 pub use queue::*;
 pub use report::*;
 pub use sender::*;
+#[cfg(feature = "sheet")]
+pub use sheet::{FAULTS, Fault};
 pub use stamp::Stamp;
 pub use watch::*;
 

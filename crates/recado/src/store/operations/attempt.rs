@@ -16,7 +16,7 @@ use super::report::{attach, bind_parked};
 use super::rows::{Broken, Rows};
 use super::transaction::{Transaction, TransitionInput};
 use super::variant::{next_variant, transition_input};
-use super::verb::Verb;
+use super::verb::{Verb, each};
 use crate::store::seal::open_content;
 use crate::store::{
     AttemptId, CloseRequest, CloseResult, OpenAttempt, OpenRequest, OpenResult, Stamp,
@@ -32,7 +32,7 @@ impl Verb for OpenAttempts {
         &self,
         transaction: &mut Transaction<'_, R>,
     ) -> Result<Vec<OpenResult>, R::Error> {
-        self.0.iter().map(|one| open(transaction, one)).collect()
+        each(transaction, &self.0, open)
     }
 }
 
@@ -46,7 +46,7 @@ impl Verb for CloseAttempts {
         &self,
         transaction: &mut Transaction<'_, R>,
     ) -> Result<Vec<CloseResult>, R::Error> {
-        self.0.iter().map(|one| close(transaction, one)).collect()
+        each(transaction, &self.0, close)
     }
 }
 
@@ -57,9 +57,10 @@ impl Verb for Defer {
     type Answer = ();
 
     fn run<R: Rows>(&self, transaction: &mut Transaction<'_, R>) -> Result<(), R::Error> {
-        self.0
-            .iter()
-            .try_for_each(|(message, at)| defer(transaction, *message, *at))
+        each(transaction, &self.0, |transaction, (message, at)| {
+            defer(transaction, *message, *at)
+        })?;
+        Ok(())
     }
 }
 

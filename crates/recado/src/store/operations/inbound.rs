@@ -17,7 +17,7 @@ use super::consent::{change_consent, person_at};
 use super::message::variant_flag;
 use super::rows::{Broken, Rows};
 use super::transaction::{Transaction, TransitionInput};
-use super::verb::Verb;
+use super::verb::{Verb, each};
 use crate::store::person::{Person, area};
 use crate::store::seal::{SealedColumns, encode, payload_data, seal_column};
 use crate::store::{InboundResult, NewInbound};
@@ -32,7 +32,7 @@ impl Verb for RecordInbound {
         &self,
         transaction: &mut Transaction<'_, R>,
     ) -> Result<Vec<InboundResult>, R::Error> {
-        self.0.iter().map(|one| record(transaction, one)).collect()
+        each(transaction, &self.0, record)
     }
 }
 

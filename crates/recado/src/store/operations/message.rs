@@ -14,7 +14,7 @@ use super::columns::{Cohort, MessageColumns, NewestAbout};
 use super::prepare::Prepared;
 use super::rows::{Broken, KeyRows, Read, Rows};
 use super::transaction::{Transaction, TransitionInput};
-use super::verb::Verb;
+use super::verb::{Verb, each};
 use crate::store::person::{Person, area};
 use crate::store::{
     AcceptRefusal, AcceptResult, CommandResult, Idempotency, MessageCommand, MessageId,
@@ -30,10 +30,7 @@ impl Verb for Accept {
         &self,
         transaction: &mut Transaction<'_, R>,
     ) -> Result<Vec<AcceptResult>, R::Error> {
-        self.0
-            .iter()
-            .map(|item| accept(transaction, item))
-            .collect()
+        each(transaction, &self.0, accept)
     }
 }
 
@@ -52,10 +49,9 @@ impl Verb for Command {
         &self,
         transaction: &mut Transaction<'_, R>,
     ) -> Result<Vec<CommandResult>, R::Error> {
-        self.batch
-            .iter()
-            .map(|(id, command)| obey(transaction, *id, *command, self.now))
-            .collect()
+        each(transaction, &self.batch, |transaction, (id, command)| {
+            obey(transaction, *id, *command, self.now)
+        })
     }
 }
 

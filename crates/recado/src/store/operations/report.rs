@@ -14,7 +14,7 @@ use super::consequence::follow;
 use super::rows::Rows;
 use super::transaction::Transaction;
 use super::variant::transition_input;
-use super::verb::Verb;
+use super::verb::{Verb, each};
 use crate::store::notify::Notice;
 use crate::store::{Report, ReportResult, Stamp};
 
@@ -28,7 +28,7 @@ impl Verb for RecordReports {
         &self,
         transaction: &mut Transaction<'_, R>,
     ) -> Result<Vec<ReportResult>, R::Error> {
-        self.0.iter().map(|one| report(transaction, one)).collect()
+        each(transaction, &self.0, report)
     }
 }
 

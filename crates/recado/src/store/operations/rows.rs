@@ -38,6 +38,12 @@ pub(crate) enum Broken {
 pub(crate) trait Halting {
     /// The engine's own error.
     type Error: From<Broken>;
+
+    /// Whether the rest of a batch is run all the same, to learn what else is missing. Nothing that
+    /// it writes counts then.
+    fn goes_on_after(_error: &Self::Error) -> bool {
+        false
+    }
 }
 
 /// What an engine returns.

@@ -38,6 +38,18 @@ impl Shared {
         }
     }
 
+    /// Remembers what a commit has made sure; returns what is to be told.
+    pub(crate) fn committed(&self, gathered: Gathered) -> PendingNotifications {
+        if !gathered.cohorts.is_empty() {
+            let mut known = self.cohorts();
+            if known.len() > COHORTS_MAX {
+                known.clear();
+            }
+            known.extend(gathered.cohorts);
+        }
+        gathered.pending
+    }
+
     fn cohorts(&self) -> MutexGuard<'_, HashMap<Cohort, CohortRow>> {
         // A panic while the lock was held has been reported; a map of numbers stays usable.
         self.cohorts.lock().unwrap_or_else(PoisonError::into_inner)
@@ -57,6 +69,12 @@ pub(crate) struct Transaction<'a, R> {
     cohorts: HashMap<Cohort, CohortRow>,
     /// Kept for its memory between facts.
     change: ProgressChange,
+}
+
+/// What a transaction has gathered for the time after its commit.
+pub(crate) struct Gathered {
+    pending: PendingNotifications,
+    cohorts: HashMap<Cohort, CohortRow>,
 }
 
 /// What a fact leads to beyond its own message. The verb acts on it.
@@ -110,6 +128,14 @@ impl<'a, R: Rows> Transaction<'a, R> {
             cohorts: HashMap::new(),
             change: ProgressChange::default(),
         }
+    }
+
+    /// Drops what an abandoned run has gathered.
+    #[cfg(feature = "sheet")]
+    pub(crate) fn restart(&mut self) {
+        self.pending = PendingNotifications::default();
+        self.counts.clear();
+        self.cohorts.clear();
     }
 
     /// Works a fact into a progress and writes everything it changes.
@@ -245,15 +271,11 @@ impl<'a, R: Rows> Transaction<'a, R> {
         self.rows.add_counts(&counts)
     }
 
-    /// What is to be told, and what is remembered, now that the transaction is committed.
-    pub(crate) fn committed(self) -> PendingNotifications {
-        if !self.cohorts.is_empty() {
-            let mut known = self.shared.cohorts();
-            if known.len() > COHORTS_MAX {
-                known.clear();
-            }
-            known.extend(self.cohorts);
+    /// What waits for the commit.
+    pub(crate) fn gathered(self) -> Gathered {
+        Gathered {
+            pending: self.pending,
+            cohorts: self.cohorts,
         }
-        self.pending
     }
 }

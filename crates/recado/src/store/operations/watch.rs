@@ -14,7 +14,7 @@ use super::report::{attach, bind_parked, report_once};
 use super::rows::Rows;
 use super::transaction::{Transaction, TransitionInput};
 use super::variant::transition_input;
-use super::verb::Verb;
+use super::verb::{Verb, each};
 use crate::store::{Evidence, Finding, Settlement};
 
 /// Records what asking brought.
@@ -24,7 +24,8 @@ impl Verb for Settle {
     type Answer = ();
 
     fn run<R: Rows>(&self, transaction: &mut Transaction<'_, R>) -> Result<(), R::Error> {
-        self.0.iter().try_for_each(|item| settle(transaction, item))
+        each(transaction, &self.0, settle)?;
+        Ok(())
     }
 }
 

@@ -21,6 +21,8 @@ mod queue;
 mod report;
 mod sender;
 mod statements;
+#[cfg(feature = "sheet")]
+mod through;
 mod verify;
 mod watch;
 mod writer;

@@ -13,9 +13,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::checkpoint::Checkpointer;
 use super::error::{stop_on_failed_sync, store_error};
 use super::statements::Statements;
+#[cfg(feature = "sheet")]
+use super::through::{self, Controls, OnSheet};
 use crate::store::notify::PendingNotifications;
-use crate::store::operations::transaction::{Shared, Transaction};
+use crate::store::operations::transaction::{Gathered, Shared, Transaction};
 use crate::store::operations::verb::Verb;
+#[cfg(feature = "sheet")]
+use crate::store::sheet::{Halt, Sheet};
 use crate::store::{Notifier, StoreError};
 
 /// Requests that may wait for the writer before callers are told to come again.
@@ -39,10 +43,12 @@ pub(super) struct Writer {
     /// Requests that were handed over and that no commit has taken yet.
     waiting: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
+    #[cfg(feature = "sheet")]
+    pub(super) controls: Arc<Controls>,
 }
 
 /// A request to the writer, whatever its verb.
-trait Work: Send {
+trait Work: OnSheet + Send {
     fn run(&mut self, transaction: &mut Transaction<'_, Statements<'_>>) -> rusqlite::Result<()>;
     fn finish(self: Box<Self>, result: Result<(), StoreError>);
 }
@@ -70,6 +76,20 @@ impl<V: Verb> Work for Task<V> {
     }
 }
 
+#[cfg(feature = "sheet")]
+impl<V: Verb> OnSheet for Task<V> {
+    fn run_on_sheet(&mut self, transaction: &mut Transaction<'_, Sheet>) -> Result<(), Halt> {
+        self.answer = Some(self.verb.run(transaction)?);
+        Ok(())
+    }
+}
+
+/// Without the test build's sheet there is nothing to run on it.
+#[cfg(not(feature = "sheet"))]
+trait OnSheet {}
+#[cfg(not(feature = "sheet"))]
+impl<V: Verb> OnSheet for Task<V> {}
+
 impl Writer {
     /// Starts the thread. Replies travel through one task of the runtime, so that a commit wakes
     /// it once and not each waiting request from outside.
@@ -82,6 +102,10 @@ impl Writer {
         let (sender, receiver) = sync_channel(WAITING_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
         let queued = Arc::clone(&waiting);
+        #[cfg(feature = "sheet")]
+        let controls = Arc::<Controls>::default();
+        #[cfg(feature = "sheet")]
+        let controlled = Arc::clone(&controls);
         let (replies, mut finished) = mpsc::unbounded_channel::<Vec<Finished>>();
         tokio::spawn(async move {
             while let Some(batch) = finished.recv().await {
@@ -101,6 +125,8 @@ impl Writer {
                     replies,
                     waiting: queued,
                     slow_disk: false,
+                    #[cfg(feature = "sheet")]
+                    controls: controlled,
                 }
                 .run(&receiver)
             })
@@ -109,6 +135,8 @@ impl Writer {
             sender: Some(sender),
             waiting,
             thread: Some(thread),
+            #[cfg(feature = "sheet")]
+            controls,
         }
     }
 
@@ -153,6 +181,8 @@ struct WriterThread {
     replies: mpsc::UnboundedSender<Vec<Finished>>,
     waiting: Arc<AtomicUsize>,
     slow_disk: bool,
+    #[cfg(feature = "sheet")]
+    controls: Arc<Controls>,
 }
 
 impl WriterThread {
@@ -209,6 +239,8 @@ impl WriterThread {
         batch: &mut Vec<Box<dyn Work>>,
         last: usize,
     ) {
+        #[cfg(feature = "sheet")]
+        self.controls.gather(receiver, batch);
         let expected = last + self.waiting.load(Ordering::Relaxed);
         let half = (expected / 2).clamp(1, BATCH_MAX);
         let most = if self.slow_disk || half < SMALL_BATCH {
@@ -266,24 +298,34 @@ impl WriterThread {
     ) -> rusqlite::Result<PendingNotifications> {
         let begun = Instant::now();
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        let statements = Statements {
-            db: &self.connection,
-        };
-        let mut transaction = Transaction::new(statements, &self.shared);
-        let worked = batch
-            .iter_mut()
-            .try_for_each(|work| work.run(&mut transaction))
-            .and_then(|()| transaction.flush_counts());
+        let worked = self.work(batch);
         let worked_for = begun.elapsed();
-        let committed = worked.and_then(|()| self.connection.execute_batch("COMMIT"));
+        let committed = worked.and_then(|gathered| {
+            self.connection.execute_batch("COMMIT")?;
+            Ok(self.shared.committed(gathered))
+        });
         self.slow_disk = begun.elapsed() > worked_for * (SLOW_DISK + 1);
-        if let Err(error) = committed {
-            stop_on_failed_sync(&error);
+        if let Err(error) = &committed {
+            stop_on_failed_sync(error);
             if !self.connection.is_autocommit() {
                 self.connection.execute_batch("ROLLBACK")?;
             }
-            return Err(error);
         }
-        Ok(transaction.committed())
+        committed
+    }
+
+    /// Runs a batch inside the transaction that has begun.
+    fn work(&self, batch: &mut [Box<dyn Work>]) -> rusqlite::Result<Gathered> {
+        let db = &self.connection;
+        #[cfg(feature = "sheet")]
+        if let Some(fault) = self.controls.sheet() {
+            return through::run(db, &self.shared, fault, batch);
+        }
+        let mut transaction = Transaction::new(Statements { db }, &self.shared);
+        for work in batch {
+            work.run(&mut transaction)?;
+        }
+        transaction.flush_counts()?;
+        Ok(transaction.gathered())
     }
 }

@@ -46,9 +46,45 @@ pub(crate) trait Engine: Send + Sync {
 /// SQLite in a folder that goes with the test.
 pub(crate) struct Sqlite(tempfile::TempDir);
 
+/// The same, with every batch run on a sheet of rows in memory: loaded from SQLite, run again when
+/// something is missing, and written back.
+pub(crate) struct Sheet(Sqlite);
+
+impl Sheet {
+    pub(crate) fn fresh() -> Self {
+        Self(Sqlite::fresh())
+    }
+}
+
+impl Engine for Sheet {
+    fn open(&self, setup: Setup) -> Opening<'_> {
+        Box::pin(async move {
+            let (now, store) = (setup.now, self.0.store(setup)?);
+            store.run_on_sheet(None);
+            let left_open = store.recover(now).await?;
+            Ok(Opened {
+                store: Arc::new(store),
+                left_open,
+            })
+        })
+    }
+}
+
 impl Sqlite {
     pub(crate) fn fresh() -> Self {
         Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn store(&self, setup: Setup) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open(Options {
+            path: self.0.path().join("recado.db"),
+            mode: OpenMode::Server,
+            master_key: setup.master_key,
+            random: setup.random,
+            rules: rules(),
+            senders: setup.senders,
+            now: setup.now,
+        })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -59,16 +95,7 @@ impl Sqlite {
 impl Engine for Sqlite {
     fn open(&self, setup: Setup) -> Opening<'_> {
         Box::pin(async move {
-            let now = setup.now;
-            let store = SqliteStore::open(Options {
-                path: self.0.path().join("recado.db"),
-                mode: OpenMode::Server,
-                master_key: setup.master_key,
-                random: setup.random,
-                rules: rules(),
-                senders: setup.senders,
-                now,
-            })?;
+            let (now, store) = (setup.now, self.store(setup)?);
             let left_open = store.recover(now).await?;
             Ok(Opened {
                 store: Arc::new(store),

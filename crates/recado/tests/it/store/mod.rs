@@ -11,6 +11,7 @@ mod inbound;
 mod log;
 mod maintenance;
 mod message_commands;
+mod mixed;
 mod queue;
 mod report_order;
 mod reports;
@@ -208,3 +209,4 @@ macro_rules! conformance {
 }
 
 conformance!(sqlite, crate::store::engine::Sqlite::fresh());
+conformance!(sheet, crate::store::engine::Sheet::fresh());

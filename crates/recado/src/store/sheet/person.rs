@@ -1,0 +1,235 @@
+//! People, senders and inbound messages of a sheet.
+
+use delivery::address::AddressVariant;
+use delivery::consent::{Consent, ConsentKind};
+use delivery::message::SenderName;
+use delivery::row::{PersonRow, SenderRow};
+use delivery::sid::Sid;
+use delivery::time::Timestamp;
+
+use super::{ConsentRecord, Halt, InboundRecord, Need, Sheet};
+use crate::store::operations::columns::{ConsentCause, InboundColumns, Pausing};
+use crate::store::operations::rows::{Broken, InboundRows, PersonRows, SenderRows};
+use crate::store::person::{Candidate, Person};
+
+/// Messages of a person among which a delivery is looked for.
+const DELIVERED_MAX: usize = 100;
+
+impl Sheet {
+    fn known_person(&mut self, person: PersonRow) -> Result<Person, Halt> {
+        Ok(PersonRows::person(self, person)?.ok_or(Broken::Gone("person"))?)
+    }
+
+    fn conversations_of(&mut self, person: PersonRow) -> Result<Vec<(SenderRow, Timestamp)>, Halt> {
+        let need = || Need::Conversations(person);
+        let found = self.read(|sheet| &sheet.conversations, &person, need)?;
+        Ok(found.unwrap_or_default())
+    }
+}
+
+impl PersonRows for Sheet {
+    fn person(&mut self, person: PersonRow) -> Result<Option<Person>, Halt> {
+        self.read(|sheet| &sheet.people, &person, || Need::Person(person))
+    }
+
+    fn person_of(&mut self, blind_index: &[u8; 32]) -> Result<Option<Person>, Halt> {
+        let need = || Need::Index(*blind_index);
+        match self.read(|sheet| &sheet.indexes, blind_index, need)? {
+            Some(row) => PersonRows::person(self, row),
+            None => Ok(None),
+        }
+    }
+
+    fn insert_person(&mut self, candidate: &Candidate) -> Result<Option<Person>, Halt> {
+        if self.person_of(&candidate.blind_index)?.is_some() {
+            return Ok(None);
+        }
+        self.next.person += 1;
+        let row = PersonRow(self.next.person);
+        let person = candidate.person(row);
+        self.people.set(row, Some(person.clone()));
+        self.indexes.set(candidate.blind_index, Some(row));
+        self.areas.insert(row, candidate.area);
+        // Somebody new has written to nobody and has no messages.
+        self.recent.load(row, None);
+        self.stoppable.load(row, None);
+        self.conversations.load(row, None);
+        Ok(Some(person))
+    }
+
+    fn set_variant(&mut self, person: PersonRow, variant: AddressVariant) -> Result<(), Halt> {
+        let mut known = self.known_person(person)?;
+        known.variant = Some(variant);
+        self.people.set(person, Some(known));
+        Ok(())
+    }
+
+    fn was_delivered(&mut self, person: PersonRow, variant: AddressVariant) -> Result<bool, Halt> {
+        for row in self
+            .recent_messages(person)?
+            .into_iter()
+            .take(DELIVERED_MAX)
+        {
+            if self.was_delivered_as(row, variant)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn set_consent(
+        &mut self,
+        person: PersonRow,
+        consent: Consent,
+        cause: &ConsentCause,
+    ) -> Result<(), Halt> {
+        let mut known = self.known_person(person)?;
+        known.consent = consent;
+        known.consent_at = Some(cause.now);
+        known.consent_source = Some(cause.source);
+        self.people.set(person, Some(known));
+        self.consents.push(ConsentRecord {
+            person,
+            at: cause.now,
+            consent: consent.kind(),
+            source: cause.source,
+            inbound: cause.inbound,
+            message: cause.message,
+            code: cause.code,
+        });
+        Ok(())
+    }
+
+    fn unanswered(&mut self, before: Timestamp, rows: usize) -> Result<Vec<PersonRow>, Halt> {
+        let need = || Need::Asked(before);
+        let loaded = self.read(|sheet| &sheet.asked, &before, need)?;
+        let changed = self.people.changes().map(|(row, _)| *row);
+        let mut candidates: Vec<PersonRow> = loaded
+            .unwrap_or_default()
+            .into_iter()
+            .chain(changed)
+            .collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        let mut asked = Vec::new();
+        for row in candidates {
+            let person = self.known_person(row)?;
+            let since = person.consent_at.unwrap_or_default();
+            if person.consent.kind() == ConsentKind::Asking && since <= before {
+                asked.push((since, row));
+            }
+        }
+        asked.sort_unstable();
+        Ok(asked.into_iter().map(|(_, row)| row).take(rows).collect())
+    }
+
+    fn last_inbound(
+        &mut self,
+        person: PersonRow,
+        sender: SenderRow,
+    ) -> Result<Option<Timestamp>, Halt> {
+        let all = self.conversations_of(person)?;
+        let found = all.into_iter().find(|(known, _)| *known == sender);
+        Ok(found.map(|(_, at)| at))
+    }
+
+    fn set_last_inbound(
+        &mut self,
+        person: PersonRow,
+        sender: SenderRow,
+        now: Timestamp,
+    ) -> Result<(), Halt> {
+        let mut all = self.conversations_of(person)?;
+        match all.iter_mut().find(|(known, _)| *known == sender) {
+            Some((_, at)) => *at = (*at).max(now),
+            None => all.push((sender, now)),
+        }
+        self.conversations.set(person, Some(all));
+        Ok(())
+    }
+}
+
+impl SenderRows for Sheet {
+    fn sender(&mut self, name: &SenderName) -> Result<Option<SenderRow>, Halt> {
+        let mut rows = self.senders.rows();
+        let found = rows.find(|(_, known)| known.configured && known.name == name.as_str());
+        Ok(found.map(|(row, _)| *row))
+    }
+
+    fn configured_senders(&mut self) -> Result<Vec<SenderRow>, Halt> {
+        let configured = self.senders.rows().filter(|(_, known)| known.configured);
+        let mut rows: Vec<SenderRow> = configured.map(|(row, _)| *row).collect();
+        rows.sort_unstable();
+        Ok(rows)
+    }
+
+    fn last_addressed(&mut self, person: PersonRow) -> Result<Option<SenderRow>, Halt> {
+        let configured = self.configured_senders()?;
+        let all = self.conversations_of(person)?;
+        let ours = all.into_iter().filter(|(row, _)| configured.contains(row));
+        Ok(ours.max_by_key(|(_, at)| *at).map(|(row, _)| row))
+    }
+
+    fn is_paused(&mut self, sender: SenderRow) -> Result<bool, Halt> {
+        let known = self.senders.get(&sender).flatten();
+        Ok(known.is_some_and(|known| known.paused_at.is_some()))
+    }
+
+    fn pause(&mut self, whom: Pausing, reason: &str, now: Timestamp) -> Result<usize, Halt> {
+        let rows: Vec<SenderRow> = self
+            .senders
+            .rows()
+            .filter(|(row, known)| {
+                known.paused_at.is_none() && (whom == Pausing::All || whom == Pausing::One(**row))
+            })
+            .map(|(row, _)| *row)
+            .collect();
+        for row in &rows {
+            if let Some(mut known) = self.senders.get(row).flatten().cloned() {
+                known.paused_at = Some(now);
+                known.pause_reason = Some(reason.to_owned());
+                self.senders.set(*row, Some(known));
+            }
+        }
+        Ok(rows.len())
+    }
+
+    fn set_paused(&mut self, name: &str, paused: bool, now: Timestamp) -> Result<bool, Halt> {
+        let found = self.senders.rows().find(|(_, known)| known.name == name);
+        let Some((row, mut known)) = found.map(|(row, known)| (*row, known.clone())) else {
+            return Ok(false);
+        };
+        if paused {
+            known.paused_at = known.paused_at.or(Some(now));
+            known.pause_reason = Some("operator".to_owned());
+        } else {
+            known.paused_at = None;
+            known.pause_reason = None;
+        }
+        self.senders.set(row, Some(known));
+        Ok(true)
+    }
+}
+
+impl InboundRows for Sheet {
+    fn has_inbound(&mut self, sid: Sid) -> Result<bool, Halt> {
+        let found = self.read(|sheet| &sheet.inbound, &sid, || Need::Inbound(sid))?;
+        Ok(found.is_some())
+    }
+
+    fn insert_inbound(&mut self, inbound: &InboundColumns<'_>) -> Result<i64, Halt> {
+        self.next.inbound += 1;
+        let record = InboundRecord {
+            id: self.next.inbound,
+            person: inbound.person,
+            sender: inbound.sender,
+            message_type: inbound.message_type.to_owned(),
+            media: inbound.media,
+            reply_to: inbound.reply_to,
+            received_at: inbound.received_at,
+            sealed_payload: inbound.sealed_payload.to_vec(),
+        };
+        self.inbound.set(inbound.sid, Some(record));
+        Ok(self.next.inbound)
+    }
+}

@@ -1,0 +1,118 @@
+//! Runs a transaction on a sheet that is loaded from SQLite and written back to it. Part of the test
+//! build only: the conformance suite runs over it as over an engine of its own.
+
+mod load;
+mod save;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::Connection;
+
+use super::SqliteStore;
+use super::statements::Statements;
+use crate::store::operations::transaction::{Gathered, Shared, Transaction};
+use crate::store::sheet::{Fault, Halt, Need, Sheet};
+
+/// A request that can run on a sheet.
+pub(super) trait OnSheet {
+    /// Runs it.
+    fn run_on_sheet(&mut self, transaction: &mut Transaction<'_, Sheet>) -> Result<(), Halt>;
+}
+
+/// What a test asks of the writer.
+#[derive(Default)]
+pub(super) struct Controls {
+    sheet: Mutex<Option<Option<Fault>>>,
+    together: AtomicUsize,
+}
+
+impl Controls {
+    /// Whether batches run on a sheet, and with which mistake planted.
+    pub(super) fn sheet(&self) -> Option<Option<Fault>> {
+        *self.sheet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the requests that the next commit is to take together.
+    pub(super) fn gather<W>(&self, receiver: &Receiver<W>, batch: &mut Vec<W>) {
+        let together = self.together.swap(0, Ordering::SeqCst);
+        while batch.len() < together {
+            match receiver.recv() {
+                Ok(work) => batch.push(work),
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Runs every batch from now on on a sheet, with a mistake planted or without.
+    pub fn run_on_sheet(&self, fault: Option<Fault>) {
+        let sheet = self.writer.controls.sheet.lock();
+        *sheet.unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+
+    /// Lets the next commit wait until it can take this many requests.
+    pub fn commit_together(&self, requests: usize) {
+        self.writer
+            .controls
+            .together
+            .store(requests, Ordering::SeqCst);
+    }
+}
+
+/// Runs a batch until nothing is missing, and writes what it has changed. The transaction of the
+/// database has begun, and is the caller's to commit.
+pub(super) fn run<W: OnSheet + ?Sized>(
+    db: &Connection,
+    shared: &Shared,
+    fault: Option<Fault>,
+    batch: &mut [Box<W>],
+) -> rusqlite::Result<Gathered> {
+    let sheet = Sheet::new(fault, load::numbers(db)?, load::senders(db)?);
+    let mut transaction = Transaction::new(sheet, shared);
+    let mut loaded: HashSet<Need> = HashSet::new();
+    while !run_once(&mut transaction, batch)? {
+        let needs = transaction.rows.take_needs();
+        // A round that loads nothing new would be repeated for ever.
+        assert!(
+            needs.iter().any(|need| !loaded.contains(need)),
+            "a run misses what was loaded: {needs:?}"
+        );
+        for need in needs {
+            load::load(Statements { db }, &mut transaction.rows, &need)?;
+            loaded.insert(need);
+        }
+    }
+    save::save(db, &transaction.rows)?;
+    Ok(transaction.gathered())
+}
+
+/// One run from the beginning; `false` when something was missing.
+fn run_once<W: OnSheet + ?Sized>(
+    transaction: &mut Transaction<'_, Sheet>,
+    batch: &mut [Box<W>],
+) -> rusqlite::Result<bool> {
+    transaction.restart();
+    transaction.rows.forget();
+    let mut complete = true;
+    for work in batch {
+        match work.run_on_sheet(transaction) {
+            Ok(()) => {}
+            // The rest runs on what is half done, only to learn what else is missing.
+            Err(Halt::Missing) => complete = false,
+            Err(Halt::Broken(_)) if !complete => {}
+            Err(Halt::Broken(broken)) => return Err(broken.into()),
+        }
+    }
+    if complete {
+        match transaction.flush_counts() {
+            Ok(()) => {}
+            Err(Halt::Broken(broken)) => return Err(broken.into()),
+            Err(Halt::Missing) => complete = false,
+        }
+    }
+    Ok(complete)
+}

@@ -1,0 +1,435 @@
+//! What a sheet misses, read from SQLite.
+
+use delivery::address::AddressVariant;
+use delivery::consent::ConsentKind;
+use delivery::message::Kind;
+use delivery::outcome::{OutcomeKind, ProviderStatus};
+use delivery::row::{AttemptRow, MessageRow, PersonRow, SenderRow};
+use delivery::sid::Sid;
+use delivery::state::State;
+use delivery::time::Timestamp;
+use delivery::window::WindowCheck;
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+
+use crate::store::operations::columns::ParkedReport;
+use crate::store::operations::rows::{CounterRows, MessageRows, PersonRows};
+use crate::store::sheet::{
+    AnswerRecord, ApiKeyRecord, AttemptRecord, InboundRecord, MessageRecord, Need, Numbers,
+    ParkedRecord, SenderRecord, Sheet,
+};
+use crate::store::sqlite::column::{
+    message_id, states_that, stored_at, stored_or_null, time_or_null,
+};
+use crate::store::sqlite::statements::Statements;
+use crate::store::{KeyScope, MessageId};
+
+/// The last number given in each table.
+pub(super) fn numbers(db: &Connection) -> rusqlite::Result<Numbers> {
+    let last = |table: &str| -> rusqlite::Result<i64> {
+        let sql = format!("SELECT coalesce(max(id), 0) FROM {table}");
+        db.query_row(&sql, [], |row| row.get(0))
+    };
+    Ok(Numbers {
+        message: last("message")?,
+        attempt: last("attempt")?,
+        event: last("event")?,
+        person: last("person")?,
+        inbound: last("inbound")?,
+        cohort: last("cohort")?,
+        template: last("template")?,
+    })
+}
+
+/// Every sender.
+pub(super) fn senders(db: &Connection) -> rusqlite::Result<Vec<(SenderRow, SenderRecord)>> {
+    db.prepare("SELECT id, name, configured, paused_at, pause_reason FROM sender")?
+        .query_map([], |row| {
+            let record = SenderRecord {
+                name: row.get(1)?,
+                configured: row.get(2)?,
+                paused_at: time_or_null(row, 3)?,
+                pause_reason: row.get(4)?,
+            };
+            Ok((SenderRow(row.get(0)?), record))
+        })?
+        .collect()
+}
+
+/// Loads what is missing, and what hangs on it.
+pub(super) fn load(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqlite::Result<()> {
+    let db = rows.db;
+    match need {
+        Need::Message(message) => load_message(db, sheet, *message),
+        Need::Id(id) => load_id(rows, sheet, *id),
+        Need::Recent(person) => {
+            let sql = "SELECT id FROM message WHERE person_id = ?1 ORDER BY id DESC LIMIT 200";
+            let recent = load_messages(db, sheet, sql, [person.0])?;
+            sheet.recent.load(*person, Some(recent));
+            Ok(())
+        }
+        Need::Stoppable(person) => {
+            let sql = format!(
+                "SELECT message.id FROM message \
+                 JOIN progress ON progress.message_id = message.id \
+                 WHERE message.person_id = ?1 AND progress.state IN ({})",
+                states_that(State::is_stoppable)
+            );
+            let found = load_messages(db, sheet, &sql, [person.0])?;
+            sheet.stoppable.load(*person, Some(found));
+            Ok(())
+        }
+        Need::Overdue(now) => {
+            let sql = "SELECT message_id FROM progress WHERE due_at IS NOT NULL \
+                       AND expires_at IS NOT NULL AND expires_at <= ?1";
+            let found = load_messages(db, sheet, sql, [now.micros()])?;
+            sheet.overdue.load(*now, Some(found));
+            Ok(())
+        }
+        _ => load_attempts(rows, sheet, need),
+    }
+}
+
+fn load_id(mut rows: Statements<'_>, sheet: &mut Sheet, id: MessageId) -> rusqlite::Result<()> {
+    let found = rows.message_of(id)?;
+    sheet.ids.load(id, found);
+    match found {
+        Some(row) => load_message(rows.db, sheet, row),
+        None => Ok(()),
+    }
+}
+
+fn load_messages(
+    db: &Connection,
+    sheet: &mut Sheet,
+    sql: &str,
+    values: impl Params,
+) -> rusqlite::Result<Vec<MessageRow>> {
+    let rows = read_all(db, sql, values, |row| row.get(0).map(MessageRow))?;
+    for row in &rows {
+        load_message(db, sheet, *row)?;
+    }
+    Ok(rows)
+}
+
+fn load_message(db: &Connection, sheet: &mut Sheet, row: MessageRow) -> rusqlite::Result<()> {
+    let record = db
+        .prepare_cached(
+            "SELECT public_id, person_id, content_index, template_id, kind, window_check, send_at, \
+             accepted_at, sealed_content, sealed_metadata, sealed_business_key \
+             FROM message WHERE id = ?1",
+        )?
+        .query_row([row.0], read_message)
+        .optional()?;
+    sheet.messages.load(row, record);
+    let progress = Statements { db }.progress(row)?;
+    let attempt = progress.as_ref().and_then(|progress| progress.attempt);
+    sheet.progress.load(row, progress);
+    match attempt {
+        Some(attempt) => load_attempt(db, sheet, attempt).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn read_message(row: &Row<'_>) -> rusqlite::Result<MessageRecord> {
+    Ok(MessageRecord {
+        id: message_id(row.get_ref(0)?.as_blob()?)?,
+        person: PersonRow(row.get(1)?),
+        content_index: row.get(2)?,
+        template: row.get(3)?,
+        kind: stored_at(row, 4, Kind::from_number)?,
+        window_check: stored_at(row, 5, WindowCheck::from_number)?,
+        send_at: time_or_null(row, 6)?,
+        accepted_at: Timestamp::from_micros(row.get(7)?),
+        sealed_content: row.get(8)?,
+        sealed_metadata: row.get(9)?,
+        sealed_business_key: row.get(10)?,
+    })
+}
+
+fn load_attempts(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqlite::Result<()> {
+    let db = rows.db;
+    match need {
+        Need::Attempt(attempt) => load_attempt(db, sheet, *attempt).map(drop),
+        Need::Correlated(id) => match load_attempt(db, sheet, id.row)? {
+            Some(message) => load_message(db, sheet, message),
+            None => Ok(()),
+        },
+        Need::Sid(sid) => {
+            let holder = db
+                .prepare_cached("SELECT id FROM attempt WHERE sid = ?1")?
+                .query_row([sid.to_bytes().as_slice()], |row| {
+                    row.get(0).map(AttemptRow)
+                })
+                .optional()?;
+            sheet.sids.load(*sid, holder);
+            match holder {
+                Some(attempt) => match load_attempt(db, sheet, attempt)? {
+                    Some(message) => load_message(db, sheet, message),
+                    None => Ok(()),
+                },
+                None => Ok(()),
+            }
+        }
+        Need::Open(person, sender) => load_open(db, sheet, *person, *sender),
+        Need::LeftOpen(epoch) => {
+            let sql = "SELECT person_id, sender_id FROM open_attempt WHERE epoch < ?1";
+            let left = read_all(db, sql, [epoch], |row| {
+                Ok((PersonRow(row.get(0)?), SenderRow(row.get(1)?)))
+            })?;
+            for (person, sender) in &left {
+                load_open(db, sheet, *person, *sender)?;
+            }
+            sheet.left_open.load(*epoch, Some(left));
+            Ok(())
+        }
+        _ => load_reports(rows, sheet, need),
+    }
+}
+
+/// Loads an attempt and returns its message.
+fn load_attempt(
+    db: &Connection,
+    sheet: &mut Sheet,
+    attempt: AttemptRow,
+) -> rusqlite::Result<Option<MessageRow>> {
+    let record = db
+        .prepare_cached(
+            "SELECT message_id, n, nonce, started_at, finished_at, outcome, cause, variant, seen, \
+             sid, error_code FROM attempt WHERE id = ?1",
+        )?
+        .query_row([attempt.0], read_attempt)
+        .optional()?;
+    let message = record.as_ref().map(|record| record.message);
+    sheet.attempts.load(attempt, record);
+    Ok(message)
+}
+
+fn read_attempt(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
+    let nonce: i64 = row.get(2)?;
+    Ok(AttemptRecord {
+        message: MessageRow(row.get(0)?),
+        n: row.get(1)?,
+        nonce: nonce.cast_unsigned(),
+        started_at: Timestamp::from_micros(row.get(3)?),
+        finished_at: time_or_null(row, 4)?,
+        outcome: stored_or_null(row, 5, OutcomeKind::from_number)?,
+        cause: row.get(6)?,
+        variant: stored_at(row, 7, AddressVariant::from_number)?,
+        seen: row.get(8)?,
+        sid: row.get_ref(9)?.as_blob_or_null()?.and_then(Sid::from_bytes),
+        error_code: row.get(10)?,
+    })
+}
+
+fn load_open(
+    db: &Connection,
+    sheet: &mut Sheet,
+    person: PersonRow,
+    sender: SenderRow,
+) -> rusqlite::Result<()> {
+    let open = db
+        .prepare_cached(
+            "SELECT attempt_id, epoch FROM open_attempt WHERE person_id = ?1 AND sender_id = ?2",
+        )?
+        .query_row([person.0, sender.0], |row| {
+            Ok((AttemptRow(row.get(0)?), row.get(1)?))
+        })
+        .optional()?;
+    sheet.open.load((person, sender), open);
+    Ok(())
+}
+
+fn load_reports(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqlite::Result<()> {
+    let db = rows.db;
+    match need {
+        Need::Coded(attempt, status, code) => {
+            let known = db
+                .prepare_cached(
+                    "SELECT 1 FROM coded_report WHERE attempt_id = ?1 AND status = ?2 AND code = ?3",
+                )?
+                .exists(params![attempt.0, status.number(), code])?;
+            sheet
+                .coded
+                .load((*attempt, *status, *code), known.then_some(()));
+            Ok(())
+        }
+        Need::Parked(sid) => {
+            let sql = "SELECT status, code, word, received_at FROM parked_report WHERE sid = ?1 \
+                       ORDER BY status, code";
+            let parked = read_all(db, sql, [sid.to_bytes().as_slice()], read_parked)?;
+            sheet.parked.load(*sid, Some(parked));
+            Ok(())
+        }
+        Need::OldParked(before) => {
+            let sql = "SELECT DISTINCT sid FROM parked_report WHERE received_at <= ?1";
+            let sids = read_all(db, sql, [before.micros()], |row| {
+                let sid = Sid::from_bytes(row.get_ref(0)?.as_blob()?);
+                sid.ok_or(rusqlite::Error::InvalidQuery)
+            })?;
+            sheet.old_parked.load(*before, Some(sids));
+            Ok(())
+        }
+        _ => load_people(rows, sheet, need),
+    }
+}
+
+fn read_parked(row: &Row<'_>) -> rusqlite::Result<ParkedRecord> {
+    let code: u32 = row.get(1)?;
+    Ok(ParkedRecord {
+        report: ParkedReport {
+            status: stored_at(row, 0, ProviderStatus::from_number)?,
+            code: (code > 0).then_some(code),
+            word: row.get(2)?,
+        },
+        received_at: Timestamp::from_micros(row.get(3)?),
+    })
+}
+
+fn load_people(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqlite::Result<()> {
+    let db = rows.db;
+    match need {
+        Need::Person(person) => {
+            let found = rows.person(*person)?;
+            sheet.people.load(*person, found);
+        }
+        Need::Index(index) => {
+            let found = rows.person_of(index)?;
+            sheet
+                .indexes
+                .load(*index, found.as_ref().map(|found| found.row));
+            if let Some(found) = found {
+                sheet.people.load(found.row, Some(found));
+            }
+        }
+        Need::Asked(before) => {
+            let sql = format!(
+                "SELECT id FROM person WHERE consent = {} AND consent_at <= ?1",
+                ConsentKind::Asking.number()
+            );
+            let asked = read_all(db, &sql, [before.micros()], |row| row.get(0).map(PersonRow))?;
+            for person in &asked {
+                let found = rows.person(*person)?;
+                sheet.people.load(*person, found);
+            }
+            sheet.asked.load(*before, Some(asked));
+        }
+        Need::Conversations(person) => {
+            let sql = "SELECT sender_id, last_inbound_at FROM conversation WHERE person_id = ?1";
+            let all = read_all(db, sql, [person.0], |row| {
+                Ok((SenderRow(row.get(0)?), Timestamp::from_micros(row.get(1)?)))
+            })?;
+            sheet.conversations.load(*person, Some(all));
+        }
+        Need::Inbound(sid) => {
+            let record = db
+                .prepare_cached(
+                    "SELECT id, person_id, sender_id, type, media, reply_to, received_at, \
+                     sealed_payload FROM inbound WHERE sid = ?1",
+                )?
+                .query_row([sid.to_bytes()], read_inbound)
+                .optional()?;
+            sheet.inbound.load(*sid, record);
+        }
+        _ => load_keys(rows, sheet, need)?,
+    }
+    Ok(())
+}
+
+fn read_inbound(row: &Row<'_>) -> rusqlite::Result<InboundRecord> {
+    Ok(InboundRecord {
+        id: row.get(0)?,
+        person: PersonRow(row.get(1)?),
+        sender: row.get::<_, Option<i64>>(2)?.map(SenderRow),
+        message_type: row.get(3)?,
+        media: row.get(4)?,
+        reply_to: row.get::<_, Option<i64>>(5)?.map(MessageRow),
+        received_at: Timestamp::from_micros(row.get(6)?),
+        sealed_payload: row.get(7)?,
+    })
+}
+
+fn load_keys(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqlite::Result<()> {
+    let db = rows.db;
+    match need {
+        Need::Cohort(cohort) => {
+            let found = rows.cohort(cohort)?;
+            sheet.cohorts.load(*cohort, found);
+        }
+        Need::Template(content_sid) => {
+            let found = rows.template(content_sid)?;
+            sheet.templates.load(content_sid.clone(), found);
+        }
+        Need::Answer(key) => {
+            let answer = db
+                .prepare_cached(
+                    "SELECT body, message_id, state, created_at FROM idempotency WHERE key = ?1",
+                )?
+                .query_row([key.as_slice()], read_answer)
+                .optional()?;
+            if let Some(answer) = &answer {
+                load_message(db, sheet, answer.message)?;
+            }
+            sheet.answers.load(*key, answer);
+        }
+        Need::OldAnswers(before) => {
+            let sql = "SELECT key FROM idempotency WHERE created_at <= ?1";
+            let keys = read_all(db, sql, [before.micros()], |row| row.get(0))?;
+            sheet.old_answers.load(*before, Some(keys));
+        }
+        Need::Subject(subject) => {
+            let newest: Option<(Option<u64>, MessageRow)> = db
+                .prepare_cached(
+                    "SELECT version, message_id FROM business_key WHERE subject_index = ?1",
+                )?
+                .query_row([subject.as_slice()], |row| {
+                    Ok((row.get(0)?, MessageRow(row.get(1)?)))
+                })
+                .optional()?;
+            if let Some((_, message)) = newest {
+                load_message(db, sheet, message)?;
+            }
+            sheet.subjects.load(*subject, newest);
+        }
+        Need::ApiKey(id) => {
+            let record = db
+                .prepare_cached(
+                    "SELECT name, scope, hash, created_at, revoked_at FROM api_key WHERE id = ?1",
+                )?
+                .query_row([id], read_api_key)
+                .optional()?;
+            sheet.api_keys.load(id.clone(), record);
+        }
+        // Every other need was met before.
+        _ => {}
+    }
+    Ok(())
+}
+
+fn read_answer(row: &Row<'_>) -> rusqlite::Result<AnswerRecord> {
+    Ok(AnswerRecord {
+        body: row.get(0)?,
+        message: MessageRow(row.get(1)?),
+        state: stored_at(row, 2, State::from_number)?,
+        created_at: Timestamp::from_micros(row.get(3)?),
+    })
+}
+
+fn read_api_key(row: &Row<'_>) -> rusqlite::Result<ApiKeyRecord> {
+    Ok(ApiKeyRecord {
+        name: row.get(0)?,
+        scope: stored_at(row, 1, KeyScope::from_number)?,
+        hash: row.get(2)?,
+        created_at: Timestamp::from_micros(row.get(3)?),
+        revoked_at: time_or_null(row, 4)?,
+        is_new: false,
+    })
+}
+
+fn read_all<T>(
+    db: &Connection,
+    sql: &str,
+    values: impl Params,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    db.prepare_cached(sql)?.query_map(values, read)?.collect()
+}

@@ -1,0 +1,371 @@
+//! What a sheet has changed, written to SQLite.
+
+use delivery::progress::Progress;
+use delivery::row::MessageRow;
+use delivery::time::Timestamp;
+use rusqlite::{Connection, Params, params};
+
+use crate::store::operations::rows::{CounterRows, HealthRows, MessageRows, QueueRows, WatchRows};
+use crate::store::sheet::{AttemptRecord, MessageRecord, Sheet};
+use crate::store::sqlite::statements::Statements;
+
+/// Writes every change.
+pub(super) fn save(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
+    save_names(db, sheet)?;
+    save_people(db, sheet)?;
+    for (row, record) in sheet.messages.changes() {
+        if let Some(record) = record {
+            insert_message(db, *row, record)?;
+        }
+    }
+    for (row, progress) in sheet.progress.changes() {
+        if let Some(progress) = progress {
+            save_progress(db, *row, progress)?;
+        }
+    }
+    for (row, record) in sheet.attempts.changes() {
+        if let Some(record) = record {
+            save_attempt(db, row.0, record)?;
+        }
+    }
+    save_open_attempts(db, sheet)?;
+    save_reports(db, sheet)?;
+    save_events(db, sheet)?;
+    save_keys(db, sheet)?;
+    let mut rows = Statements { db };
+    for (enqueued, progress, due_at) in &sheet.queue {
+        if *enqueued {
+            rows.enqueue(progress, *due_at)?;
+        } else {
+            rows.dequeue(progress, *due_at)?;
+        }
+    }
+    for (watch, polls) in &sheet.watches {
+        match polls {
+            Some(polls) => rows.set_watch(*watch, *polls)?,
+            None => rows.delete_watch(watch.at, watch.attempt)?,
+        }
+    }
+    rows.add_counts(&sheet.counts)?;
+    if sheet.probed {
+        rows.probe()?;
+    }
+    Ok(())
+}
+
+fn save_names(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
+    for (cohort, row) in sheet.cohorts.changes() {
+        execute(
+            db,
+            "INSERT INTO cohort (id, hour, sender_id, kind, template_id, area) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                row.map(|row| row.0),
+                cohort.hour,
+                cohort.sender.0,
+                cohort.kind.number(),
+                cohort.template,
+                cohort.area
+            ],
+        )?;
+    }
+    for (content_sid, number) in sheet.templates.changes() {
+        execute(
+            db,
+            "INSERT INTO template (id, account_id, content_sid) VALUES (?1, 1, ?2)",
+            params![number, content_sid],
+        )?;
+    }
+    for (row, sender) in sheet.senders.changes() {
+        if let Some(sender) = sender {
+            execute(
+                db,
+                "UPDATE sender SET paused_at = ?2, pause_reason = ?3 WHERE id = ?1",
+                params![
+                    row.0,
+                    sender.paused_at.map(Timestamp::micros),
+                    sender.pause_reason
+                ],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn save_people(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
+    for (row, person) in sheet.people.changes() {
+        let Some(person) = person else { continue };
+        let consent = params![
+            row.0,
+            person.variant.map(|variant| variant.number()),
+            person.consent.kind().number(),
+            person.consent_at.map(Timestamp::micros),
+            person.consent_source.map(|source| source.number())
+        ];
+        if let Some(area) = sheet.areas.get(row) {
+            execute(
+                db,
+                "INSERT INTO person (id, account_id, blind_index, wrapped_key, sealed_address, \
+                 area, has_variant) VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    row.0,
+                    person.blind_index,
+                    person.wrapped_key,
+                    person.sealed_address,
+                    area,
+                    person.has_variant
+                ],
+            )?;
+        }
+        execute(
+            db,
+            "UPDATE person SET variant = ?2, consent = ?3, consent_at = ?4, consent_source = ?5 \
+             WHERE id = ?1",
+            consent,
+        )?;
+    }
+    for (person, conversations) in sheet.conversations.changes() {
+        for (sender, at) in conversations.into_iter().flatten() {
+            execute(
+                db,
+                "INSERT OR REPLACE INTO conversation (person_id, sender_id, last_inbound_at) \
+                 VALUES (?1, ?2, ?3)",
+                [person.0, sender.0, at.micros()],
+            )?;
+        }
+    }
+    save_inbound(db, sheet)
+}
+
+fn save_inbound(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
+    for (sid, record) in sheet.inbound.changes() {
+        let Some(record) = record else { continue };
+        execute(
+            db,
+            "INSERT INTO inbound (id, sid, person_id, sender_id, type, media, reply_to, \
+             received_at, sealed_payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                record.id,
+                sid.to_bytes(),
+                record.person.0,
+                record.sender.map(|sender| sender.0),
+                record.message_type,
+                record.media,
+                record.reply_to.map(|message| message.0),
+                record.received_at.micros(),
+                record.sealed_payload
+            ],
+        )?;
+    }
+    for record in &sheet.consents {
+        execute(
+            db,
+            "INSERT INTO consent_event (person_id, at, consent, source, inbound_id, message_id, \
+             code) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                record.person.0,
+                record.at.micros(),
+                record.consent.number(),
+                record.source.number(),
+                record.inbound,
+                record.message.map(|message| message.0),
+                record.code
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+fn insert_message(
+    db: &Connection,
+    row: MessageRow,
+    record: &MessageRecord,
+) -> rusqlite::Result<()> {
+    execute(
+        db,
+        "INSERT INTO message (id, public_id, person_id, content_index, template_id, kind, \
+         window_check, send_at, accepted_at, sealed_content, sealed_metadata, sealed_business_key) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        params![
+            row.0,
+            record.id.0.as_bytes(),
+            record.person.0,
+            record.content_index,
+            record.template,
+            record.kind.number(),
+            record.window_check.number(),
+            record.send_at.map(Timestamp::micros),
+            record.accepted_at.micros(),
+            record.sealed_content,
+            record.sealed_metadata,
+            record.sealed_business_key
+        ],
+    )
+}
+
+fn save_progress(db: &Connection, row: MessageRow, progress: &Progress) -> rusqlite::Result<()> {
+    let mut rows = Statements { db };
+    if rows.progress(row)?.is_none() {
+        rows.insert_progress(progress)?;
+    }
+    rows.update_progress(progress)
+}
+
+fn save_attempt(db: &Connection, id: i64, record: &AttemptRecord) -> rusqlite::Result<()> {
+    execute(
+        db,
+        "INSERT OR REPLACE INTO attempt (id, message_id, n, nonce, started_at, finished_at, outcome, \
+         cause, variant, seen, sid, error_code) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        params![
+            id,
+            record.message.0,
+            record.n,
+            record.nonce.cast_signed(),
+            record.started_at.micros(),
+            record.finished_at.map(Timestamp::micros),
+            record.outcome.map(|outcome| outcome.number()),
+            record.cause,
+            record.variant.number(),
+            record.seen,
+            record.sid.map(|sid| sid.to_bytes()),
+            record.error_code
+        ],
+    )
+}
+
+fn save_open_attempts(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
+    for ((person, sender), open) in sheet.open.changes() {
+        execute(
+            db,
+            "DELETE FROM open_attempt WHERE person_id = ?1 AND sender_id = ?2",
+            [person.0, sender.0],
+        )?;
+        if let Some((attempt, epoch)) = open {
+            execute(
+                db,
+                "INSERT INTO open_attempt (person_id, sender_id, attempt_id, epoch) \
+                 VALUES (?1, ?2, ?3, ?4)",
+                [person.0, sender.0, attempt.0, *epoch],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn save_reports(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
+    for ((attempt, status, code), _) in sheet.coded.changes() {
+        execute(
+            db,
+            "INSERT INTO coded_report (attempt_id, status, code) VALUES (?1, ?2, ?3)",
+            params![attempt.0, status.number(), code],
+        )?;
+    }
+    for (sid, parked) in sheet.parked.changes() {
+        let sid = sid.to_bytes();
+        execute(
+            db,
+            "DELETE FROM parked_report WHERE sid = ?1",
+            [sid.as_slice()],
+        )?;
+        for known in parked.into_iter().flatten() {
+            execute(
+                db,
+                "INSERT INTO parked_report (sid, status, code, word, received_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    sid,
+                    known.report.status.number(),
+                    known.report.code.unwrap_or(0),
+                    known.report.word,
+                    known.received_at.micros()
+                ],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn save_events(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
+    for record in &sheet.events {
+        let event = &record.event;
+        execute(
+            db,
+            "INSERT INTO event (id, message_id, prev, at, kind, source, state, attempt_id, status, \
+             code, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                record.id,
+                record.message.0,
+                record.prev,
+                record.at.micros(),
+                event.kind.number(),
+                event.source.number(),
+                event.state.number(),
+                event.attempt.map(|attempt| attempt.0),
+                event.status.map(|status| status.number()),
+                event.code,
+                event.detail
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+fn save_keys(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
+    for (key, answer) in sheet.answers.changes() {
+        match answer {
+            Some(answer) => execute(
+                db,
+                "INSERT INTO idempotency (key, body, message_id, state, created_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    key,
+                    answer.body,
+                    answer.message.0,
+                    answer.state.number(),
+                    answer.created_at.micros()
+                ],
+            )?,
+            None => execute(db, "DELETE FROM idempotency WHERE key = ?1", [key])?,
+        }
+    }
+    for (subject, newest) in sheet.subjects.changes() {
+        if let Some((version, message)) = newest {
+            let version = version.map(|version| i64::try_from(version).unwrap_or(i64::MAX));
+            execute(
+                db,
+                "INSERT OR REPLACE INTO business_key (subject_index, version, message_id) \
+                 VALUES (?1, ?2, ?3)",
+                params![subject, version, message.0],
+            )?;
+        }
+    }
+    for (id, key) in sheet.api_keys.changes() {
+        let Some(key) = key else { continue };
+        if key.is_new {
+            execute(
+                db,
+                "INSERT INTO api_key (id, account_id, name, scope, hash, created_at) \
+                 VALUES (?1, 1, ?2, ?3, ?4, ?5)",
+                params![
+                    id,
+                    key.name,
+                    key.scope.number(),
+                    key.hash,
+                    key.created_at.micros()
+                ],
+            )?;
+        }
+        execute(
+            db,
+            "UPDATE api_key SET revoked_at = ?2 WHERE id = ?1",
+            params![id, key.revoked_at.map(Timestamp::micros)],
+        )?;
+    }
+    Ok(())
+}
+
+fn execute(db: &Connection, sql: &str, values: impl Params) -> rusqlite::Result<()> {
+    db.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
