@@ -299,6 +299,12 @@ impl Scope {
     }
 }
 
+/// Whether a code says that nobody uses WhatsApp under this number, so that the other variant may
+/// be tried: 63003 (channel could not find the recipient) and 63024 (invalid recipient).
+pub fn is_unknown_number(code: Option<u32>) -> bool {
+    matches!(code, Some(63_003 | 63_024))
+}
+
 fn unknown_action(word: &str) -> String {
     let words: Vec<_> = Action::ALL.iter().map(|action| action.as_str()).collect();
     format!(

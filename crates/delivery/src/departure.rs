@@ -71,12 +71,6 @@ pub fn variant_choice(flags: Flags) -> VariantChoice {
     }
 }
 
-/// Whether a code says that nobody uses WhatsApp under this number, so that the other variant may
-/// be tried: 63003 (channel could not find the recipient) and 63024 (invalid recipient).
-pub fn is_unknown_number(code: Option<u32>) -> bool {
-    matches!(code, Some(63_003 | 63_024))
-}
-
 /// Whether it matters for a message of this age when it was meant to leave.
 pub fn send_at_matters(progress: &Progress, now: Timestamp) -> bool {
     now.since(progress.accepted_at) > SEND_AT_MATTERS

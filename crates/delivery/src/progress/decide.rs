@@ -1,8 +1,7 @@
 //! What we decide ourselves: stop, hold, release, retry, give up.
 
-use crate::codes::ErrorSource;
+use crate::codes::{ErrorSource, is_unknown_number};
 use crate::counter::Metric;
-use crate::departure::is_unknown_number;
 use crate::event::{EventKind, Source};
 use crate::limits::ATTEMPTS_MAX;
 use crate::retry::{self, AttemptFailure, Decision, GiveUp, RetryInput};

@@ -1,7 +1,8 @@
 //! Under which variant of the address a person is reached.
 
 use delivery::address::AddressVariant;
-use delivery::departure::{VariantChoice, is_unknown_number, send_at_matters, variant_choice};
+use delivery::codes::is_unknown_number;
+use delivery::departure::{VariantChoice, send_at_matters, variant_choice};
 use delivery::progress::{Flags, Progress};
 
 use super::rows::{Broken, Rows};
