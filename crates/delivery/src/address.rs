@@ -11,8 +11,10 @@
 mod area;
 mod brazil;
 mod clean;
+mod context;
 mod flag;
 mod foreign;
+mod kind;
 mod mask;
 mod rejection;
 
@@ -20,38 +22,14 @@ use std::fmt;
 
 pub use area::{AreaCode, area_code, area_codes};
 pub(crate) use clean::is_invisible;
+pub use context::Context;
 pub use flag::{Flag, Flags};
+pub use kind::AddressKind;
 pub use mask::Masked;
 pub use rejection::{Known, NonGeographic, Reason, RejectStatus, Rejection};
 
 use brazil::{Form, Line};
 use clean::{Cleaned, Number, Plus};
-
-/// How the text reached us; decides which artefacts of spreadsheets and providers are tolerated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Context {
-    /// A person or a program wrote it into a field.
-    Typed,
-    /// A cell of a spreadsheet: a leading apostrophe and a trailing `.0` are dropped.
-    Sheet,
-    /// The provider's `From` or `To`: a blank in front stands for a plus lost in form decoding.
-    Inbound,
-    /// The provider's `WaId`: always international, never with a plus.
-    InboundWaid,
-}
-
-/// What an address is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AddressKind {
-    /// A Brazilian mobile line.
-    Mobile,
-    /// A Brazilian landline; these have WhatsApp too.
-    Fixed,
-    /// A phone of any kind in another country.
-    Foreign,
-    /// A business-scoped user id: WhatsApp hides the phone of people with a username.
-    ScopedUserId,
-}
 
 /// The canonical identity of a person or of a sender.
 ///
@@ -208,7 +186,8 @@ impl Address {
     /// The form for logs and pages: enough to recognise a number that one knows, too little to
     /// call it.
     pub fn masked(&self) -> Masked {
-        Masked::of(self)
+        let area = self.brazilian().map(|(area, _)| area);
+        Masked::of(&self.canonical, self.kind, area)
     }
 
     /// The area code and the subscriber's digits of a Brazilian line.
@@ -293,28 +272,6 @@ impl fmt::Debug for Parsed {
             .field("flags", &self.flags)
             .field("has_sent_form", &self.sent_form.is_some())
             .finish()
-    }
-}
-
-impl AddressKind {
-    /// The word for tables and interfaces.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mobile => "mobile",
-            Self::Fixed => "fixed",
-            Self::Foreign => "foreign",
-            Self::ScopedUserId => "bsuid",
-        }
-    }
-}
-
-impl Context {
-    /// Whether the provider wrote the text, so that an account exists under exactly that form.
-    fn is_provider(self) -> bool {
-        match self {
-            Self::Inbound | Self::InboundWaid => true,
-            Self::Typed | Self::Sheet => false,
-        }
     }
 }
 

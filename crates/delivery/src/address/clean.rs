@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::Context;
+use super::context::Context;
 use super::flag::{Flag, Flags};
 use super::rejection::Reason;
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{Address, AddressKind, foreign};
+use super::foreign;
+use super::kind::AddressKind;
 
 /// An address with most of the subscriber's digits hidden, for logs and pages:
 /// `+55 85 9****-**77`, `+55 85 ****-**34`, `+1 ***…71`, `BR.****…`.
@@ -10,14 +11,14 @@ use super::{Address, AddressKind, foreign};
 pub struct Masked(String);
 
 impl Masked {
-    pub(super) fn of(address: &Address) -> Self {
-        let canonical = address.canonical();
+    /// Masks a canonical address; `area` is the area code of a Brazilian line.
+    pub(super) fn of(canonical: &str, kind: AddressKind, area: Option<&str>) -> Self {
         let last = canonical
             .get(canonical.len().saturating_sub(2)..)
             .unwrap_or_default();
-        Self(match (address.kind(), address.brazilian()) {
-            (AddressKind::Mobile, Some((area, _))) => format!("+55 {area} 9****-**{last}"),
-            (AddressKind::Fixed, Some((area, _))) => format!("+55 {area} ****-**{last}"),
+        Self(match (kind, area) {
+            (AddressKind::Mobile, Some(area)) => format!("+55 {area} 9****-**{last}"),
+            (AddressKind::Fixed, Some(area)) => format!("+55 {area} ****-**{last}"),
             (AddressKind::ScopedUserId, _) => {
                 format!("{}.****…", canonical.get(..2).unwrap_or_default())
             }
