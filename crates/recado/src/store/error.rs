@@ -1,4 +1,9 @@
-//! Why a verb could not be done.
+//! What every verb returns, and why it could not be done.
+
+use crate::effects::BoxFuture;
+
+/// What every verb returns.
+pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// Why a verb could not be done. Nothing of it was done then.
 #[derive(Clone, Debug, thiserror::Error)]

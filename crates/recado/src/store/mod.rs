@@ -49,11 +49,6 @@ pub use sheet::{FAULTS, Fault};
 pub use stamp::Stamp;
 pub use watch::*;
 
-use crate::effects::BoxFuture;
-
-/// What every verb returns.
-pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
-
 /// Everything that is kept.
 pub trait Store:
     Messages

@@ -1,7 +1,7 @@
 //! Opening the database: lock, settings, migrations, keys, and what an earlier server left open.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -14,8 +14,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::checkpoint::Checkpointer;
 use super::error::store_error;
+use super::lock::lock;
+use super::store::{READERS, Readers, SqliteStore};
 use super::writer::Writer;
-use super::{READERS, Readers, SqliteStore};
 use crate::effects::Random;
 use crate::secrets::{MasterKey, Vault, WrappedKeys};
 use crate::store::operations::attempt::Recover;
@@ -52,19 +53,6 @@ pub struct Options {
     pub senders: Vec<SenderName>,
     /// Now.
     pub now: Timestamp,
-}
-
-/// The lock that a server holds as long as it has the database open.
-pub(super) struct ServerLock(File);
-
-impl Drop for ServerLock {
-    fn drop(&mut self) {
-        // Closing is not enough at once: a child process that is just being started holds a copy
-        // of every handle until it becomes another program.
-        if let Err(error) = self.0.unlock() {
-            tracing::debug!(%error, "the lock of the database ends with the process");
-        }
-    }
 }
 
 impl SqliteStore {
@@ -166,40 +154,6 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(StoreError::ReadOnly(format!("{}: {error}", path.display()))),
-    }
-}
-
-/// A second server would send what the first one is sending. The lock lives as long as the file
-/// handle, so a killed server leaves none behind.
-fn lock(path: &Path) -> Result<ServerLock, StoreError> {
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&lock_path)
-        .map_err(|error| StoreError::ReadOnly(format!("{}: {error}", path.display())))?;
-    match file.try_lock() {
-        Ok(()) => {
-            // Only for the message below: the lock itself is what counts.
-            let written = file
-                .set_len(0)
-                .and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
-            if let Err(error) = written {
-                tracing::debug!(%error, "the lock file does not say who holds it");
-            }
-            Ok(ServerLock(file))
-        }
-        Err(TryLockError::WouldBlock) => {
-            let holder = std::fs::read_to_string(&lock_path).unwrap_or_default();
-            let holder = match holder.trim().parse::<u32>() {
-                Ok(process) => format!("process {process} on {}", path.display()),
-                Err(_) => path.display().to_string(),
-            };
-            Err(StoreError::Locked(holder))
-        }
-        Err(TryLockError::Error(error)) => Err(StoreError::ReadOnly(error.to_string())),
     }
 }
 
