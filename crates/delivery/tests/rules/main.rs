@@ -2,8 +2,10 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::print_stderr,
-    reason = "a test that cannot go on shall stop, and says why"
+    reason = "a test that cannot go on must stop, and says why"
 )]
 
 mod address;

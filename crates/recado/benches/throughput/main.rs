@@ -10,9 +10,14 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a benchmark that cannot go on shall stop, and prints what it measured"
+    reason = "a benchmark that cannot go on must stop, and prints what it measured"
 )]
 
 mod bare;

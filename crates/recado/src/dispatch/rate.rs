@@ -137,6 +137,12 @@ mod tests {
     const START: Timestamp = Timestamp::from_seconds(1_000);
 
     #[test]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "no number here is above some thousands, or negative"
+    )]
     fn no_second_has_more_messages_than_the_limit() {
         for limit in [1.0 / 3.0, 1.0, 10.0, 80.0, 400.0, 1_000.0] {
             let mut bucket = TokenBucket::new(Some(limit), START);

@@ -94,6 +94,10 @@ enum SealedContent {
 }
 
 /// Writes a content.
+#[expect(
+    clippy::expect_used,
+    reason = "only maps with strange keys are not JSON"
+)]
 pub(crate) fn encode(content: &Content) -> Zeroizing<Vec<u8>> {
     let sealed = match content.clone() {
         Content::Text {

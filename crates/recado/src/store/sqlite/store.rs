@@ -60,6 +60,7 @@ impl SqliteStore {
 pub(super) struct Readers(pub(super) Vec<Mutex<Connection>>);
 
 impl Readers {
+    #[expect(clippy::expect_used, reason = "the number of readers is a constant")]
     fn free(&self) -> MutexGuard<'_, Connection> {
         let mut last = None;
         for reader in &self.0 {

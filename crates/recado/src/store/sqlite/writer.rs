@@ -114,6 +114,10 @@ impl Writer {
                 }
             }
         });
+        #[expect(
+            clippy::expect_used,
+            reason = "a machine without a thread to spare runs no server"
+        )]
         let thread = std::thread::Builder::new()
             .name("recado-writer".to_owned())
             .spawn(move || {

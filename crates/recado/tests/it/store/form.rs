@@ -23,14 +23,6 @@ async fn to_of_next_attempt(fixture: &mut StoreFixture, id: MessageId) -> (Strin
     (attempt.to.in_variant(attempt.variant), sent)
 }
 
-fn with_nine(n: u32) -> String {
-    format!("{}", number(n))
-}
-
-fn without_nine(n: u32) -> String {
-    format!("{}", old_number(n))
-}
-
 pub(crate) async fn nobody_under_this_number_tries_the_other_form_once(fixture: &mut StoreFixture) {
     for (n, status, code) in [
         (1, ProviderStatus::Undelivered, 63_024),
@@ -38,11 +30,11 @@ pub(crate) async fn nobody_under_this_number_tries_the_other_form_once(fixture: 
     ] {
         let id = fixture.accept(notice(n, "a")).await;
         let (to, first) = to_of_next_attempt(fixture, id).await;
-        assert_eq!(to, with_nine(n));
+        assert_eq!(to, number(n));
         fixture.fail(first, status, code).await;
         assert_eq!(fixture.due_ids().await, [id], "at once");
         let (to, second) = to_of_next_attempt(fixture, id).await;
-        assert_eq!(to, without_nine(n));
+        assert_eq!(to, old_number(n));
         let view = fixture.view(id).await;
         let marks: Vec<bool> = view
             .attempts
@@ -68,7 +60,7 @@ pub(crate) async fn a_refusal_in_the_answer_tries_the_other_form_too(fixture: &m
     let id = fixture.accept(notice(1, "a")).await;
     fixture.attempt(id, refused(63_024)).await;
     let (to, _) = to_of_next_attempt(fixture, id).await;
-    assert_eq!(to, without_nine(1));
+    assert_eq!(to, old_number(1));
 }
 
 pub(crate) async fn what_was_delivered_is_remembered(fixture: &mut StoreFixture) {
@@ -79,12 +71,12 @@ pub(crate) async fn what_was_delivered_is_remembered(fixture: &mut StoreFixture)
     fixture.report(second, ProviderStatus::Sent).await;
     let meanwhile = fixture.accept(notice(1, "b")).await;
     let (to, _) = to_of_next_attempt(fixture, meanwhile).await;
-    assert_eq!(to, with_nine(1), "sent proves nothing yet");
+    assert_eq!(to, number(1), "sent proves nothing yet");
     fixture.report(second, ProviderStatus::Delivered).await;
     fixture.reopen().await;
     let next = fixture.accept(notice(1, "c")).await;
     let (to, third) = to_of_next_attempt(fixture, next).await;
-    assert_eq!(to, without_nine(1));
+    assert_eq!(to, old_number(1));
     // The right form is known: nobody under it is the end.
     fixture.fail(third, ProviderStatus::Failed, 63_024).await;
     assert_eq!(fixture.state(next).await, State::Failed);
@@ -99,7 +91,7 @@ pub(crate) async fn a_delivery_under_the_canonical_form_is_remembered_too(
     fixture.reopen().await;
     let next = fixture.accept(notice(1, "b")).await;
     let (to, sent) = to_of_next_attempt(fixture, next).await;
-    assert_eq!(to, with_nine(1));
+    assert_eq!(to, number(1));
     fixture.fail(sent, ProviderStatus::Failed, 63_024).await;
     assert_eq!(fixture.state(next).await, State::Failed);
     assert_eq!(fixture.view(next).await.attempts.len(), 1);
@@ -112,16 +104,16 @@ pub(crate) async fn a_delivery_under_the_canonical_form_is_remembered_too(
 pub(crate) async fn the_form_that_a_person_writes_from_is_the_one_to_use(
     fixture: &mut StoreFixture,
 ) {
-    let inbound = fixture.inbound_from(&without_nine(1), FIRST, "oi");
+    let inbound = fixture.inbound_from(&old_number(1), FIRST, "oi");
     fixture.receive(inbound).await;
     let id = fixture.accept(text(1, "olá")).await;
     let (to, _) = to_of_next_attempt(fixture, id).await;
-    assert_eq!(to, without_nine(1));
-    let inbound = fixture.inbound_from(&with_nine(1), FIRST, "número novo");
+    assert_eq!(to, old_number(1));
+    let inbound = fixture.inbound_from(&number(1), FIRST, "número novo");
     fixture.receive(inbound).await;
     let id = fixture.accept(text(1, "olá de novo")).await;
     let (to, sent) = to_of_next_attempt(fixture, id).await;
-    assert_eq!(to, with_nine(1));
+    assert_eq!(to, number(1));
     fixture.fail(sent, ProviderStatus::Failed, 63_024).await;
     assert_eq!(fixture.state(id).await, State::Failed, "the form is proven");
 }
@@ -159,11 +151,11 @@ pub(crate) async fn trouble_on_the_way_does_not_go_back_to_the_form_that_failed(
         let (_, first) = to_of_next_attempt(fixture, id).await;
         fixture.fail(first, ProviderStatus::Failed, 63_024).await;
         let attempt = fixture.open(id).await;
-        assert_eq!(attempt.to.in_variant(attempt.variant), without_nine(n));
+        assert_eq!(attempt.to.in_variant(attempt.variant), old_number(n));
         let closed = fixture.close(attempt.attempt, trouble.clone()).await;
         fixture.now = closed.retry_at.unwrap();
         let (to, last) = to_of_next_attempt(fixture, id).await;
-        assert_eq!(to, without_nine(n), "{trouble:?}");
+        assert_eq!(to, old_number(n), "{trouble:?}");
         fixture.report(last, ProviderStatus::Delivered).await;
         assert_eq!(fixture.state(id).await, State::Delivered);
     }
