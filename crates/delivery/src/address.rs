@@ -20,7 +20,7 @@ mod rejection;
 
 use std::fmt;
 
-pub use area::{AreaCode, area_code, area_codes};
+pub use area::{AreaCode, area_code};
 pub(crate) use clean::is_invisible;
 pub use context::Context;
 pub use flag::{Flag, Flags};
@@ -161,26 +161,6 @@ impl Address {
             .filter(|_| self.kind == AddressKind::Mobile)?;
         old.starts_with(['6', '7', '8', '9'])
             .then(|| format!("+55{area}{old}"))
-    }
-
-    /// The `WaId` that an old account behind this address probably has. A rule of thumb seen in
-    /// practice: the ninth digit is missing from area code 31 up when the digit after it is 7 or
-    /// more, Mexican ids have a 1 after 52. It must never decide who somebody is.
-    pub fn expected_wa_id(&self) -> String {
-        let digits = self.canonical.strip_prefix('+').unwrap_or(&self.canonical);
-        if self.kind == AddressKind::Foreign {
-            return foreign::expected_wa_id(digits);
-        }
-        let drops_ninth = self.area_code().is_some_and(|area| area.ddd >= 31)
-            && self.brazilian().is_some_and(|(_, subscriber)| {
-                subscriber
-                    .strip_prefix('9')
-                    .is_some_and(|old| old.starts_with(['7', '8', '9']))
-            });
-        match self.alternative() {
-            Some(old) if drops_ninth => old.trim_start_matches('+').to_owned(),
-            _ => digits.to_owned(),
-        }
     }
 
     /// The form for logs and pages: enough to recognise a number that one knows, too little to

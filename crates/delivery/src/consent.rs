@@ -6,7 +6,6 @@
 //! person (an opt-in keyword) or the operator undoes it.
 
 use crate::keyword::{self, KeywordAction, KeywordLanguage};
-use crate::limits::CONSENT_ANSWER_MAX;
 use crate::time::Timestamp;
 
 /// What a person said about receiving messages.
@@ -108,14 +107,6 @@ pub fn read_inbound(consent: Consent, inbound: &InboundText<'_>) -> ConsentChang
             Consent::OptedOut => ConsentChange::None,
         },
         KeywordAction::Help | KeywordAction::None => ConsentChange::None,
-    }
-}
-
-/// Whether an unanswered question has become an opt-out.
-pub fn answer_is_overdue(consent: Consent, now: Timestamp) -> bool {
-    match consent {
-        Consent::Asking { since } => now >= since.plus(CONSENT_ANSWER_MAX),
-        Consent::Open | Consent::OptedOut => false,
     }
 }
 
@@ -234,13 +225,5 @@ mod tests {
             ..InboundText::default()
         };
         assert_eq!(read_inbound(Consent::Open, &inbound), ConsentChange::OptOut);
-    }
-
-    #[test]
-    fn silence_for_a_day_is_an_answer() {
-        let day = Timestamp::from_seconds(86_400);
-        assert!(!answer_is_overdue(ASKING, Timestamp::from_seconds(86_399)));
-        assert!(answer_is_overdue(ASKING, day));
-        assert!(!answer_is_overdue(Consent::Open, day));
     }
 }

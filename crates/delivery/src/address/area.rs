@@ -24,11 +24,6 @@ pub fn area_code(ddd: u8) -> Option<&'static AreaCode> {
     TABLE.get(usize::from(ddd))?.as_ref()
 }
 
-/// Every area code, in ascending order.
-pub fn area_codes() -> impl Iterator<Item = &'static AreaCode> {
-    TABLE.iter().flatten()
-}
-
 /// Indexed by the code, because every Brazilian number that is read asks for one.
 static TABLE: LazyLock<[Option<AreaCode>; 100]> = LazyLock::new(|| {
     let mut table = [None; 100];

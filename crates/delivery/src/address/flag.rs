@@ -76,11 +76,6 @@ impl Flag {
         }
     }
 
-    /// Reads the word of a flag.
-    pub fn from_name(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|flag| flag.as_str() == word)
-    }
-
     fn bit(self) -> u16 {
         1 << (self as u16)
     }

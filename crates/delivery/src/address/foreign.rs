@@ -61,14 +61,6 @@ pub(super) fn region(canonical: &str) -> Option<&'static str> {
     CODES.get(&number.get_region_code()?).map(String::as_str)
 }
 
-/// The id that WhatsApp probably has for canonical digits.
-pub(super) fn expected_wa_id(digits: &str) -> String {
-    match digits.strip_prefix("52") {
-        Some(national) => format!("521{national}"),
-        None => digits.to_owned(),
-    }
-}
-
 /// The number of digits of the country code that the digits begin with (ITU-T E.164 list of
 /// assigned codes: zones 1 and 7 have one digit, these have two, all others three).
 pub(super) fn country_code_digits(digits: &str) -> usize {
