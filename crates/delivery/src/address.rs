@@ -10,6 +10,7 @@
 
 mod area;
 mod brazil;
+mod channel;
 mod clean;
 mod context;
 mod flag;
@@ -21,6 +22,7 @@ mod rejection;
 use std::fmt;
 
 pub use area::{AreaCode, area_code};
+pub use channel::without_channel;
 pub(crate) use clean::is_invisible;
 pub use context::Context;
 pub use flag::{Flag, Flags};
@@ -121,7 +123,7 @@ impl Address {
 
     /// The address as people write it for WhatsApp: `whatsapp:+5585…`, or `whatsapp:BR.1234…`.
     pub fn whatsapp(&self) -> String {
-        format!("whatsapp:{}", self.canonical)
+        format!("{}{}", channel::CHANNEL, self.canonical)
     }
 
     /// The address as it is written in a variant: `+5585…`, or `BR.1234…`. An address that has only

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization;
 
+use super::channel::{CHANNEL, without_channel};
 use super::context::Context;
 use super::flag::{Flag, Flags};
 use super::rejection::Reason;
@@ -172,7 +173,7 @@ impl Number {
 /// The quick way for what nearly every text is: digits with the usual separators, perhaps after
 /// the provider's prefix. `None` sends the text the long way, which decides anew.
 fn clean_plain(text: &str, context: Context) -> Option<Number> {
-    let rest = text.strip_prefix("whatsapp:").unwrap_or(text);
+    let rest = without_channel(text);
     // What a blank and a trailing zero mean depends on where the text is from.
     if rest.starts_with(' ') || (context == Context::Sheet && rest.ends_with('0')) {
         return None;
@@ -234,8 +235,8 @@ fn strip_decimal<'a>(text: &'a str, flags: &mut Flags) -> &'a str {
 
 /// Drops the provider's prefix, and says whether it was there.
 fn strip_scheme(text: &str) -> (&str, bool) {
-    match text.trim_start().split_at_checked("whatsapp:".len()) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("whatsapp:") => (rest, true),
+    match text.trim_start().split_at_checked(CHANNEL.len()) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(CHANNEL) => (rest, true),
         _ => (text, false),
     }
 }

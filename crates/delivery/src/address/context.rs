@@ -1,5 +1,7 @@
 //! Where the text of an address comes from.
 
+use super::channel::CHANNEL;
+
 /// How the text reached us; decides which artefacts of spreadsheets and providers are tolerated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
@@ -14,6 +16,16 @@ pub enum Context {
 }
 
 impl Context {
+    /// The context of a field into which an address may also be copied from the provider, with its
+    /// channel.
+    pub fn of_field(text: &str) -> Self {
+        if text.starts_with(CHANNEL) {
+            Self::Inbound
+        } else {
+            Self::Typed
+        }
+    }
+
     /// Whether the provider wrote the text, so that an account exists under exactly that form.
     pub(super) fn is_provider(self) -> bool {
         match self {

@@ -155,12 +155,7 @@ fn check_to(to: Option<&str>) -> Result<Address, Problem> {
             detail: "Give the recipient, for example \"+55 85 98888-7777\".".into(),
         });
     };
-    let context = if to.trim_start().starts_with("whatsapp:") {
-        Context::Inbound
-    } else {
-        Context::Typed
-    };
-    match Address::parse(to, context) {
+    match Address::parse(to, Context::of_field(to.trim_start())) {
         Ok(parsed) => Ok(parsed.address),
         Err(rejection) => Err(Problem {
             field: "to",

@@ -1,6 +1,6 @@
 //! Fields that several requests and answers have: addresses, senders, instants, fixed choices.
 
-use delivery::address::{Address, Context};
+use delivery::address::{Address, Context, without_channel};
 use delivery::message::SenderName;
 use delivery::time::Timestamp;
 
@@ -12,12 +12,7 @@ pub(super) fn parse_address(field: &str, text: &str) -> Result<Address, FieldPro
         Some(rest) => format!("+{rest}"),
         None => text.to_owned(),
     };
-    let context = if text.starts_with("whatsapp:") {
-        Context::Inbound
-    } else {
-        Context::Typed
-    };
-    match Address::parse(&text, context) {
+    match Address::parse(&text, Context::of_field(&text)) {
         Ok(parsed) => Ok(parsed.address),
         Err(rejection) => Err(FieldProblem::new(
             field,
@@ -29,7 +24,7 @@ pub(super) fn parse_address(field: &str, text: &str) -> Result<Address, FieldPro
 
 /// Reads the name of a sender: as configured, or with Twilio's prefix before it.
 pub(super) fn sender_name(text: &str) -> SenderName {
-    SenderName::new(text.trim().strip_prefix("whatsapp:").unwrap_or(text.trim()))
+    SenderName::new(without_channel(text.trim()))
 }
 
 /// Reads one of a few words.

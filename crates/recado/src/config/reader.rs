@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use delivery::address::without_channel;
 use delivery::codes::Codes;
 use delivery::message::SenderName;
 use delivery::sid::Sid;
@@ -249,7 +250,7 @@ impl<'a> Reader<'a> {
             .split(',')
         {
             let name = name.trim();
-            let number = name.strip_prefix("whatsapp:").unwrap_or(name);
+            let number = without_channel(name);
             let digits = number.strip_prefix('+').unwrap_or_default();
             if number.is_empty() {
                 continue;
