@@ -165,7 +165,7 @@ impl Address {
             .then(|| format!("+55{area}{old}"))
     }
 
-    /// The form for logs and pages: enough to recognise a number that one knows, too little to
+    /// The form for logs and pages: enough to recognize a number that one knows, too little to
     /// call it.
     pub fn masked(&self) -> Masked {
         let area = self.brazilian().map(|(area, _)| area);

@@ -74,7 +74,7 @@ pub struct InboundText<'a> {
     pub body: &'a str,
     /// The payload of a pressed button.
     pub button_payload: Option<&'a str>,
-    /// Twilio's `OptOutType`: it has recognised and answered the word itself.
+    /// Twilio's `OptOutType`: it has recognized and answered the word itself.
     pub opt_out_type: Option<&'a str>,
 }
 

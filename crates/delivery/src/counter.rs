@@ -52,7 +52,7 @@ crate::stored! {
 /// The three parts of a message's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// From our door to WhatsApp.
+    /// From being accepted here to WhatsApp.
     AcceptedToSent,
     /// From WhatsApp to the device.
     SentToDelivered,

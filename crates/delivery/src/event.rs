@@ -27,7 +27,7 @@ crate::stored! {
         RetryDecided = 9 "retry_decided",
         /// No further attempt: a rule at dispatch or the retry policy ended it.
         GivenUp = 10 "given_up",
-        /// The caller cancelled the message.
+        /// The caller canceled the message.
         Canceled = 11 "canceled",
         /// A newer notice with the same business key took its place.
         Superseded = 12 "superseded",

@@ -54,14 +54,14 @@ pub fn classify(text: &str) -> Option<Keyword> {
     // `opt-out` is `opt out`, and `s.t.o.p` is `stop`.
     [Punctuation::Dropped, Punctuation::Blank]
         .into_iter()
-        .find_map(|punctuation| TABLE.words.get(&normalise(text, punctuation)).copied())
+        .find_map(|punctuation| TABLE.words.get(&normalize(text, punctuation)).copied())
 }
 
 /// Whether a longer text contains a phrase of two or more words that surely asks for no more
 /// messages, erasure requests included. Such a text is for a person to read: it may quote the
 /// phrase or turn it round.
 pub fn mentions_opt_out(text: &str) -> bool {
-    let text = format!(" {} ", normalise(text, Punctuation::Blank));
+    let text = format!(" {} ", normalize(text, Punctuation::Blank));
     TABLE
         .phrases
         .iter()
@@ -146,7 +146,7 @@ impl Table {
         ) else {
             return;
         };
-        let words = normalise(written, Punctuation::Blank);
+        let words = normalize(written, Punctuation::Blank);
         let is_wish = matches!(
             action,
             KeywordAction::OptOut | KeywordAction::ErasureRequest
@@ -166,7 +166,7 @@ enum Punctuation {
 }
 
 /// Letters and digits in lower case without accents, single blanks between words.
-fn normalise(text: &str, punctuation: Punctuation) -> String {
+fn normalize(text: &str, punctuation: Punctuation) -> String {
     let mut out = String::with_capacity(text.len());
     let mut blank = false;
     for c in text.nfkd().flat_map(char::to_lowercase) {

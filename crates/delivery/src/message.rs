@@ -1,4 +1,4 @@
-//! What a caller asks us to deliver, parsed once at the door.
+//! What a caller asks us to deliver, parsed once when it arrives.
 
 mod draft;
 
@@ -11,9 +11,9 @@ use crate::time::Timestamp;
 /// A message that may be stored: every field was checked, and nothing inside checks it again.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Who shall receive it.
+    /// Who receives it.
     pub to: Address,
-    /// Which of our senders shall send it; `None` leaves the choice to us.
+    /// Which of our senders sends it; `None` leaves the choice to us.
     pub sender: Option<SenderName>,
     /// What it says.
     pub content: Content,

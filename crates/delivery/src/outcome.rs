@@ -97,7 +97,7 @@ crate::stored! {
         Undelivered = 8 "undelivered",
         /// It could not be sent.
         Failed = 9 "failed",
-        /// Cancelled before it was sent.
+        /// Canceled before it was sent.
         Canceled = 10 "canceled",
         /// Inbound messages only.
         Receiving = 11 "receiving",

@@ -174,7 +174,7 @@ impl Flags {
     pub const OWN_QUESTION: u32 = 128;
     /// Held until the person answers our question about consent.
     pub const HELD_FOR_ANSWER: u32 = 256;
-    /// Somebody or something decided that it shall not be sent; only an operator's retry ends it.
+    /// Somebody or something decided that it must not be sent; only an operator's retry ends it.
     pub const STOPPED: u32 = 512;
     /// A newer notice has taken its place: should it come back to us, it does not leave again.
     pub const SUPERSEDED: u32 = 1_024;

@@ -26,7 +26,7 @@ crate::stored! {
         Suppressed = 5 "suppressed",
         /// Never sent: its time ran out.
         Expired = 6 "expired",
-        /// Never sent: cancelled by the caller or superseded by a newer notice.
+        /// Never sent: canceled by the caller or superseded by a newer notice.
         Canceled = 7 "canceled",
         /// The provider has it.
         Queued = 8 "queued",
@@ -119,7 +119,7 @@ pub enum Fact {
     ReportedEarlier(ProviderStatus),
     /// A new attempt of the same message was decided, by a rule or by an operator.
     RetryDecided,
-    /// The caller cancelled it, or a newer notice superseded it.
+    /// The caller canceled it, or a newer notice superseded it.
     CancelDecided,
     /// `expires_at` has passed.
     ExpiryPassed,

@@ -29,7 +29,7 @@ impl WindowCheck {
 
 /// Whether free-form content may be sent now, given when the person last wrote to this sender.
 ///
-/// Every message of the person opens the window anew for 24 hours (WhatsApp's rule). A margin is
+/// Every message of the person opens the window again for 24 hours (WhatsApp's rule). A margin is
 /// kept because WhatsApp looks when the message leaves the provider's queue.
 pub fn is_open(last_inbound: Option<Timestamp>, now: Timestamp) -> bool {
     last_inbound.is_some_and(|inbound| now < closes_at(inbound))

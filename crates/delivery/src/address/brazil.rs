@@ -185,7 +185,7 @@ fn service(digits: &[u8]) -> Option<Known> {
         ([b'8', b'0', b'0', ..], 9 | 10) => NonGeographic::TollFree,
         ([b'3', b'0', b'0' | b'3', ..], 9 | 10) => NonGeographic::SharedCost,
         ([b'5', b'0', b'0', ..], 9 | 10) | ([b'9', b'0', b'0', ..], 10) => NonGeographic::Premium,
-        // Dialled without an area code, and not from abroad.
+        // Dialed without an area code, and not from abroad.
         ([b'4', b'0', b'0', ..] | [b'3', b'0', b'0', b'3', ..], 8) => NonGeographic::SharedCost,
         _ => return None,
     };

@@ -1,4 +1,4 @@
-//! From text as people and providers write it to digits: prefixes, labels, extensions, artefacts
+//! From text as people and providers write it to digits: prefixes, labels, extensions, artifacts
 //! of spreadsheets, and what must be refused before the digits are looked at.
 
 use std::borrow::Cow;
@@ -100,7 +100,7 @@ pub(super) fn clean(text: &str, context: Context) -> Result<Cleaned, Reason> {
     if let Some(number) = clean_plain(text, context) {
         return Ok(Cleaned::Number(number));
     }
-    let text = normalise(text);
+    let text = normalize(text);
     let mut flags = Flags::default();
     let mut rest: &str = text.trim_end();
     if context == Context::Sheet {
@@ -171,7 +171,7 @@ impl Number {
 }
 
 /// The quick way for what nearly every text is: digits with the usual separators, perhaps after
-/// the provider's prefix. `None` sends the text the long way, which decides anew.
+/// the provider's prefix. `None` sends the text the long way, which decides by itself.
 fn clean_plain(text: &str, context: Context) -> Option<Number> {
     let rest = without_channel(text);
     // What a blank and a trailing zero mean depends on where the text is from.
@@ -188,7 +188,7 @@ fn clean_plain(text: &str, context: Context) -> Option<Number> {
 
 /// NFKC without control and format characters. Line breaks stay and tabs become blanks, because
 /// they separate.
-fn normalise(text: &str) -> Cow<'_, str> {
+fn normalize(text: &str) -> Cow<'_, str> {
     let is_kept = |c: char| c == '\n' || !(c.is_control() || is_invisible(c));
     if text.is_ascii() && text.chars().all(is_kept) {
         return Cow::Borrowed(text);

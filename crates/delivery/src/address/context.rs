@@ -2,7 +2,7 @@
 
 use super::channel::CHANNEL;
 
-/// How the text reached us; decides which artefacts of spreadsheets and providers are tolerated.
+/// How the text reached us; decides which artifacts of spreadsheets and providers are tolerated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
     /// A person or a program wrote it into a field.

@@ -270,7 +270,7 @@ proptest! {
         }
     }
 
-    /// Somebody decided that it shall not be sent: nothing but a person's command brings it back.
+    /// Somebody decided that it must not be sent: nothing but a person's command brings it back.
     #[test]
     fn what_was_stopped_is_never_queued_again(
         policy in prop::sample::select(Policy::ALL.to_vec()),
@@ -301,7 +301,7 @@ proptest! {
     }
 }
 
-/// The cancelled message turns out to be under way, and then fails with a code that is usually
+/// The canceled message turns out to be under way, and then fails with a code that is usually
 /// tried again: the cancellation stands, until an operator asks for another attempt.
 #[test]
 fn a_late_failure_of_a_cancelled_message_does_not_bring_it_back() {

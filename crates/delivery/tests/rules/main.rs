@@ -1,4 +1,4 @@
-//! The rules, tried through their public doors with tables of cases.
+//! The rules, tried through their public interface with tables of cases.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
 //! What the machine does in a second: callbacks, accepts, a drain, and how long a message takes
-//! from our door to the provider's. The load comes from a second process of this same binary, so
+//! from our API to the provider's. The load comes from a second process of this same binary, so
 //! that its CPU is not counted; the bare server of the same framework runs in the same session,
 //! because on a noisy machine only ratios mean something. `writer` is the store alone with a fixed
 //! amount of work, whose instructions `scripts/instructions` counts.

@@ -1,4 +1,4 @@
-//! Accepting, draining a backlog, the way from our door to the provider's, and memory.
+//! Accepting, draining a backlog, the way from our API to the provider's, and memory.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -96,7 +96,7 @@ pub(crate) async fn drain(plan: &Plan) {
     );
 }
 
-/// From the first byte of a request at our door to its arrival at the provider, at 200 a second.
+/// From the first byte of a request at our API to its arrival at the provider, at 200 a second.
 pub(crate) async fn latency(plan: &Plan) {
     let count = (plan.requests / 100).clamp(100, 2_000);
     let folder = Folder::new();
@@ -149,7 +149,7 @@ pub(crate) async fn latency(plan: &Plan) {
     times.sort_by(f64::total_cmp);
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
     println!(
-        "from our door to the provider's at 200/s: p50 {:.1} ms, p99 {:.1} ms ({count} messages)",
+        "from our API to the provider's at 200/s: p50 {:.1} ms, p99 {:.1} ms ({count} messages)",
         at(0.50),
         at(0.99)
     );

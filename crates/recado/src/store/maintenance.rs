@@ -10,7 +10,7 @@ pub trait Maintenance: Send + Sync {
     fn maintain(&self, now: Timestamp) -> StoreFuture<'_, MaintenanceResult>;
 }
 
-/// What the chores did.
+/// What a run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MaintenanceResult {
     /// Messages whose deadline passed.

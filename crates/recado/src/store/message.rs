@@ -86,7 +86,7 @@ pub struct Idempotency {
     pub body: [u8; 16],
 }
 
-/// What became of a message at the door.
+/// What became of a message that a caller sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AcceptResult {
     /// It is on disk.

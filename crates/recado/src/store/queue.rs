@@ -40,7 +40,7 @@ pub struct DueQuery {
 /// Due messages, and when the next one will be.
 #[derive(Debug, Default)]
 pub struct DuePage {
-    /// Due now, in the order in which they shall leave.
+    /// Due now, in the order in which they are to leave.
     pub due: Vec<DueMessage>,
     /// The earliest due time of any other message of the sender.
     pub next_due_at: Option<Timestamp>,
@@ -76,7 +76,7 @@ pub enum OpenResult {
     Open(Box<OpenAttempt>),
     /// The person has another open attempt of this sender; come again.
     Busy,
-    /// It is no longer due: cancelled, expired, suppressed, held, or refused by a rule.
+    /// It is no longer due: canceled, expired, suppressed, held, or refused by a rule.
     Gone,
 }
 

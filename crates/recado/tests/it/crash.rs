@@ -19,10 +19,10 @@ const WRITERS: usize = 6;
 
 /// What a caller knows about a message: its own words, and the id when it was told one.
 #[derive(Clone)]
-struct Asked {
+struct Request {
     text: String,
     delivery: &'static str,
-    /// Asked for alone, with its key in the header.
+    /// Sent alone, with its key in the header.
     alone: bool,
     id: Option<String>,
 }
@@ -64,7 +64,7 @@ async fn crash_often(seed: u64, runs: usize) -> usize {
     )
     .await;
     let rng = Rng::new(seed + 77);
-    let asked: Arc<Mutex<HashMap<String, Asked>>> = Arc::default();
+    let asked: Arc<Mutex<HashMap<String, Request>>> = Arc::default();
     for run in 0..runs {
         let killed = Arc::new(AtomicBool::new(false));
         let load: Vec<_> = (0..WRITERS)
@@ -92,7 +92,7 @@ async fn crash_often(seed: u64, runs: usize) -> usize {
 /// not notice, because the next gateway was there before the next request, is told.
 fn load(
     server: &TestServer,
-    asked: &Arc<Mutex<HashMap<String, Asked>>>,
+    asked: &Arc<Mutex<HashMap<String, Request>>>,
     killed: &Arc<AtomicBool>,
     writer: usize,
 ) -> impl Future<Output = ()> + Send + 'static {
@@ -103,8 +103,8 @@ fn load(
         for number in (0..).take_while(|_| !killed.load(Ordering::Relaxed)) {
             let single = number % 3 != 2;
             let size = if single { 1 } else { 20 };
-            let items: Vec<Asked> = (0..size)
-                .map(|item| Asked {
+            let items: Vec<Request> = (0..size)
+                .map(|item| Request {
                     text: format!("{writer}.{number}.{item}"),
                     delivery: if item % 4 == 3 {
                         "at_least_once"
@@ -131,7 +131,7 @@ fn load(
 }
 
 /// Asks for messages; their ids, or nothing when there was no answer.
-async fn ask(http: &Http, url: &str, key: &str, items: &[Asked]) -> Option<Vec<String>> {
+async fn ask(http: &Http, url: &str, key: &str, items: &[Request]) -> Option<Vec<String>> {
     let messages: Vec<Value> = items.iter().map(message).collect();
     let headers = [
         ("authorization", format!("Bearer {key}")),
@@ -165,7 +165,7 @@ async fn ask(http: &Http, url: &str, key: &str, items: &[Asked]) -> Option<Vec<S
     })
 }
 
-fn message(asked: &Asked) -> Value {
+fn message(asked: &Request) -> Value {
     let person = asked
         .text
         .bytes()
@@ -181,8 +181,8 @@ fn message(asked: &Asked) -> Value {
 }
 
 /// A caller without an answer asks again with the same key.
-async fn ask_again(server: &TestServer, asked: &Mutex<HashMap<String, Asked>>) {
-    let open: Vec<Asked> = asked
+async fn ask_again(server: &TestServer, asked: &Mutex<HashMap<String, Request>>) {
+    let open: Vec<Request> = asked
         .lock()
         .await
         .values()
@@ -208,7 +208,7 @@ async fn ask_again(server: &TestServer, asked: &Mutex<HashMap<String, Asked>>) {
 }
 
 /// Everything that was answered exists and comes to rest.
-async fn rest(server: &TestServer, asked: &HashMap<String, Asked>) {
+async fn rest(server: &TestServer, asked: &HashMap<String, Request>) {
     let moving = ["accepted", "scheduled", "sending", "queued", "sent"];
     server
         .eventually("everything at rest", async |server| {
@@ -252,7 +252,7 @@ async fn rest(server: &TestServer, asked: &HashMap<String, Asked>) {
 }
 
 /// The provider accepted nothing twice, unless it is allowed and marked.
-async fn no_doubles(server: &TestServer, asked: &HashMap<String, Asked>) {
+async fn no_doubles(server: &TestServer, asked: &HashMap<String, Request>) {
     let mut copies: HashMap<String, usize> = HashMap::new();
     for truth in server.simulator.truth() {
         *copies.entry(truth.body).or_default() += 1;
@@ -268,7 +268,7 @@ async fn no_doubles(server: &TestServer, asked: &HashMap<String, Asked>) {
             assert_eq!(message["possible_duplicate"], true, "{message:#}");
         }
     }
-    let by_id: HashMap<&str, &Asked> = asked
+    let by_id: HashMap<&str, &Request> = asked
         .values()
         .map(|item| (item.id.as_deref().unwrap(), item))
         .collect();

@@ -1,4 +1,4 @@
-//! Behaviour through its public interfaces: HTTP, the command line, the traits of the store.
+//! Behavior through its public interfaces: HTTP, the command line, the traits of the store.
 
 #![allow(
     clippy::unwrap_used,

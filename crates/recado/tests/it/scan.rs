@@ -43,7 +43,7 @@ fn encodings(text: &str) -> Vec<Vec<u8>> {
         utf16(u16::to_be_bytes),
         percent.into_bytes(),
     ];
-    // Base64 at each of the three places in its group, without what the neighbours decide.
+    // Base64 at each of the three places in its group, without what the neighbors decide.
     for shift in 0..3 {
         let mut padded = vec![b' '; shift];
         padded.extend(text.bytes());

@@ -1,4 +1,4 @@
-//! Folds the write-ahead log back into the database beside the writer, so that commits wait for
+//! Checkpoints the write-ahead log beside the writer, so that commits wait for
 //! it only at its very end.
 
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Checkpointer {
         let thread = match thread {
             Ok(thread) => Some(thread),
             Err(error) => {
-                tracing::warn!(%error, "the thread that folds in the log cannot start");
+                tracing::warn!(%error, "the thread of the checkpoints cannot start");
                 None
             }
         };
@@ -61,11 +61,11 @@ impl Checkpointer {
     }
 
     /// Told by the writer after each commit. When the thread has done nearly all of it, the writer
-    /// does the rest, because only with nothing left over can the log begin anew.
+    /// does the rest, because only with nothing left over can the log start over.
     pub(super) fn committed(&mut self, writer: &Connection) {
         let pages = self.pages.load(Ordering::Relaxed);
         if pages < self.folded {
-            // The log has begun anew.
+            // The log has started over.
             self.folded = 0;
         }
         if pages >= self.folded + PAGES {
@@ -103,7 +103,7 @@ fn run(connection: &Connection, asked: &Receiver<()>, nearly_done: &AtomicBool) 
     }
 }
 
-/// Folds in what no reader needs any more, without making anybody wait.
+/// Checkpoints what no reader needs any more, without making anybody wait.
 fn fold(connection: &Connection) {
     let folded = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
     if let Err(error) = folded {

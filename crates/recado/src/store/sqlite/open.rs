@@ -115,7 +115,7 @@ impl SqliteStore {
     }
 
     /// Makes every attempt that an earlier server left open unknown: nobody can say any more
-    /// whether its request left. Comes back with their number.
+    /// whether its request left. Returns their number.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is changed then.
@@ -182,7 +182,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
 fn prepare(connection: &Connection, read_only: bool) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(256);
-    // Without it a statement is planned anew whenever a value is bound that a partial index could
+    // Without it a statement is planned again whenever a value is bound that a partial index could
     // depend on: a fifth of the work of accepting a message.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     if read_only {

@@ -68,7 +68,7 @@ async fn each_item_has_a_result_of_its_own() {
         json!(5),
         Value::Null,
         json!([]),
-        with(later(&mobile(2), "oi"), json!({ "colour": 1 })),
+        with(later(&mobile(2), "oi"), json!({ "color": 1 })),
         json!({ "to": mobile(3), "body": "oi" }),
         later("85 8000-0001", "oi"),
         key(4, "a"),

@@ -120,7 +120,7 @@ async fn what_cannot_be_understood_changes_nothing() {
     }
     let answer = server.get("/api/v1/consent?to=123").await;
     field_problem(&answer, "to", "bad_length");
-    for query in ["", "?colour=red", "?to=1&to=2"] {
+    for query in ["", "?color=red", "?to=1&to=2"] {
         problem(
             &server.get(&format!("/api/v1/consent{query}")).await,
             422,

@@ -212,7 +212,7 @@ async fn filters_that_cannot_be_read_are_refused() {
         ("error=-1", "error"),
         ("limit=x", "limit"),
         ("limit=-1", "limit"),
-        ("colour=red", "colour"),
+        ("color=red", "color"),
         ("state=sent&state=read", "state"),
         ("State=sent", "State"),
     ] {

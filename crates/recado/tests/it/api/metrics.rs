@@ -209,7 +209,7 @@ async fn ranges_and_groups_that_make_no_sense_are_refused() {
     for (query, field, code) in [
         ("from=yesterday".to_owned(), "from", "time_invalid"),
         ("to=2026-12-01".to_owned(), "to", "time_invalid"),
-        ("group_by=colour".to_owned(), "group_by", "group_by_unknown"),
+        ("group_by=color".to_owned(), "group_by", "group_by_unknown"),
         ("group_by=".to_owned(), "group_by", "group_by_unknown"),
         (
             format!("from={}", in_seconds(7_200)),

@@ -20,11 +20,7 @@ fn text(fields: Value) -> Value {
 
 fn types() -> Vec<Row> {
     let mut rows: Vec<Row> = vec![
-        (
-            changed(json!({ "colour": "red" })),
-            "colour",
-            "unknown_field",
-        ),
+        (changed(json!({ "color": "red" })), "color", "unknown_field"),
         (changed(json!({ "To": "x" })), "To", "unknown_field"),
         (
             changed(json!({ "variables": { "1": 14 } })),

@@ -125,7 +125,7 @@ CREATE TABLE progress (
 ) STRICT;
 
 -- The states that a person may have to look at are few; the usual ones are not indexed.
--- Comparisons and no list: a list is made anew, twice, for each update of a row.
+-- Comparisons and no list: a list is made again, twice, for each update of a row.
 CREATE INDEX progress_attention ON progress (state, message_id)
     WHERE state >= 3 AND state <= 11 AND state <> 8 AND state <> 9;
 CREATE INDEX progress_error ON progress (error_code, message_id) WHERE error_code IS NOT NULL;
