@@ -2,6 +2,7 @@
 //! imports whom, how long things are, which words are used, and that documents list what there is.
 
 mod cycles;
+mod declarations;
 mod documents;
 mod imports;
 mod lengths;
