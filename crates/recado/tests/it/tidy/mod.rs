@@ -7,3 +7,4 @@ mod documents;
 mod imports;
 mod lengths;
 mod source;
+mod words;
