@@ -4,19 +4,11 @@ use delivery::row::MessageRow;
 use delivery::state::State;
 use delivery::time::Timestamp;
 
-use super::{ApiKeyRecord, Halt, Need, Sheet};
+use super::record::{AnswerRecord, ApiKeyRecord, Need};
+use super::tables::{Halt, Sheet};
 use crate::store::operations::columns::{EarlierAnswer, NewestAbout};
 use crate::store::operations::rows::{ApiKeyRows, Broken, HealthRows, KeyRows};
 use crate::store::{Idempotency, MessageId, NewApiKey};
-
-/// A row of `idempotency`.
-#[derive(Clone)]
-pub(crate) struct AnswerRecord {
-    pub(crate) body: [u8; 16],
-    pub(crate) message: MessageRow,
-    pub(crate) state: State,
-    pub(crate) created_at: Timestamp,
-}
 
 impl Sheet {
     fn id_of(&mut self, message: MessageRow) -> Result<MessageId, Halt> {

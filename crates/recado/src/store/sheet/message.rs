@@ -8,7 +8,9 @@ use delivery::state::State;
 use delivery::time::Timestamp;
 use delivery::window::WindowCheck;
 
-use super::{AttemptRecord, EventRecord, Fault, Halt, MessageRecord, Need, Sheet};
+use super::fault::Fault;
+use super::record::{AttemptRecord, EventRecord, MessageRecord, Need};
+use super::tables::{Halt, Sheet};
 use crate::store::operations::columns::{
     Attempt, AttemptChange, Cohort, CounterKey, MessageColumns, NewAttempt, OpenAttemptColumns,
 };

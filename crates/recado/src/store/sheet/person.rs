@@ -7,7 +7,8 @@ use delivery::row::{PersonRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
 
-use super::{ConsentRecord, Halt, InboundRecord, Need, Sheet};
+use super::record::{ConsentRecord, InboundRecord, Need};
+use super::tables::{Halt, Sheet};
 use crate::store::operations::columns::{ConsentCause, InboundColumns, Pausing};
 use crate::store::operations::rows::{Broken, InboundRows, PersonRows, SenderRows};
 use crate::store::person::{Candidate, Person};
@@ -101,8 +102,8 @@ impl PersonRows for Sheet {
     }
 
     fn unanswered(&mut self, before: Timestamp, rows: usize) -> Result<Vec<PersonRow>, Halt> {
-        let need = || Need::Asked(before);
-        let loaded = self.read(|sheet| &sheet.asked, &before, need)?;
+        let need = || Need::Unanswered(before);
+        let loaded = self.read(|sheet| &sheet.unanswered, &before, need)?;
         let changed = self.people.changes().map(|(row, _)| *row);
         let mut candidates: Vec<PersonRow> = loaded
             .unwrap_or_default()

@@ -8,6 +8,7 @@ use delivery::outcome::{OutcomeKind, ProviderStatus};
 use delivery::progress::Event;
 use delivery::row::{AttemptRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
+use delivery::state::State;
 use delivery::time::Timestamp;
 use delivery::window::WindowCheck;
 
@@ -48,7 +49,7 @@ pub(crate) enum Need {
     /// The person of a blind index.
     Index([u8; 32]),
     /// People who were asked before a time.
-    Asked(Timestamp),
+    Unanswered(Timestamp),
     /// To whom a person wrote, and when.
     Conversations(PersonRow),
     /// A cohort.
@@ -186,4 +187,13 @@ pub(crate) struct ApiKeyRecord {
     pub(crate) revoked_at: Option<Timestamp>,
     /// Whether this batch makes it.
     pub(crate) is_new: bool,
+}
+
+/// A row of `idempotency`.
+#[derive(Clone)]
+pub(crate) struct AnswerRecord {
+    pub(crate) body: [u8; 16],
+    pub(crate) message: MessageRow,
+    pub(crate) state: State,
+    pub(crate) created_at: Timestamp,
 }

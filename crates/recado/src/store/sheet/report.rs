@@ -5,7 +5,8 @@ use delivery::row::AttemptRow;
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
 
-use super::{Halt, Need, ParkedRecord, Sheet};
+use super::record::{Need, ParkedRecord};
+use super::tables::{Halt, Sheet};
 use crate::store::operations::columns::ParkedReport;
 use crate::store::operations::rows::ReportRows;
 

@@ -25,6 +25,19 @@ pub struct SqliteStore {
     pub(super) _lock: Option<ServerLock>,
 }
 
+#[cfg(feature = "sheet")]
+impl SqliteStore {
+    /// Runs every batch from now on on a sheet, with a mistake planted or without.
+    pub fn run_on_sheet(&self, fault: Option<crate::store::Fault>) {
+        self.writer.controls.run_on_sheet(fault);
+    }
+
+    /// Lets the next commit wait until it can take this many requests.
+    pub fn commit_together(&self, requests: usize) {
+        self.writer.controls.commit_together(requests);
+    }
+}
+
 impl SqliteStore {
     /// What the writer tells after each commit.
     pub fn notifier(&self) -> &Notifier {

@@ -11,7 +11,6 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
 
-use super::SqliteStore;
 use super::statements::Statements;
 use crate::store::operations::transaction::{Gathered, Shared, Transaction};
 use crate::store::sheet::{Fault, Halt, Need, Sheet};
@@ -30,6 +29,16 @@ pub(super) struct Controls {
 }
 
 impl Controls {
+    /// Runs every batch from now on on a sheet, with a mistake planted or without.
+    pub(super) fn run_on_sheet(&self, fault: Option<Fault>) {
+        *self.sheet.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+
+    /// Lets the next commit wait until it can take this many requests.
+    pub(super) fn commit_together(&self, requests: usize) {
+        self.together.store(requests, Ordering::SeqCst);
+    }
+
     /// Whether batches run on a sheet, and with which mistake planted.
     pub(super) fn sheet(&self) -> Option<Option<Fault>> {
         *self.sheet.lock().unwrap_or_else(PoisonError::into_inner)
@@ -44,22 +53,6 @@ impl Controls {
                 Err(_) => return,
             }
         }
-    }
-}
-
-impl SqliteStore {
-    /// Runs every batch from now on on a sheet, with a mistake planted or without.
-    pub fn run_on_sheet(&self, fault: Option<Fault>) {
-        let sheet = self.writer.controls.sheet.lock();
-        *sheet.unwrap_or_else(PoisonError::into_inner) = Some(fault);
-    }
-
-    /// Lets the next commit wait until it can take this many requests.
-    pub fn commit_together(&self, requests: usize) {
-        self.writer
-            .controls
-            .together
-            .store(requests, Ordering::SeqCst);
     }
 }
 

@@ -301,7 +301,7 @@ fn load_people(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusq
                 sheet.people.load(found.row, Some(found));
             }
         }
-        Need::Asked(before) => {
+        Need::Unanswered(before) => {
             let sql = format!(
                 "SELECT id FROM person WHERE consent = {} AND consent_at <= ?1",
                 ConsentKind::Asking.number()
@@ -311,7 +311,7 @@ fn load_people(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusq
                 let found = rows.person(*person)?;
                 sheet.people.load(*person, found);
             }
-            sheet.asked.load(*before, Some(asked));
+            sheet.unanswered.load(*before, Some(asked));
         }
         Need::Conversations(person) => {
             let sql = "SELECT sender_id, last_inbound_at FROM conversation WHERE person_id = ?1";
