@@ -12,7 +12,7 @@ const FOR_OTHERS: &[(&str, &str)] = &[
         "Reason::ALL",
         "documents and tests are compared with the whole list",
     ),
-    ("FAULTS", "the test build's engine"),
+    ("FAULTS", "in the build for tests only"),
 ];
 
 #[test]

@@ -93,8 +93,8 @@ fn types_have_the_names_of_the_field() {
     let mut wrong = Vec::new();
     for file in production().iter().chain(&super::source::tests()) {
         for (at, line) in file.code.lines().enumerate() {
-            for word in words(line).filter(|word| NAMES.contains(word)) {
-                wrong.push(format!("{}:{}: {word}", file.name, at + 1));
+            if let Some(name) = defined_type(line).filter(|name| NAMES.contains(name)) {
+                wrong.push(format!("{}:{}: {name}", file.name, at + 1));
             }
         }
     }
@@ -103,6 +103,12 @@ fn types_have_the_names_of_the_field() {
         "the glossary in ARCHITECTURE.md has better names:\n{}",
         wrong.join("\n")
     );
+}
+
+fn defined_type(line: &str) -> Option<&str> {
+    let mut words = words(line);
+    words.find(|word| ["struct", "enum", "trait", "type"].contains(word))?;
+    words.next()
 }
 
 #[test]
