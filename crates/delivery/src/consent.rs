@@ -2,7 +2,7 @@
 //!
 //! An opt-out holds for the *person*, in every form of the address and for every sender of the
 //! account. It comes from an inbound keyword, from the provider's own opt-out handling
-//! (`OptOutType`), from a refusal code whose class is `opt_out`, or from the operator. Only the
+//! (Twilio's `OptOutType`), from a refusal code whose class is `opt_out`, or from the operator. Only the
 //! person (an opt-in keyword) or the operator undoes it.
 
 use crate::keyword::{self, KeywordAction, KeywordLanguage};
@@ -67,6 +67,17 @@ pub enum ConsentChange {
     Ask(KeywordLanguage),
 }
 
+/// What the provider itself has understood and answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderKeyword {
+    /// A word that opts out.
+    Stop,
+    /// A word that opts in.
+    Start,
+    /// A word that asks for help.
+    Help,
+}
+
 /// What an inbound message carries that can change consent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InboundText<'a> {
@@ -74,16 +85,16 @@ pub struct InboundText<'a> {
     pub body: &'a str,
     /// The payload of a pressed button.
     pub button_payload: Option<&'a str>,
-    /// Twilio's `OptOutType`: it has recognized and answered the word itself.
-    pub opt_out_type: Option<&'a str>,
+    /// What the provider has understood itself.
+    pub provider_keyword: Option<ProviderKeyword>,
 }
 
 /// Reads an inbound message for what it says about consent.
 pub fn read_inbound(consent: Consent, inbound: &InboundText<'_>) -> ConsentChange {
-    match inbound.opt_out_type {
-        Some("STOP") => return opt_out(consent),
-        Some("START") => return opt_in(consent),
-        _ => {}
+    match inbound.provider_keyword {
+        Some(ProviderKeyword::Stop) => return opt_out(consent),
+        Some(ProviderKeyword::Start) => return opt_in(consent),
+        Some(ProviderKeyword::Help) | None => {}
     }
     let keyword = keyword::classify(inbound.body)
         .or_else(|| inbound.button_payload.and_then(keyword::classify));
@@ -207,12 +218,12 @@ mod tests {
     #[test]
     fn the_providers_own_reading_and_buttons_count_too() {
         let inbound = InboundText {
-            opt_out_type: Some("STOP"),
+            provider_keyword: Some(ProviderKeyword::Stop),
             ..InboundText::default()
         };
         assert_eq!(read_inbound(Consent::Open, &inbound), ConsentChange::OptOut);
         let inbound = InboundText {
-            opt_out_type: Some("START"),
+            provider_keyword: Some(ProviderKeyword::Start),
             ..InboundText::default()
         };
         assert_eq!(

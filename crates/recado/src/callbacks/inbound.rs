@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use delivery::address::{Address, Context, Parsed};
-use delivery::consent::ConsentChange;
+use delivery::consent::{ConsentChange, ProviderKeyword};
 use delivery::message::SenderName;
 use delivery::sid::Sid;
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ pub struct InboundMessage<'a> {
     /// Whether it was forwarded many times.
     pub frequently_forwarded: bool,
     /// Set when Twilio itself recognized a keyword and answered it (Advanced Opt-Out).
-    pub opt_out_type: Option<OptOutType>,
+    pub opt_out_type: Option<ProviderKeyword>,
     /// JSON about an interactive answer.
     pub interactive_data: Option<&'a str>,
     /// JSON with the answers of a WhatsApp Flow.
@@ -107,17 +107,6 @@ pub struct ListItem<'a> {
     pub title: Option<&'a str>,
 }
 
-/// What a keyword means to Twilio.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OptOutType {
-    /// No more messages.
-    Stop,
-    /// Messages again.
-    Start,
-    /// A question about how.
-    Help,
-}
-
 impl<'a> InboundMessage<'a> {
     /// Reads a verified form; `None` when it carries no SID of a message.
     pub fn read(form: &'a Form) -> Option<Self> {
@@ -148,22 +137,20 @@ impl<'a> InboundMessage<'a> {
             reply_to_sid: reply_to.and_then(|sid| Sid::parse_message(sid).ok()),
             forwarded: is_true("Forwarded") || is_true("FrequentlyForwarded"),
             frequently_forwarded: is_true("FrequentlyForwarded"),
-            opt_out_type: text("OptOutType").and_then(OptOutType::from_name),
+            opt_out_type: text("OptOutType").and_then(provider_keyword),
             interactive_data: text("InteractiveData"),
             flow_data: text("FlowData"),
         })
     }
 }
 
-impl OptOutType {
-    /// Reads Twilio's word; `None` when it is not one of the three.
-    pub fn from_name(word: &str) -> Option<Self> {
-        match word {
-            "STOP" => Some(Self::Stop),
-            "START" => Some(Self::Start),
-            "HELP" => Some(Self::Help),
-            _ => None,
-        }
+/// Reads Twilio's word for what it has understood; `None` when it is not one of the three.
+fn provider_keyword(word: &str) -> Option<ProviderKeyword> {
+    match word {
+        "STOP" => Some(ProviderKeyword::Stop),
+        "START" => Some(ProviderKeyword::Start),
+        "HELP" => Some(ProviderKeyword::Help),
+        _ => None,
     }
 }
 
@@ -192,9 +179,7 @@ pub(super) async fn receive(callbacks: &Callbacks, form: &Form) -> Response {
             .button
             .and_then(|button| button.payload)
             .map(str::to_owned),
-        opt_out_type: message
-            .opt_out_type
-            .map(|kind| opt_out_word(kind).to_owned()),
+        provider_keyword: message.opt_out_type,
         question_id: new_message_id(now, &*callbacks.effects.random),
         now,
     };
@@ -324,14 +309,6 @@ fn is_nothing(value: &Value) -> bool {
         Value::Null | Value::Bool(false) => true,
         Value::Array(items) => items.is_empty(),
         Value::Bool(true) | Value::Number(_) | Value::String(_) | Value::Object(_) => false,
-    }
-}
-
-fn opt_out_word(kind: OptOutType) -> &'static str {
-    match kind {
-        OptOutType::Stop => "STOP",
-        OptOutType::Start => "START",
-        OptOutType::Help => "HELP",
     }
 }
 

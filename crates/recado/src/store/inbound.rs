@@ -1,7 +1,7 @@
 //! Inbound messages.
 
 use delivery::address::Address;
-use delivery::consent::ConsentChange;
+use delivery::consent::{ConsentChange, ProviderKeyword};
 use delivery::message::SenderName;
 use delivery::row::PersonRow;
 use delivery::sid::Sid;
@@ -40,8 +40,8 @@ pub struct NewInbound {
     pub body: String,
     /// The payload of a pressed button.
     pub button_payload: Option<String>,
-    /// Twilio's `OptOutType`.
-    pub opt_out_type: Option<String>,
+    /// What the provider has understood and answered itself.
+    pub provider_keyword: Option<ProviderKeyword>,
     /// A fresh id for the question that an ambiguous word leads to.
     pub question_id: MessageId,
     /// Now.

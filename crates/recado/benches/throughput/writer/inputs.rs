@@ -226,7 +226,7 @@ impl Inputs {
             reply_to: (n % 10 == 4).then_some(reply_to),
             body,
             button_payload: None,
-            opt_out_type: (n % 20 == 5).then(|| "STOP".to_owned()),
+            provider_keyword: (n % 20 == 5).then_some(delivery::consent::ProviderKeyword::Stop),
             question_id: new_message_id(self.now, &self.random),
             now: self.now,
         }

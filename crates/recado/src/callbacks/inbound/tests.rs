@@ -153,9 +153,9 @@ fn expected_rest() -> Vec<InboundMessage<'static>> {
             ..text(0x73, "promo imperdível")
         },
         text(0x74, "Quero saber mais"),
-        opt_out(0x75, "STOP", OptOutType::Stop),
-        opt_out(0x76, "START", OptOutType::Start),
-        opt_out(0x77, "HELP", OptOutType::Help),
+        opt_out(0x75, "STOP", ProviderKeyword::Stop),
+        opt_out(0x76, "START", ProviderKeyword::Start),
+        opt_out(0x77, "HELP", ProviderKeyword::Help),
         text(0x78, " Parar. "),
         InboundMessage {
             from: bsuid,

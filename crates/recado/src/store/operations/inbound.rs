@@ -62,7 +62,7 @@ fn record<R: Rows>(
     let text = InboundText {
         body: &inbound.body,
         button_payload: inbound.button_payload.as_deref(),
-        opt_out_type: inbound.opt_out_type.as_deref(),
+        provider_keyword: inbound.provider_keyword,
     };
     let change = consent::read_inbound(person.consent, &text);
     apply_change(transaction, inbound, &person, sender, key, change)?;

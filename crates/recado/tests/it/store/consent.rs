@@ -1,7 +1,7 @@
 //! What people say about receiving messages: sure words, words that may mean it, and the question
 //! that is asked then.
 
-use delivery::consent::{Consent, ConsentChange};
+use delivery::consent::{Consent, ConsentChange, ProviderKeyword};
 use delivery::event::Source;
 use delivery::keyword::KeywordLanguage;
 use delivery::message::{Content, Kind, Message, Priority, SenderName};
@@ -72,13 +72,13 @@ pub(crate) async fn an_opt_out_holds_for_every_form_of_the_address(fixture: &mut
 pub(crate) async fn what_twilio_recognized_counts_too(fixture: &mut StoreFixture) {
     let waiting = fixture.accept(notice(1, "a")).await;
     let inbound = NewInbound {
-        opt_out_type: Some("STOP".into()),
+        provider_keyword: Some(ProviderKeyword::Stop),
         ..fixture.inbound_from(&number(1), FIRST, "uma palavra qualquer")
     };
     assert_eq!(fixture.receive(inbound).await.change, ConsentChange::OptOut);
     assert_eq!(fixture.state(waiting).await, State::Suppressed);
     let inbound = NewInbound {
-        opt_out_type: Some("START".into()),
+        provider_keyword: Some(ProviderKeyword::Start),
         ..fixture.inbound_from(&number(1), FIRST, "outra palavra")
     };
     assert_eq!(fixture.receive(inbound).await.change, ConsentChange::OptIn);

@@ -353,7 +353,7 @@ impl StoreFixture {
             reply_to: None,
             body: body.into(),
             button_payload: None,
-            opt_out_type: None,
+            provider_keyword: None,
             question_id: new_message_id(self.now, &*self.random),
             now: self.now,
         }

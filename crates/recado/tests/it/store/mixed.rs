@@ -119,7 +119,7 @@ impl Mixer {
             reply_to: None,
             body: body.to_owned(),
             button_payload: None,
-            opt_out_type: None,
+            provider_keyword: None,
             question_id: new_message_id(self.now, &self.random),
             now: self.now,
         };
