@@ -36,6 +36,17 @@ pub struct Rules {
     pub clock_scale: u32,
 }
 
+impl Default for Rules {
+    /// The built-in codes, real waits.
+    fn default() -> Self {
+        Self {
+            codes: Codes::builtin(),
+            retry_policy: RetryPolicy::default(),
+            clock_scale: 1,
+        }
+    }
+}
+
 impl Rules {
     /// A wait, divided by the clock scale.
     pub fn wait(&self, duration: Duration) -> Duration {

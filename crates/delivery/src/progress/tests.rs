@@ -3,11 +3,9 @@
 
 use std::collections::HashMap;
 
-use crate::codes::Codes;
 use crate::event::{EventKind, Source};
 use crate::message::Policy;
 use crate::outcome::{NotSentCause, Outcome, ProviderStatus, UnknownCause};
-use crate::retry::RetryPolicy;
 use crate::sid::Sid;
 use crate::state::State;
 use crate::time::Timestamp;
@@ -19,11 +17,7 @@ use crate::counter::Metric;
 const START: Timestamp = Timestamp::from_seconds(1_000_000);
 
 fn rules() -> Rules {
-    Rules {
-        codes: Codes::builtin(),
-        retry_policy: RetryPolicy::default(),
-        clock_scale: 1,
-    }
+    Rules::default()
 }
 
 fn sid() -> Sid {

@@ -12,7 +12,6 @@ use delivery::message::{
 };
 use delivery::outcome::{Outcome, ProviderStatus};
 use delivery::progress::Rules;
-use delivery::retry::RetryPolicy;
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
 use recado::api::auth::create_key;
@@ -153,11 +152,7 @@ pub(crate) fn open_store_with(
         mode: OpenMode::Server,
         master_key: MasterKey::parse(MASTER_KEY).unwrap(),
         random,
-        rules: Rules {
-            codes: delivery::codes::Codes::builtin(),
-            retry_policy: RetryPolicy::default(),
-            clock_scale: 1,
-        },
+        rules: Rules::default(),
         senders: senders.iter().copied().map(SenderName::new).collect(),
         now,
     })

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use delivery::progress::Rules;
-
 use super::exit::Failure;
 use crate::config::{DatabaseConfig, Environment, ProcessEnvironment};
 use crate::effects::Effects;
-use crate::store::sqlite::{OpenMode, Options, SqliteStore};
+use crate::store::sqlite::{Options, SqliteStore};
 
 /// Opens the database that the settings name. One that is not there is not created: it
 /// would only hide that the settings name another one than the server's.
@@ -28,18 +26,9 @@ pub(super) fn open_database_of(
     effects: &Effects,
 ) -> Result<SqliteStore, Failure> {
     let database = DatabaseConfig::read(environment).map_err(Failure::Usage)?;
-    let store = SqliteStore::open(Options {
-        master_key: database.master_key(&*effects.random)?,
-        path: database.path,
-        mode: OpenMode::Tool,
-        random: Arc::clone(&effects.random),
-        rules: Rules {
-            codes: delivery::codes::Codes::builtin(),
-            retry_policy: delivery::retry::RetryPolicy::default(),
-            clock_scale: 1,
-        },
-        senders: Vec::new(),
-        now: effects.clock.now(),
-    })?;
+    let master_key = database.master_key(&*effects.random)?;
+    let random = Arc::clone(&effects.random);
+    let now = effects.clock.now();
+    let store = SqliteStore::open(Options::tool(database.path, master_key, random, now))?;
     Ok(store)
 }

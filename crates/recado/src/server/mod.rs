@@ -10,7 +10,6 @@ use axum::Router;
 use delivery::address::{Address, Context};
 use delivery::message::SenderName;
 use delivery::progress::Rules;
-use delivery::retry::RetryPolicy;
 use delivery::time::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -285,8 +284,8 @@ fn open_store(config: &Config, effects: &Effects) -> Result<SqliteStore, StartEr
         random: Arc::clone(&effects.random),
         rules: Rules {
             codes: config.codes.clone(),
-            retry_policy: RetryPolicy::default(),
             clock_scale: config.clock_scale,
+            ..Rules::default()
         },
         senders: config.senders.clone(),
         now: effects.clock.now(),

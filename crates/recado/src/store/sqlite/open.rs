@@ -55,6 +55,26 @@ pub struct Options {
     pub now: Timestamp,
 }
 
+impl Options {
+    /// How a command-line tool opens the database: it decides nothing, and leaves the senders.
+    pub fn tool(
+        path: PathBuf,
+        master_key: MasterKey,
+        random: Arc<dyn Random>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            path,
+            mode: OpenMode::Tool,
+            master_key,
+            random,
+            rules: Rules::default(),
+            senders: Vec::new(),
+            now,
+        }
+    }
+}
+
 impl SqliteStore {
     /// Opens the database, and makes it when it is new. Must be called inside the runtime.
     ///

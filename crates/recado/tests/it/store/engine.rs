@@ -5,10 +5,8 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use delivery::codes::Codes;
 use delivery::message::SenderName;
 use delivery::progress::Rules;
-use delivery::retry::RetryPolicy;
 use delivery::time::Timestamp;
 use recado::effects::Random;
 use recado::secrets::MasterKey;
@@ -107,11 +105,7 @@ impl Engine for Sqlite {
 
 /// The rules of a server with nothing overridden and real waits.
 pub(crate) fn rules() -> Rules {
-    Rules {
-        codes: Codes::builtin(),
-        retry_policy: RetryPolicy::default(),
-        clock_scale: 1,
-    }
+    Rules::default()
 }
 
 /// A key that no database but a test's has.
