@@ -1,6 +1,8 @@
 //! Who imports whom, and who may do what.
 
-use super::source::production;
+use std::collections::BTreeSet;
+
+use super::source::{production, read};
 
 /// The layers of the program; a room imports only from layers above its own in this list, and rooms
 /// of one layer never import each other.
@@ -28,6 +30,67 @@ fn room(file: &str) -> Option<String> {
 
 fn layer(room: &str) -> Option<usize> {
     LAYERS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// The lines of the drawing in ARCHITECTURE.md that begins with `first` or stands after it.
+fn drawing(first: &str) -> Vec<Vec<String>> {
+    let map = read("ARCHITECTURE.md");
+    let (_, after) = map.split_once(first).expect("the drawing is on the map");
+    let (lines, _) = after.split_once("```").expect("the drawing ends");
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+    lines.lines().map(words).collect()
+}
+
+#[test]
+fn the_layers_on_the_map_are_those_of_the_program() {
+    let mut drawn = drawing("\n```\ncli\n");
+    // The crate of the rules is below everything, and one layer carries a remark.
+    assert_eq!(drawn.pop().unwrap(), ["delivery", "(crate)"]);
+    let mut layers: Vec<BTreeSet<&str>> = drawn
+        .iter()
+        .map(|line| line.iter().map(String::as_str))
+        .map(|words| words.take_while(|word| *word != "never").collect())
+        .collect();
+    layers.insert(0, BTreeSet::from(["cli"]));
+    layers.reverse();
+    let known: Vec<BTreeSet<&str>> = LAYERS
+        .iter()
+        .map(|rooms| rooms.iter().copied().collect())
+        .collect();
+    assert_eq!(layers, known);
+}
+
+#[test]
+fn rooms_hold_what_the_map_says() {
+    for line in drawing("\nroom          traits of the store            the provider\n") {
+        let (room, rest) = line.split_first().unwrap();
+        let drawn: BTreeSet<&str> = rest
+            .iter()
+            .map(|word| word.trim_end_matches(','))
+            .filter(|word| word.starts_with(char::is_uppercase))
+            .collect();
+        let folder = format!("crates/recado/src/{room}/");
+        let mut held = BTreeSet::new();
+        let mut provider = false;
+        for file in production()
+            .iter()
+            .filter(|file| file.name.starts_with(&folder))
+        {
+            for (place, _) in file.code.match_indices("Arc<dyn ") {
+                let path = &file.code[place + "Arc<dyn ".len()..];
+                let path = path.split('>').next().unwrap();
+                match path.rsplit("::").next().unwrap() {
+                    "Provider" => provider = true,
+                    "Random" | "Clock" | "Dial" => {}
+                    name => {
+                        held.insert(name);
+                    }
+                }
+            }
+        }
+        assert_eq!(held, drawn, "{room}");
+        assert_eq!(provider, rest.last().unwrap() == "yes", "{room}");
+    }
 }
 
 #[test]
