@@ -179,8 +179,10 @@ impl BusinessKey {
     pub fn parse(text: &str) -> Self {
         if let Some((subject, version)) = text.rsplit_once(":v")
             && !subject.is_empty()
-            && let Ok(version) = version.parse()
+            && let Ok(version) = version.parse::<u64>()
         {
+            // What is larger than a signed number can be counts as the largest.
+            let version = version.min(i64::MAX.unsigned_abs());
             return Self {
                 subject: subject.to_owned(),
                 version: Some(version),
