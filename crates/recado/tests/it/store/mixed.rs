@@ -15,9 +15,10 @@ use delivery::sid::Sid;
 use delivery::time::Timestamp;
 use recado::store::sqlite::SqliteStore;
 use recado::store::{
-    CloseRequest, Consents, CounterGroup, CounterQuery, Counters, DueQuery, Events, FAULTS, Fault,
-    Health, Inbounds, Maintenance, MessageCommand, MessageId, Messages, NewInbound, NewMessage,
-    OpenRequest, OpenResult, Queue, Report, Reports, Senders, Stamp, new_message_id,
+    CloseRequest, Consents, CounterGroup, CounterQuery, Counters, DueQuery, DueWatch, Events,
+    FAULTS, Fault, Finding, Health, Idempotency, Inbounds, Maintenance, MessageCommand, MessageId,
+    Messages, NewInbound, NewMessage, OpenRequest, OpenResult, Queue, Report, Reports, Senders,
+    Settlement, Stamp, WatchQuery, Watches, new_message_id,
 };
 
 use super::engine::{Setup, Sqlite, master_key};
@@ -185,6 +186,47 @@ impl Mixer {
         })
     }
 
+    fn defer(&self, message: MessageRow) -> Step<'static> {
+        let (store, at) = (Arc::clone(&self.store), self.now.plus(MINUTE));
+        Box::pin(async move { format!("{:?}", store.defer(vec![(message, at)]).await.unwrap()) })
+    }
+
+    /// The same request with the same idempotency key, each with an id of its own.
+    fn accept_keyed(&self, key: u8, message: Message) -> Step<'static> {
+        let mut new = self.new_message(message);
+        new.idempotency = Some(Idempotency {
+            key: [key; 16],
+            body: [1; 16],
+        });
+        let store = Arc::clone(&self.store);
+        Box::pin(async move { format!("{:?}", store.accept(vec![new]).await.unwrap()) })
+    }
+
+    /// Answers a watch: the provider has the message, or the time for evidence is over.
+    fn settle(&self, watch: &DueWatch, sid: Option<Sid>) -> Step<'static> {
+        let settlement = Settlement {
+            watch: (watch.at, watch.attempt),
+            finding: sid.map_or(Finding::HorizonPassed, |sid| Finding::Found {
+                sid,
+                status: ProviderStatus::Sent,
+                code: None,
+            }),
+            next: None,
+            stamp: self.stamp(),
+        };
+        let store = Arc::clone(&self.store);
+        Box::pin(async move { format!("{:?}", store.settle(vec![settlement]).await.unwrap()) })
+    }
+
+    /// The first watch that is due.
+    async fn watch(&self) -> Option<DueWatch> {
+        let query = WatchQuery {
+            now: self.now,
+            limit: 1,
+        };
+        self.store.due_watches(query).await.unwrap().pop()
+    }
+
     fn maintain(&self) -> Step<'static> {
         let (store, now) = (Arc::clone(&self.store), self.now);
         Box::pin(async move { format!("{:?}", store.maintain(now).await.unwrap()) })
@@ -343,9 +385,18 @@ async fn tell_random(way: Way, seed: u64) -> String {
                         [MessageCommand::Cancel, MessageCommand::Retry][mixer.random.below(2)];
                     mixer.command(ids[mixer.random.below(ids.len())], command)
                 }
+                11 if !due.is_empty() => mixer.defer(due[mixer.random.below(due.len())]),
                 _ => mixer.maintain(),
             };
             steps.push(step);
+        }
+        let key = u8::try_from(mixer.random.below(8)).unwrap();
+        steps.push(mixer.accept_keyed(key, free_text(2, &format!("key {key}"))));
+        steps.push(mixer.accept_keyed(key, free_text(2, &format!("key {key}"))));
+        if let Some(watch) = mixer.watch().await {
+            let sid = (mixer.random.below(2) == 0).then(|| mixer.sid());
+            sids.extend(sid);
+            steps.push(mixer.settle(&watch, sid));
         }
         mixer.together(steps).await;
     }
@@ -372,7 +423,7 @@ async fn a_batch_sees_what_it_has_changed_itself() {
     assert_eq!(tell(Way::Sheet(None)).await, plain);
     assert!(plain.ends_with("[]\n"), "{plain}");
     for what in [
-        "Duplicate",
+        "Duplicate {",
         "Superseded",
         "Suppressed",
         "busy",
