@@ -11,7 +11,7 @@ use rusqlite::hooks::Wal;
 
 use super::error::stop_on_failed_sync;
 
-/// Pages that the log may grow by between two foldings: 128 MiB.
+/// Pages that the log may grow by between two checkpoints: 128 MiB.
 const PAGES: usize = 32_768;
 
 /// The thread and what it shares with the writer.
@@ -20,8 +20,8 @@ pub(super) struct Checkpointer {
     nearly_done: Arc<AtomicBool>,
     /// Pages in the log after the last commit.
     pages: Arc<AtomicUsize>,
-    /// Pages in the log when the last folding began.
-    folded: usize,
+    /// Pages in the log when the last checkpoint began.
+    checkpointed: usize,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -33,7 +33,7 @@ impl Checkpointer {
     pub(super) fn start(connection: Connection, writer: &mut Connection) -> rusqlite::Result<Self> {
         let pages = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&pages);
-        // In the place of SQLite's own folding, which would be the writer's work.
+        // In the place of SQLite's own checkpoints, which would be the writer's work.
         writer.wal_hook(Some(move |_: &mut Wal, pages: i32| {
             counted.store(usize::try_from(pages).unwrap_or(0), Ordering::Relaxed);
             Ok(())
@@ -55,7 +55,7 @@ impl Checkpointer {
             start: Some(start),
             nearly_done,
             pages,
-            folded: 0,
+            checkpointed: 0,
             thread,
         })
     }
@@ -64,22 +64,22 @@ impl Checkpointer {
     /// does the rest, because only with nothing left over can the log start over.
     pub(super) fn committed(&mut self, writer: &Connection) {
         let pages = self.pages.load(Ordering::Relaxed);
-        if pages < self.folded {
+        if pages < self.checkpointed {
             // The log has started over.
-            self.folded = 0;
+            self.checkpointed = 0;
         }
-        if pages >= self.folded + PAGES {
+        if pages >= self.checkpointed + PAGES {
             match &self.start {
                 Some(start) if self.thread.is_some() => {
                     if start.try_send(()).is_ok() {
-                        self.folded = pages;
+                        self.checkpointed = pages;
                     }
                 }
-                _ => fold(writer),
+                _ => checkpoint(writer),
             }
         }
         if self.nearly_done.swap(false, Ordering::AcqRel) {
-            fold(writer);
+            checkpoint(writer);
         }
     }
 }
@@ -96,19 +96,19 @@ impl Drop for Checkpointer {
 
 fn run(connection: &Connection, asked: &Receiver<()>, nearly_done: &AtomicBool) {
     while asked.recv().is_ok() {
-        fold(connection);
+        checkpoint(connection);
         // What came while the first was under way.
-        fold(connection);
+        checkpoint(connection);
         nearly_done.store(true, Ordering::Release);
     }
 }
 
 /// Checkpoints what no reader needs any more, without making anybody wait.
-fn fold(connection: &Connection) {
-    let folded = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-    if let Err(error) = folded {
+fn checkpoint(connection: &Connection) {
+    let done = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    if let Err(error) = done {
         stop_on_failed_sync(&error);
         // Nothing is lost: the log keeps everything, and the next time may be better.
-        tracing::warn!(%error, "the write-ahead log could not be folded in");
+        tracing::warn!(%error, "the write-ahead log could not be checkpointed");
     }
 }

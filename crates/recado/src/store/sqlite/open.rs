@@ -15,6 +15,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::checkpoint::Checkpointer;
 use super::error::store_error;
 use super::lock::lock;
+use super::sender;
 use super::store::{READERS, Readers, SqliteStore};
 use super::writer::Writer;
 use crate::effects::Random;
@@ -101,7 +102,7 @@ impl SqliteStore {
         let (vault, epoch) = open_account(&mut connection, &options)?;
         drop(turn);
         if options.mode == OpenMode::Server {
-            configure_senders(&mut connection, &options.senders).map_err(|e| store_error(&e))?;
+            sender::configure(&mut connection, &options.senders).map_err(|e| store_error(&e))?;
         }
         let shared = Arc::new(Shared::new(vault, options.rules, epoch));
         let readers = (0..READERS)
@@ -319,24 +320,4 @@ fn open_account(
         .map_err(engine)?;
     transaction.commit().map_err(engine)?;
     Ok((vault, epoch))
-}
-
-/// Writes the configured senders. A pause that a refusal caused ends with a restart: the operator
-/// has had the chance to correct the settings, and a wrong one pauses it again at once. A pause
-/// by hand stays.
-fn configure_senders(connection: &mut Connection, senders: &[SenderName]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    transaction.execute("UPDATE sender SET configured = 0", [])?;
-    for sender in senders {
-        transaction.execute(
-            "INSERT INTO sender (account_id, name, configured) VALUES (1, ?1, 1) \
-             ON CONFLICT (account_id, name) DO UPDATE SET configured = 1",
-            [sender.as_str()],
-        )?;
-    }
-    transaction.execute(
-        "UPDATE sender SET paused_at = NULL, pause_reason = NULL WHERE pause_reason <> 'operator'",
-        [],
-    )?;
-    transaction.commit()
 }

@@ -3,7 +3,7 @@
 use delivery::message::SenderName;
 use delivery::row::{PersonRow, SenderRow};
 use delivery::time::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use super::column::time_or_null;
@@ -92,6 +92,29 @@ impl SenderRows for Statements<'_> {
         let changed = self.db.execute(sql, params![name, now.micros()])?;
         Ok(changed > 0)
     }
+}
+
+/// Writes the configured senders. A pause that a refusal caused ends with a restart: the operator
+/// has had the chance to correct the settings, and a wrong one pauses it again at once. A pause
+/// by hand stays.
+pub(super) fn configure(
+    connection: &mut Connection,
+    senders: &[SenderName],
+) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute("UPDATE sender SET configured = 0", [])?;
+    for sender in senders {
+        transaction.execute(
+            "INSERT INTO sender (account_id, name, configured) VALUES (1, ?1, 1) \
+             ON CONFLICT (account_id, name) DO UPDATE SET configured = 1",
+            [sender.as_str()],
+        )?;
+    }
+    transaction.execute(
+        "UPDATE sender SET paused_at = NULL, pause_reason = NULL WHERE pause_reason <> 'operator'",
+        [],
+    )?;
+    transaction.commit()
 }
 
 fn read_view(row: &Row<'_>) -> rusqlite::Result<SenderView> {

@@ -206,13 +206,13 @@ impl WriterThread {
             }
         }
         drop(self.checkpointer.take());
-        // Readers may still look at the log of changes; failing to fold it in loses nothing.
+        // Readers may still look at the log of changes; a checkpoint that fails loses nothing.
         if let Err(error) = self
             .connection
             .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
         {
             stop_on_failed_sync(&error);
-            tracing::warn!(%error, "the write-ahead log could not be folded in at the end");
+            tracing::warn!(%error, "the write-ahead log could not be checkpointed at the end");
         }
     }
 

@@ -1,8 +1,8 @@
 //! Who imports whom, and who may do what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::source::{production, read};
+use super::source::{production, read, words};
 
 /// The layers of the program; a room imports only from layers above its own in this list, and rooms
 /// of one layer never import each other.
@@ -91,6 +91,47 @@ fn rooms_hold_what_the_map_says() {
         assert_eq!(held, drawn, "{room}");
         assert_eq!(provider, rest.last().unwrap() == "yes", "{room}");
     }
+}
+
+#[test]
+fn a_table_is_written_in_the_file_that_the_map_says() {
+    let mut written: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in production() {
+        let Some(name) = file.name.strip_prefix("crates/recado/src/store/sqlite/") else {
+            continue;
+        };
+        // The test build's engine writes every table by itself.
+        if name.starts_with("through") {
+            continue;
+        }
+        let name = name.trim_end_matches(".rs");
+        let words: Vec<&str> = words(&file.text).collect();
+        for (place, word) in words.iter().enumerate() {
+            let at = |step: usize| words.get(place + step).copied().unwrap_or_default();
+            let table = match *word {
+                "INTO" => at(1),
+                "UPDATE" if at(2) == "SET" => at(1),
+                "DELETE" if at(1) == "FROM" => at(2),
+                _ => continue,
+            };
+            let tables = written.entry(name.to_owned()).or_default();
+            tables.insert(table.to_owned());
+        }
+    }
+    let drawn: BTreeMap<String, BTreeSet<String>> = drawing("\nfile       tables\n")
+        .iter()
+        .filter_map(|line| {
+            let (file, tables) = line.split_first()?;
+            let tables = tables
+                .iter()
+                .map(|table| table.trim_matches(',').to_owned());
+            Some((file.clone(), tables.collect()))
+        })
+        .collect();
+    assert_eq!(written, drawn);
+    let all: Vec<&String> = drawn.values().flatten().collect();
+    let different: BTreeSet<&String> = all.iter().copied().collect();
+    assert_eq!(all.len(), different.len(), "a table is written in one file");
 }
 
 #[test]
