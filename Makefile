@@ -1,4 +1,4 @@
-# One door for people and for the build machine. Everything else is done by cargo.
+# The same targets for people and for the build machine. Everything else is done by cargo.
 .PHONY: help demo test check bench instructions crash deny
 
 help:          ## show this list
@@ -15,5 +15,5 @@ instructions:  ## count what the store executes; BASE=main compares (needs valgr
 	./scripts/instructions $(BASE)
 crash:         ## kill -9 at 200 random moments of load
 	RECADO_CRASH_RUNS=200 cargo test --release --locked -p recado --test it crash -- --nocapture
-deny:          ## advisories, licences and sources of every library (needs cargo-deny)
+deny:          ## advisories, licenses and sources of every library (needs cargo-deny)
 	cargo deny check

@@ -237,8 +237,8 @@ impl Action {
     /// What the reader of an error should do about it, in one sentence.
     pub fn advice(self) -> &'static str {
         match self {
-            Self::RetryBackoff => "Nothing to do: it is tried again by itself within minutes.",
-            Self::RetryLater => "Nothing to do: it is tried again by itself when the limit clears.",
+            Self::RetryBackoff => "Nothing to do: it is retried automatically within minutes.",
+            Self::RetryLater => "Nothing to do: it is retried automatically when the limit clears.",
             Self::ReconcileThenRetry => {
                 "Wait: the provider is asked what became of it before anything is sent again."
             }

@@ -171,11 +171,11 @@ impl Flags {
     pub const POSSIBLE_DUPLICATE: u32 = 1;
     /// The one resend after doubt was made.
     pub const RESENT_AFTER_DOUBT: u32 = 2;
-    /// The other ninth-digit form was tried.
+    /// The other variant of the address was tried.
     pub const VARIANT_TRIED: u32 = 4;
-    /// The next attempt uses the other ninth-digit form.
+    /// The next attempt uses the other variant.
     pub const VARIANT_NEXT: u32 = 8;
-    /// The recipient is a Brazilian mobile, so another form exists.
+    /// The recipient is a Brazilian mobile, so another variant exists.
     pub const HAS_VARIANT: u32 = 16;
     /// A retry was decided and its attempt is not open yet.
     pub const RETRY_WAITS: u32 = 32;
@@ -273,7 +273,7 @@ pub struct ProgressChange {
     pub suppress_person: bool,
     /// The sender or the account must be paused, because of this code.
     pub pause: Option<(Scope, Option<u32>)>,
-    /// The address form of the reported attempt has been proven by a delivery.
+    /// The address variant of the reported attempt has been proven by a delivery.
     pub variant_proven: bool,
     /// The fact contradicts what we knew.
     pub anomaly: bool,

@@ -166,7 +166,7 @@ impl Transition<'_> {
             now: self.now,
             random: self.random,
         };
-        // AttemptFailure with the network says nothing about the message: only its age ends it.
+        // A failure of the network says nothing about the message: only its age ends it.
         let mut retry_policy = self.rules.retry_policy;
         if matches!(failure, AttemptFailure::NotSent { .. }) {
             retry_policy.attempts_max = ATTEMPTS_MAX;

@@ -22,7 +22,7 @@ pub struct Transition<'a> {
     pub now: Timestamp,
     /// 64 random bits, for jitter.
     pub random: u64,
-    /// Whether the person's other address form may be tried: it exists and none is proven.
+    /// Whether the person's other address variant may be tried: it exists and none is proven.
     pub variant_untried: bool,
     /// Not before: known for messages that are old enough for it to matter.
     pub send_at: Option<Timestamp>,

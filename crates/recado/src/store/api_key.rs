@@ -66,6 +66,15 @@ delivery::stored! {
 impl KeyScope {
     /// Whether a key of this scope may do what `needed` says.
     pub const fn includes(self, needed: Self) -> bool {
-        self.number() >= needed.number()
+        self.rank() >= needed.rank()
+    }
+
+    /// Each scope includes those of a lower rank.
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Read => 0,
+            Self::Send => 1,
+            Self::Admin => 2,
+        }
     }
 }

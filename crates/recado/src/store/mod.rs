@@ -1,8 +1,8 @@
 //! The store: everything that is kept, behind traits of a few verbs each. Every writing verb takes a
 //! batch and is one commit; when it returns, the commit is on disk.
 //!
-//! Engines contain SQL: what a fact does is decided in [`delivery::progress`], who a person is in
-//! [`delivery::address`], and both are shared.
+//! What a verb does inside its transaction stands once, in `operations`, above any engine. Engines
+//! contain SQL and no decision.
 
 mod api_key;
 mod attempt;

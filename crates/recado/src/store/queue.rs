@@ -14,7 +14,7 @@ pub trait Queue: Send + Sync {
     fn due(&self, query: DueQuery) -> StoreFuture<'_, DuePage>;
 
     /// Opens attempts, or says why not. Opt-out, window, expiry and holds are checked inside the
-    /// transaction; when this comes back, the attempt is on disk and nothing has left yet.
+    /// transaction; when this returns, the attempt is on disk and nothing has left yet.
     fn open_attempts(&self, batch: Vec<OpenRequest>) -> StoreFuture<'_, Vec<OpenResult>>;
 
     /// Records what attempts told us.

@@ -10,7 +10,7 @@ use delivery::time::Timestamp;
 
 use super::{Stamp, StoreFuture};
 
-/// What must be looked after.
+/// What must be asked about.
 pub trait Watches: Send + Sync {
     /// The watches whose time has come.
     fn due_watches(&self, query: WatchQuery) -> StoreFuture<'_, Vec<DueWatch>>;
@@ -59,9 +59,9 @@ pub struct DueWatch {
 pub struct Evidence {
     /// The person's key: attempts to one person are settled together.
     pub person: PersonRow,
-    /// The address used, without `whatsapp:`.
+    /// The address used: `+E164` or a user id.
     pub to: String,
-    /// The other ninth-digit form.
+    /// Its other variant.
     pub to_alternative: Option<String>,
     /// The sender's number; `None` for a Messaging Service.
     pub from: Option<String>,

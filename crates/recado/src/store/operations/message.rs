@@ -222,16 +222,15 @@ fn insert_columns<R: Rows>(
     item: &Prepared,
 ) -> Result<MessageRow, R::Error> {
     let new = &item.new;
-    let again = match item.sealed_for(person) {
-        Some(_) => None,
+    let again;
+    let sealed = match item.sealed_for(person) {
+        Some(sealed) => sealed,
         None => {
             let key = person.key(&transaction.shared.vault);
-            let key = key.map_err(Broken::from)?;
-            Some(item.seal_again(transaction.shared, &key))
+            again = item.seal_again(transaction.shared, &key.map_err(Broken::from)?);
+            &again
         }
     };
-    let sealed = again.as_ref().or_else(|| item.sealed_for(person));
-    let sealed = sealed.ok_or(Broken::Gone("person"))?;
     transaction.rows.insert_message(&MessageColumns {
         id: new.id,
         person: person.row,

@@ -341,8 +341,6 @@ impl<T> Rows for T where
         + EventRows
         + QueueRows
         + WatchRows
-        + QueueRows
-        + WatchRows
         + CounterRows
         + PersonRows
         + SenderRows

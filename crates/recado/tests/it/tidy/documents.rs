@@ -169,3 +169,41 @@ fn a_detail_follows(behind: &str) -> bool {
             .strip_prefix('"')
             .is_some_and(|text| text.starts_with(char::is_uppercase))
 }
+
+/// Places that the map names for things that do not exist yet.
+const PLANNED: &[&str] = &["alerts/", "crates/delivery/src/alert.rs", "dashboard/"];
+
+/// A path in a document is written from the top, or from the sources of the program.
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let mut wrong = Vec::new();
+    for path in super::source::files_below(&root(), &["md"]) {
+        let name = path.strip_prefix(root()).unwrap().display().to_string();
+        if name.starts_with("target") || name == "CHANGELOG.md" {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (place, quoted) in text.split('`').enumerate() {
+            let is_path = place % 2 == 1
+                && (quoted.ends_with('/') || quoted.ends_with(".rs") || quoted.ends_with(".csv"))
+                && quoted.contains('/')
+                && !quoted.starts_with('/')
+                && !quoted.contains(['<', '*', '{', ' ', ':'])
+                && !quoted.starts_with("NAME")
+                && !PLANNED.contains(&quoted);
+            let exists = [
+                "",
+                "crates/",
+                "crates/recado/",
+                "crates/recado/src/",
+                "crates/delivery/",
+            ]
+            .iter()
+            .any(|from| root().join(from).join(quoted).exists());
+            if is_path && !exists {
+                wrong.push(format!("{name} names {quoted}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

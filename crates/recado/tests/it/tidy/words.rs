@@ -58,6 +58,8 @@ const PHRASES: &[(&str, &str)] = &[
     ("folds the", "checkpoints"),
     ("fold in", "checkpoint"),
     ("folds in", "checkpoints"),
+    ("folded in", "checkpointed"),
+    ("folding*", "checkpoint"),
     ("unsealable", "cannot be opened"),
     ("analyse*", "analyze"),
     ("artefact*", "artifact"),
