@@ -78,3 +78,22 @@ impl KeyScope {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_keep_their_numbers_and_each_includes_those_before_it() {
+        let stored: Vec<_> = KeyScope::ALL
+            .iter()
+            .map(|s| (s.number(), s.as_str()))
+            .collect();
+        assert_eq!(stored, [(0, "read"), (1, "send"), (2, "admin")]);
+        for (place, scope) in KeyScope::ALL.iter().enumerate() {
+            for (needed_place, needed) in KeyScope::ALL.iter().enumerate() {
+                assert_eq!(scope.includes(*needed), place >= needed_place);
+            }
+        }
+    }
+}
