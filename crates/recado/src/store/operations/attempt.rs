@@ -174,7 +174,7 @@ fn may_leave<R: Rows>(
         return Ok(true);
     }
     let input = TransitionInput::at(now);
-    let ((), _) = transaction.apply(progress, input, |transition| match departure {
+    transaction.apply_alone(progress, input, |transition| match departure {
         Departure::Leaves => {}
         Departure::Expired => {
             transition.expire();
@@ -197,7 +197,7 @@ fn give_up<R: Rows>(
     now: Timestamp,
 ) -> Result<(), R::Error> {
     let input = TransitionInput::at(now);
-    let ((), _) = transaction.apply(progress, input, |transition| transition.give_up(reason))?;
+    transaction.apply_alone(progress, input, |transition| transition.give_up(reason))?;
     Ok(())
 }
 
@@ -218,7 +218,7 @@ fn insert_attempt<R: Rows>(
         epoch: transaction.shared.epoch,
     })?;
     let input = TransitionInput::at(new.started_at);
-    let ((), _) = transaction.apply(progress, input, |transition| {
+    transaction.apply_alone(progress, input, |transition| {
         transition.attempt_opened(attempt);
     })?;
     Ok(attempt)
@@ -273,6 +273,6 @@ fn defer<R: Rows>(
         return Ok(());
     };
     let input = TransitionInput::at(due);
-    let ((), _) = transaction.apply(&mut progress, input, |transition| transition.defer(at))?;
+    transaction.apply_alone(&mut progress, input, |transition| transition.defer(at))?;
     Ok(())
 }

@@ -99,11 +99,12 @@ pub(super) fn change_consent<R: Rows>(
             Consent::Asking { .. } | Consent::OptedOut => None,
         };
         let input = TransitionInput::at(cause.now);
-        let (changed, _) = transaction.apply(&mut progress, input, |transition| match consent {
-            Consent::OptedOut => transition.suppress(cause.source),
-            Consent::Asking { .. } => transition.hold_for_answer(cause.source),
-            Consent::Open => transition.release_after_answer(send_at, cause.source),
-        })?;
+        let changed =
+            transaction.apply_alone(&mut progress, input, |transition| match consent {
+                Consent::OptedOut => transition.suppress(cause.source),
+                Consent::Asking { .. } => transition.hold_for_answer(cause.source),
+                Consent::Open => transition.release_after_answer(send_at, cause.source),
+            })?;
         affected += u64::from(changed);
     }
     Ok(affected)

@@ -201,7 +201,7 @@ fn ask<R: Rows>(
         ..Progress::empty()
     };
     let input = TransitionInput::at(now);
-    let ((), _) = transaction.apply(&mut progress, input, |transition| {
+    transaction.apply_alone(&mut progress, input, |transition| {
         transition.accepted(now, Source::Recipient);
     })?;
     Ok(())

@@ -40,8 +40,8 @@ impl Verb for Maintain {
         for message in &overdue {
             if let Some(mut progress) = transaction.rows.progress(*message)? {
                 let input = TransitionInput::at(self.now);
-                let (done, _) =
-                    transaction.apply(&mut progress, input, |transition| transition.expire())?;
+                let done = transaction
+                    .apply_alone(&mut progress, input, |transition| transition.expire())?;
                 result.expired += u64::from(done);
             }
         }

@@ -200,7 +200,7 @@ fn insert<R: Rows>(
     let due_at = message.send_at.unwrap_or(new.now);
     let opted_out = person.consent == Consent::OptedOut;
     let input = TransitionInput::at(new.now);
-    let ((), _) = transaction.apply(&mut progress, input, |transition| {
+    transaction.apply_alone(&mut progress, input, |transition| {
         transition.accepted(due_at, Source::Api);
         if opted_out {
             transition.suppress(Source::Api);
@@ -260,7 +260,7 @@ fn supersede<R: Rows>(
     let Some(older) = newest else { return Ok(()) };
     if let Some(mut progress) = transaction.rows.progress(older.message)? {
         let input = TransitionInput::at(item.new.now);
-        let ((), _) = transaction.apply(&mut progress, input, |transition| {
+        transaction.apply_alone(&mut progress, input, |transition| {
             transition.supersede(Source::Api);
         })?;
     }
@@ -298,13 +298,13 @@ fn obey<R: Rows>(
     };
     let before = progress.state;
     let input = TransitionInput::at(now);
-    let (done, _) = match command {
-        MessageCommand::Cancel => transaction.apply(&mut progress, input, |transition| {
+    let done = match command {
+        MessageCommand::Cancel => transaction.apply_alone(&mut progress, input, |transition| {
             transition.cancel(EventKind::Canceled, Source::Api)
         })?,
         MessageCommand::Retry => {
             let send_at = transaction.rows.send_at(progress.message)?;
-            transaction.apply(&mut progress, input, |transition| {
+            transaction.apply_alone(&mut progress, input, |transition| {
                 transition.retry_by_operator(send_at)
             })?
         }

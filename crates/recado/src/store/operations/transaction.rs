@@ -168,6 +168,22 @@ impl<'a, R: Rows> Transaction<'a, R> {
         Ok((value, consequences))
     }
 
+    /// Works in a fact that concerns nothing but its own message: nobody else is to be paused or
+    /// suppressed by it.
+    pub(crate) fn apply_alone<T>(
+        &mut self,
+        progress: &mut Progress,
+        input: TransitionInput,
+        fact: impl FnOnce(&mut Transition<'_>) -> T,
+    ) -> Result<T, R::Error> {
+        let (value, consequences) = self.apply(progress, input, fact)?;
+        debug_assert!(
+            consequences.pause.is_none() && !consequences.suppress_person,
+            "a fact about one message leads to more: {consequences:?}"
+        );
+        Ok(value)
+    }
+
     fn write(
         &mut self,
         progress: &mut Progress,
