@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use super::column::{stored_at, time_or_null};
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::api_key::{CreateApiKey, RevokeApiKey};
 use crate::store::operations::rows::ApiKeyRows;
 use crate::store::{ApiKeyView, ApiKeys, KeyScope, NewApiKey, StoreFuture};
@@ -20,9 +20,9 @@ impl ApiKeys for SqliteStore {
             self.read(|db| {
                 db.prepare_cached(
                     "SELECT id, name, scope, hash, created_at, revoked_at FROM api_key \
-                     WHERE id = ?1",
+                     WHERE account_id = ?1 AND id = ?2",
                 )?
-                .query_row([id], read_view)
+                .query_row(params![ACCOUNT, id], read_view)
                 .optional()
             })
         })
@@ -33,9 +33,9 @@ impl ApiKeys for SqliteStore {
             self.read(|db| {
                 let mut statement = db.prepare_cached(
                     "SELECT id, name, scope, hash, created_at, revoked_at FROM api_key \
-                     ORDER BY created_at, id",
+                     WHERE account_id = ?1 ORDER BY created_at, id",
                 )?;
-                statement.query_map([], read_view)?.collect()
+                statement.query_map([ACCOUNT], read_view)?.collect()
             })
         })
     }
@@ -48,9 +48,10 @@ impl ApiKeys for SqliteStore {
 impl ApiKeyRows for Statements<'_> {
     fn insert_api_key(&mut self, key: &NewApiKey) -> rusqlite::Result<()> {
         self.db.execute(
-            "INSERT INTO api_key (id, account_id, name, scope, hash, created_at) \
-             VALUES (?1, 1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO api_key (account_id, id, name, scope, hash, created_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![
+                ACCOUNT,
                 key.id,
                 key.name,
                 key.scope.number(),
@@ -63,8 +64,9 @@ impl ApiKeyRows for Statements<'_> {
 
     fn revoke_api_key(&mut self, id: &str, now: Timestamp) -> rusqlite::Result<bool> {
         let changed = self.db.execute(
-            "UPDATE api_key SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1",
-            params![id, now.micros()],
+            "UPDATE api_key SET revoked_at = coalesce(revoked_at, ?3) \
+             WHERE account_id = ?1 AND id = ?2",
+            params![ACCOUNT, id, now.micros()],
         )?;
         Ok(changed > 0)
     }

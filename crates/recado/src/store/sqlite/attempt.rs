@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, Params, Row, params};
 
 use super::column::{stored_at, stored_or_null};
 use super::progress::{PROGRESS_COLUMNS, PROGRESS_WIDTH, read_progress};
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use crate::store::AttemptId;
 use crate::store::operations::columns::{Attempt, AttemptChange, NewAttempt, OpenAttemptColumns};
 use crate::store::operations::rows::AttemptRows;
@@ -36,14 +36,15 @@ impl AttemptRows for Statements<'_> {
     }
 
     fn attempt_with(&mut self, sid: Sid) -> rusqlite::Result<Option<(Attempt, Progress)>> {
-        static SQL: LazyLock<String> = LazyLock::new(|| with_progress("attempt.sid = ?1"));
-        self.find_with_progress(&SQL, [sid.to_bytes().as_slice()])
+        static SQL: LazyLock<String> =
+            LazyLock::new(|| with_progress("attempt.account_id = ?1 AND attempt.sid = ?2"));
+        self.find_with_progress(&SQL, params![ACCOUNT, sid.to_bytes()])
     }
 
     fn holder(&mut self, sid: Sid) -> rusqlite::Result<Option<AttemptRow>> {
         self.db
-            .prepare_cached("SELECT id FROM attempt WHERE sid = ?1")?
-            .query_row([sid.to_bytes().as_slice()], |row| {
+            .prepare_cached("SELECT id FROM attempt WHERE account_id = ?1 AND sid = ?2")?
+            .query_row(params![ACCOUNT, sid.to_bytes()], |row| {
                 row.get(0).map(AttemptRow)
             })
             .optional()
@@ -51,8 +52,8 @@ impl AttemptRows for Statements<'_> {
 
     fn message_with(&mut self, sid: Sid) -> rusqlite::Result<Option<MessageRow>> {
         self.db
-            .prepare_cached("SELECT message_id FROM attempt WHERE sid = ?1")?
-            .query_row([sid.to_bytes().as_slice()], |row| {
+            .prepare_cached("SELECT message_id FROM attempt WHERE account_id = ?1 AND sid = ?2")?
+            .query_row(params![ACCOUNT, sid.to_bytes()], |row| {
                 row.get(0).map(MessageRow)
             })
             .optional()
@@ -61,10 +62,11 @@ impl AttemptRows for Statements<'_> {
     fn insert_attempt(&mut self, attempt: &NewAttempt) -> rusqlite::Result<AttemptRow> {
         self.db
             .prepare_cached(
-                "INSERT INTO attempt (message_id, n, nonce, started_at, variant) \
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO attempt (account_id, message_id, n, nonce, started_at, variant) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
+                ACCOUNT,
                 attempt.message.0,
                 attempt.n,
                 attempt.nonce.cast_signed(),
@@ -117,15 +119,24 @@ impl AttemptRows for Statements<'_> {
 
     fn has_open_attempt(&mut self, person: PersonRow, sender: SenderRow) -> rusqlite::Result<bool> {
         self.db
-            .prepare_cached("SELECT 1 FROM open_attempt WHERE person_id = ?1 AND sender_id = ?2")?
-            .exists([person.0, sender.0])
+            .prepare_cached(
+                "SELECT 1 FROM open_attempt \
+                 WHERE account_id = ?1 AND person_id = ?2 AND sender_id = ?3",
+            )?
+            .exists([ACCOUNT, person.0, sender.0])
     }
 
     fn insert_open_attempt(&mut self, open: &OpenAttemptColumns) -> rusqlite::Result<()> {
         self.update(
-            "INSERT INTO open_attempt (person_id, sender_id, attempt_id, epoch) \
-             VALUES (?1, ?2, ?3, ?4)",
-            [open.person.0, open.sender.0, open.attempt.0, open.epoch],
+            "INSERT INTO open_attempt (account_id, person_id, sender_id, attempt_id, epoch) \
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            [
+                ACCOUNT,
+                open.person.0,
+                open.sender.0,
+                open.attempt.0,
+                open.epoch,
+            ],
         )
     }
 
@@ -135,15 +146,18 @@ impl AttemptRows for Statements<'_> {
         attempt: AttemptRow,
     ) -> rusqlite::Result<()> {
         self.update(
-            "DELETE FROM open_attempt WHERE person_id = ?1 AND sender_id = ?2 AND attempt_id = ?3",
-            [progress.person.0, progress.sender.0, attempt.0],
+            "DELETE FROM open_attempt WHERE account_id = ?1 AND person_id = ?2 AND sender_id = ?3 \
+             AND attempt_id = ?4",
+            [ACCOUNT, progress.person.0, progress.sender.0, attempt.0],
         )
     }
 
     fn attempts_left_open(&mut self, epoch: i64) -> rusqlite::Result<Vec<AttemptRow>> {
         self.db
-            .prepare_cached("SELECT attempt_id FROM open_attempt WHERE epoch < ?1")?
-            .query_map([epoch], |row| row.get(0).map(AttemptRow))?
+            .prepare_cached(
+                "SELECT attempt_id FROM open_attempt WHERE account_id = ?1 AND epoch < ?2",
+            )?
+            .query_map([ACCOUNT, epoch], |row| row.get(0).map(AttemptRow))?
             .collect()
     }
 }

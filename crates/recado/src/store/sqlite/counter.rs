@@ -4,11 +4,11 @@ use delivery::counter::Metric;
 use delivery::message::Kind;
 use delivery::row::CohortRow;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
 use super::column::stored_at;
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::columns::{Cohort, CounterKey};
 use crate::store::operations::rows::CounterRows;
 use crate::store::{CounterGroup, CounterQuery, CounterRow, Counters, StoreFuture};
@@ -23,8 +23,8 @@ impl CounterRows for Statements<'_> {
     fn cohort(&mut self, cohort: &Cohort) -> rusqlite::Result<Option<CohortRow>> {
         self.db
             .prepare_cached(
-                "SELECT id FROM cohort WHERE hour = ?1 AND sender_id = ?2 AND kind = ?3 \
-                 AND template_id = ?4 AND area = ?5",
+                "SELECT id FROM cohort WHERE account_id = ?1 AND hour = ?2 AND sender_id = ?3 \
+                 AND kind = ?4 AND template_id = ?5 AND area = ?6",
             )?
             .query_row(columns(cohort), |row| row.get(0).map(CohortRow))
             .optional()
@@ -33,8 +33,8 @@ impl CounterRows for Statements<'_> {
     fn insert_cohort(&mut self, cohort: &Cohort) -> rusqlite::Result<CohortRow> {
         self.db
             .prepare_cached(
-                "INSERT INTO cohort (hour, sender_id, kind, template_id, area) \
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO cohort (account_id, hour, sender_id, kind, template_id, area) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(columns(cohort))?;
         Ok(CohortRow(self.db.last_insert_rowid()))
@@ -42,15 +42,15 @@ impl CounterRows for Statements<'_> {
 
     fn template(&mut self, content_sid: &str) -> rusqlite::Result<Option<i64>> {
         self.db
-            .prepare_cached("SELECT id FROM template WHERE account_id = 1 AND content_sid = ?1")?
-            .query_row([content_sid], |row| row.get(0))
+            .prepare_cached("SELECT id FROM template WHERE account_id = ?1 AND content_sid = ?2")?
+            .query_row(params![ACCOUNT, content_sid], |row| row.get(0))
             .optional()
     }
 
     fn insert_template(&mut self, content_sid: &str) -> rusqlite::Result<i64> {
         self.db
-            .prepare_cached("INSERT INTO template (account_id, content_sid) VALUES (1, ?1)")?
-            .execute([content_sid])?;
+            .prepare_cached("INSERT INTO template (account_id, content_sid) VALUES (?1, ?2)")?
+            .execute(params![ACCOUNT, content_sid])?;
         Ok(self.db.last_insert_rowid())
     }
 
@@ -66,8 +66,9 @@ impl CounterRows for Statements<'_> {
     }
 }
 
-fn columns(cohort: &Cohort) -> [i64; 5] {
+fn columns(cohort: &Cohort) -> [i64; 6] {
     [
+        ACCOUNT,
         cohort.hour,
         cohort.sender.0,
         cohort.kind.number(),
@@ -91,12 +92,12 @@ fn read_counters(db: &Connection, query: CounterQuery) -> rusqlite::Result<Vec<C
          FROM cohort JOIN counter ON counter.cohort_id = cohort.id \
          JOIN sender ON sender.id = cohort.sender_id \
          LEFT JOIN template ON template.id = cohort.template_id \
-         WHERE cohort.hour >= ?1 AND cohort.hour < ?2 \
+         WHERE cohort.account_id = ?1 AND cohort.hour >= ?2 AND cohort.hour < ?3 \
          GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
     );
     let mut statement = db.prepare_cached(&sql)?;
     statement
-        .query_map([query.from_hour, query.to_hour], |row| {
+        .query_map([ACCOUNT, query.from_hour, query.to_hour], |row| {
             Ok(CounterRow {
                 group: group_text(query.group, row.get(0)?),
                 metric: stored_at(row, 1, Metric::from_number)?,

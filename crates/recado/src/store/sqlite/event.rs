@@ -9,7 +9,7 @@ use rusqlite::{Row, params};
 
 use super::SqliteStore;
 use super::column::{limit, message_id, stored_at, stored_or_null};
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::rows::EventRows;
 use crate::store::{EventView, Events, HistoryView, StoreFuture};
 
@@ -22,10 +22,10 @@ impl Events for SqliteStore {
                      event.status, event.code, event.detail, message.public_id \
                      FROM event JOIN message ON message.id = event.message_id \
                      LEFT JOIN attempt ON attempt.id = event.attempt_id \
-                     WHERE event.id > ?1 ORDER BY event.id LIMIT ?2",
+                     WHERE event.account_id = ?1 AND event.id > ?2 ORDER BY event.id LIMIT ?3",
                 )?;
                 statement
-                    .query_map([after, limit(count)], read_event)?
+                    .query_map([ACCOUNT, after, limit(count)], read_event)?
                     .collect()
             })
         })
@@ -45,10 +45,11 @@ impl EventRows for Statements<'_> {
     ) -> rusqlite::Result<i64> {
         self.db
             .prepare_cached(
-                "INSERT INTO event (message_id, prev, at, kind, source, state, attempt_id, status, \
-                 code, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO event (account_id, message_id, prev, at, kind, source, state, \
+                 attempt_id, status, code, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
+                ACCOUNT,
                 progress.message.0,
                 progress.last_event,
                 now.micros(),

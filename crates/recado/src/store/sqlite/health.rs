@@ -6,7 +6,7 @@ use delivery::state::State;
 use delivery::time::Timestamp;
 use rusqlite::Connection;
 
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use super::{SqliteStore, verify};
 use crate::store::operations::health::Probe;
 use crate::store::operations::rows::HealthRows;
@@ -49,21 +49,22 @@ impl HealthRows for Statements<'_> {
 
 fn read_gauges(db: &Connection) -> rusqlite::Result<Gauges> {
     let one = |sql: &str| -> rusqlite::Result<u64> {
-        db.prepare_cached(sql)?.query_row([], |row| row.get(0))
+        db.prepare_cached(sql)?
+            .query_row([ACCOUNT], |row| row.get(0))
     };
     let unknown = WatchKind::Unknown.number();
     let mut gauges = Gauges {
-        queued: one("SELECT count(*) FROM queue")?,
-        open_attempts: one("SELECT count(*) FROM open_attempt")?,
+        queued: one("SELECT count(*) FROM queue WHERE account_id = ?1")?,
+        open_attempts: one("SELECT count(*) FROM open_attempt WHERE account_id = ?1")?,
         unknown_watched: one(&format!(
-            "SELECT count(*) FROM watch WHERE kind = {unknown}"
+            "SELECT count(*) FROM watch WHERE account_id = ?1 AND kind = {unknown}"
         ))?,
-        parked: one("SELECT count(*) FROM parked_report")?,
+        parked: one("SELECT count(*) FROM parked_report WHERE account_id = ?1")?,
         ..Gauges::default()
     };
     let oldest: Option<i64> = db
-        .prepare_cached("SELECT min(due_at) FROM queue")?
-        .query_row([], |row| row.get(0))?;
+        .prepare_cached("SELECT min(due_at) FROM queue WHERE account_id = ?1")?
+        .query_row([ACCOUNT], |row| row.get(0))?;
     gauges.oldest_due_at = oldest.map(Timestamp::from_micros);
     let mut statement = db.prepare_cached(&format!(
         "SELECT metric, code, sum(n) FROM counter WHERE metric IN ({}, {}, {}) \

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::SqliteStore;
 use super::column::{limit, message_id};
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::columns::InboundColumns;
 use crate::store::operations::inbound::RecordInbound;
 use crate::store::operations::rows::{Broken, InboundRows, PersonRows};
@@ -31,17 +31,18 @@ impl Inbounds for SqliteStore {
 impl InboundRows for Statements<'_> {
     fn has_inbound(&mut self, sid: Sid) -> rusqlite::Result<bool> {
         self.db
-            .prepare_cached("SELECT 1 FROM inbound WHERE sid = ?1")?
-            .exists([sid.to_bytes()])
+            .prepare_cached("SELECT 1 FROM inbound WHERE account_id = ?1 AND sid = ?2")?
+            .exists(params![ACCOUNT, sid.to_bytes()])
     }
 
     fn insert_inbound(&mut self, inbound: &InboundColumns<'_>) -> rusqlite::Result<i64> {
         self.db
             .prepare_cached(
-                "INSERT INTO inbound (sid, person_id, sender_id, type, media, reply_to, \
-                 received_at, sealed_payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO inbound (account_id, sid, person_id, sender_id, type, media, \
+                 reply_to, received_at, sealed_payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute(params![
+                ACCOUNT,
                 inbound.sid.to_bytes(),
                 inbound.person.0,
                 inbound.sender.map(|sender| sender.0),
@@ -74,10 +75,11 @@ fn read_page(
          inbound.sealed_payload, message.public_id, inbound.received_at \
          FROM inbound LEFT JOIN sender ON sender.id = inbound.sender_id \
          LEFT JOIN message ON message.id = inbound.reply_to \
-         WHERE inbound.id < ?1 AND (?2 IS NULL OR inbound.person_id = ?2) \
-         ORDER BY inbound.id DESC LIMIT ?3",
+         WHERE inbound.account_id = ?1 AND inbound.id < ?2 \
+         AND (?3 IS NULL OR inbound.person_id = ?3) \
+         ORDER BY inbound.id DESC LIMIT ?4",
     )?;
-    let mut rows = statement.query(params![before, person, limit(query.limit)])?;
+    let mut rows = statement.query(params![ACCOUNT, before, person, limit(query.limit)])?;
     let mut views = Vec::new();
     while let Some(row) = rows.next()? {
         let person = people.person(PersonRow(row.get(2)?))?;

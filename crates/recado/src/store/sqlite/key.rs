@@ -6,7 +6,7 @@ use delivery::time::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use super::column::{limit, message_id, stored_at};
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use crate::store::Idempotency;
 use crate::store::operations::columns::{EarlierAnswer, NewestAbout};
 use crate::store::operations::rows::KeyRows;
@@ -17,9 +17,9 @@ impl KeyRows for Statements<'_> {
             .prepare_cached(
                 "SELECT idempotency.body, message.public_id, idempotency.state \
                  FROM idempotency JOIN message ON message.id = idempotency.message_id \
-                 WHERE idempotency.key = ?1",
+                 WHERE idempotency.account_id = ?1 AND idempotency.key = ?2",
             )?
-            .query_row([key.as_slice()], |row| {
+            .query_row(params![ACCOUNT, key], |row| {
                 Ok(EarlierAnswer {
                     body: row.get(0)?,
                     id: message_id(row.get_ref(1)?.as_blob()?)?,
@@ -38,10 +38,11 @@ impl KeyRows for Statements<'_> {
     ) -> rusqlite::Result<()> {
         self.db
             .prepare_cached(
-                "INSERT INTO idempotency (key, body, message_id, state, created_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO idempotency (account_id, key, body, message_id, state, created_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
+                ACCOUNT,
                 idempotency.key,
                 idempotency.body,
                 message.0,
@@ -55,10 +56,10 @@ impl KeyRows for Statements<'_> {
         let removed = self
             .db
             .prepare_cached(
-                "DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency \
-                 WHERE created_at <= ?1 LIMIT ?2)",
+                "DELETE FROM idempotency WHERE account_id = ?1 AND key IN (SELECT key \
+                 FROM idempotency WHERE account_id = ?1 AND created_at <= ?2 LIMIT ?3)",
             )?
-            .execute([before.micros(), limit(rows)])?;
+            .execute([ACCOUNT, before.micros(), limit(rows)])?;
         Ok(u64::try_from(removed).unwrap_or(u64::MAX))
     }
 
@@ -66,9 +67,10 @@ impl KeyRows for Statements<'_> {
         self.db
             .prepare_cached(
                 "SELECT business_key.version, message.id, message.public_id FROM business_key \
-                 JOIN message ON message.id = business_key.message_id WHERE subject_index = ?1",
+                 JOIN message ON message.id = business_key.message_id \
+                 WHERE business_key.account_id = ?1 AND business_key.subject_index = ?2",
             )?
-            .query_row([subject_index.as_slice()], |row| {
+            .query_row(params![ACCOUNT, subject_index], |row| {
                 Ok(NewestAbout {
                     version: row.get(0)?,
                     message: MessageRow(row.get(1)?),
@@ -88,10 +90,10 @@ impl KeyRows for Statements<'_> {
         let version = version.map(|version| i64::try_from(version).unwrap_or(i64::MAX));
         self.db
             .prepare_cached(
-                "INSERT OR REPLACE INTO business_key (subject_index, version, message_id) \
-                 VALUES (?1, ?2, ?3)",
+                "INSERT OR REPLACE INTO business_key (account_id, subject_index, version, \
+                 message_id) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute(params![subject_index, version, message.0])?;
+            .execute(params![ACCOUNT, subject_index, version, message.0])?;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use delivery::window::WindowCheck;
 use rusqlite::{OptionalExtension, params};
 
 use super::column::{limit, message_id, states_that, stored_at, time_or_null};
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use super::{SqliteStore, message_view, progress};
 use crate::store::operations::columns::MessageColumns;
 use crate::store::operations::message::{Accept, Command, replay};
@@ -91,8 +91,10 @@ impl MessageRows for Statements<'_> {
 
     fn message_of(&mut self, id: MessageId) -> rusqlite::Result<Option<MessageRow>> {
         self.db
-            .prepare_cached("SELECT id FROM message WHERE public_id = ?1")?
-            .query_row([id.0.as_bytes()], |row| row.get(0).map(MessageRow))
+            .prepare_cached("SELECT id FROM message WHERE account_id = ?1 AND public_id = ?2")?
+            .query_row(params![ACCOUNT, id.0.as_bytes()], |row| {
+                row.get(0).map(MessageRow)
+            })
             .optional()
     }
 
@@ -121,11 +123,12 @@ impl MessageRows for Statements<'_> {
     fn insert_message(&mut self, message: &MessageColumns<'_>) -> rusqlite::Result<MessageRow> {
         self.db
             .prepare_cached(
-                "INSERT INTO message (public_id, person_id, content_index, template_id, kind, \
+                "INSERT INTO message (account_id, public_id, person_id, content_index, template_id, kind, \
                  window_check, send_at, accepted_at, sealed_content, sealed_metadata, \
-                 sealed_business_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 sealed_business_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
             .execute(params![
+                ACCOUNT,
                 message.id.0.as_bytes(),
                 message.person.0,
                 message.content_index,
@@ -146,13 +149,14 @@ impl MessageRows for Statements<'_> {
             format!(
                 "SELECT message.id FROM message \
                  JOIN progress ON progress.message_id = message.id \
-                 WHERE message.person_id = ?1 AND progress.state IN ({}) ORDER BY message.id",
+                 WHERE message.account_id = ?1 AND message.person_id = ?2 \
+                 AND progress.state IN ({}) ORDER BY message.id",
                 states_that(State::is_stoppable)
             )
         });
         self.db
             .prepare_cached(&SQL)?
-            .query_map([person.0], |row| row.get(0).map(MessageRow))?
+            .query_map([ACCOUNT, person.0], |row| row.get(0).map(MessageRow))?
             .collect()
     }
 
@@ -166,9 +170,10 @@ impl MessageRows for Statements<'_> {
         let mut statement = self.db.prepare_cached(
             "SELECT message.accepted_at, message.content_index, message.public_id, progress.state \
              FROM message JOIN progress ON progress.message_id = message.id \
-             WHERE message.person_id = ?1 ORDER BY message.id DESC LIMIT ?2",
+             WHERE message.account_id = ?1 AND message.person_id = ?2 \
+             ORDER BY message.id DESC LIMIT ?3",
         )?;
-        let mut rows = statement.query([person.0, SAME_CONTENT_MAX])?;
+        let mut rows = statement.query([ACCOUNT, person.0, SAME_CONTENT_MAX])?;
         while let Some(row) = rows.next()? {
             if row.get::<_, i64>(0)? <= since.micros() {
                 break;
@@ -188,10 +193,10 @@ impl MessageRows for Statements<'_> {
     ) -> rusqlite::Result<Vec<MessageRow>> {
         self.db
             .prepare_cached(
-                "SELECT message_id FROM progress WHERE due_at IS NOT NULL \
-                 AND expires_at IS NOT NULL AND expires_at <= ?1 LIMIT ?2",
+                "SELECT message_id FROM progress WHERE account_id = ?1 AND due_at IS NOT NULL \
+                 AND expires_at IS NOT NULL AND expires_at <= ?2 LIMIT ?3",
             )?
-            .query_map([now.micros(), limit(rows)], |row| {
+            .query_map([ACCOUNT, now.micros(), limit(rows)], |row| {
                 row.get(0).map(MessageRow)
             })?
             .collect()

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::column::{message_id, stored_at, stored_or_null, time_or_null};
 use super::event::read_entry;
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::rows::{Broken, PersonRows};
 use crate::store::operations::transaction::Shared;
 use crate::store::person::blind_index;
@@ -32,8 +32,10 @@ pub(super) fn view(
 ) -> rusqlite::Result<Option<MessageView>> {
     let transaction = db.unchecked_transaction()?;
     let found = transaction
-        .prepare_cached(&format!("{SUMMARY} WHERE message.public_id = ?1"))?
-        .query_row([id.0.as_bytes()], |row| {
+        .prepare_cached(&format!(
+            "{SUMMARY} WHERE message.account_id = ?1 AND message.public_id = ?2"
+        ))?
+        .query_row(params![ACCOUNT, id.0.as_bytes()], |row| {
             read_summary(row, &transaction, shared)
         })
         .optional()?;
@@ -245,6 +247,7 @@ fn conditions(
         values.push(value);
         conditions.push(condition.replace('?', &format!("?{}", values.len())));
     };
+    add("message.account_id = ?", Value::Integer(ACCOUNT));
     add(
         "message.id < ?",
         Value::Integer(filter.before.unwrap_or(i64::MAX)),
@@ -267,8 +270,8 @@ fn conditions(
     }
     if let Some(sender) = &filter.sender {
         let key: Option<i64> = db
-            .prepare_cached("SELECT id FROM sender WHERE name = ?1")?
-            .query_row([sender], |row| row.get(0))
+            .prepare_cached("SELECT id FROM sender WHERE account_id = ?1 AND name = ?2")?
+            .query_row(params![ACCOUNT, sender], |row| row.get(0))
             .optional()?;
         let Some(key) = key else { return Ok(None) };
         add("progress.sender_id = ?", Value::Integer(key));

@@ -16,6 +16,7 @@ use super::checkpoint::Checkpointer;
 use super::error::store_error;
 use super::lock::lock;
 use super::sender;
+use super::statements::ACCOUNT;
 use super::store::{READERS, Readers, SqliteStore};
 use super::writer::Writer;
 use crate::effects::Random;
@@ -282,8 +283,8 @@ fn open_account(
         .map_err(engine)?;
     let stored = transaction
         .query_row(
-            "SELECT wrapped_account_key, wrapped_index_key FROM account WHERE id = 1",
-            [],
+            "SELECT wrapped_account_key, wrapped_index_key FROM account WHERE id = ?1",
+            [ACCOUNT],
             |row| {
                 Ok(WrappedKeys {
                     account_key: row.get(0)?,
@@ -301,8 +302,8 @@ fn open_account(
             transaction
                 .execute(
                     "INSERT INTO account (id, name, wrapped_account_key, wrapped_index_key) \
-                     VALUES (1, 'default', ?1, ?2)",
-                    params![wrapped.account_key, wrapped.index_key],
+                     VALUES (?1, 'default', ?2, ?3)",
+                    params![ACCOUNT, wrapped.account_key, wrapped.index_key],
                 )
                 .map_err(engine)?;
             vault
@@ -310,13 +311,18 @@ fn open_account(
     };
     if options.mode == OpenMode::Server {
         transaction
-            .execute("UPDATE account SET epoch = epoch + 1 WHERE id = 1", [])
+            .execute(
+                "UPDATE account SET epoch = epoch + 1 WHERE id = ?1",
+                [ACCOUNT],
+            )
             .map_err(engine)?;
     }
     let epoch = transaction
-        .query_row("SELECT epoch FROM account WHERE id = 1", [], |row| {
-            row.get(0)
-        })
+        .query_row(
+            "SELECT epoch FROM account WHERE id = ?1",
+            [ACCOUNT],
+            |row| row.get(0),
+        )
         .map_err(engine)?;
     transaction.commit().map_err(engine)?;
     Ok((vault, epoch))

@@ -10,7 +10,7 @@ use delivery::time::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::column::{limit, stored_at, stored_or_null, time_or_null};
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::columns::ConsentCause;
 use crate::store::operations::rows::PersonRows;
 use crate::store::person::{Candidate, Person};
@@ -32,11 +32,13 @@ impl PersonRows for Statements<'_> {
 
     fn person_of(&mut self, blind_index: &[u8; 32]) -> rusqlite::Result<Option<Person>> {
         static SQL: LazyLock<String> = LazyLock::new(|| {
-            format!("SELECT {PERSON_COLUMNS} FROM person WHERE account_id = 1 AND blind_index = ?1")
+            format!(
+                "SELECT {PERSON_COLUMNS} FROM person WHERE account_id = ?1 AND blind_index = ?2"
+            )
         });
         self.db
             .prepare_cached(&SQL)?
-            .query_row([blind_index.as_slice()], read_person)
+            .query_row(params![ACCOUNT, blind_index], read_person)
             .optional()
     }
 
@@ -45,10 +47,11 @@ impl PersonRows for Statements<'_> {
             .db
             .prepare_cached(
                 "INSERT INTO person (account_id, blind_index, wrapped_key, sealed_address, area, \
-                 has_variant) VALUES (1, ?1, ?2, ?3, ?4, ?5) \
+                 has_variant) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
                  ON CONFLICT (account_id, blind_index) DO NOTHING",
             )?
             .execute(params![
+                ACCOUNT,
                 candidate.blind_index,
                 candidate.wrapped_key,
                 candidate.sealed_address,
@@ -73,13 +76,13 @@ impl PersonRows for Statements<'_> {
     ) -> rusqlite::Result<bool> {
         self.db
             .prepare_cached(
-                "SELECT 1 FROM (SELECT id FROM message WHERE person_id = ?1 \
-                 ORDER BY id DESC LIMIT ?3) AS last \
+                "SELECT 1 FROM (SELECT id FROM message WHERE account_id = ?1 AND person_id = ?2 \
+                 ORDER BY id DESC LIMIT ?4) AS last \
                  JOIN progress ON progress.message_id = last.id \
                  JOIN attempt ON attempt.id = progress.attempt_id \
-                 WHERE progress.delivered_at IS NOT NULL AND attempt.variant = ?2",
+                 WHERE progress.delivered_at IS NOT NULL AND attempt.variant = ?3",
             )?
-            .exists([person.0, variant.number(), DELIVERED_MAX])
+            .exists([ACCOUNT, person.0, variant.number(), DELIVERED_MAX])
     }
 
     fn set_consent(
@@ -97,10 +100,11 @@ impl PersonRows for Statements<'_> {
             .execute([person.0, number, now, source])?;
         self.db
             .prepare_cached(
-                "INSERT INTO consent_event (person_id, at, consent, source, inbound_id, \
-                 message_id, code) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO consent_event (account_id, person_id, at, consent, source, \
+                 inbound_id, message_id, code) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![
+                ACCOUNT,
                 person.0,
                 now,
                 number,
@@ -115,13 +119,14 @@ impl PersonRows for Statements<'_> {
     fn unanswered(&mut self, before: Timestamp, rows: usize) -> rusqlite::Result<Vec<PersonRow>> {
         static SQL: LazyLock<String> = LazyLock::new(|| {
             format!(
-                "SELECT id FROM person WHERE consent = {} AND consent_at <= ?1 LIMIT ?2",
+                "SELECT id FROM person WHERE account_id = ?1 AND consent = {} AND consent_at <= ?2 \
+                 LIMIT ?3",
                 ConsentKind::Asking.number()
             )
         });
         self.db
             .prepare_cached(&SQL)?
-            .query_map([before.micros(), limit(rows)], |row| {
+            .query_map([ACCOUNT, before.micros(), limit(rows)], |row| {
                 row.get(0).map(PersonRow)
             })?
             .collect()
@@ -134,9 +139,10 @@ impl PersonRows for Statements<'_> {
     ) -> rusqlite::Result<Option<Timestamp>> {
         self.db
             .prepare_cached(
-                "SELECT last_inbound_at FROM conversation WHERE person_id = ?1 AND sender_id = ?2",
+                "SELECT last_inbound_at FROM conversation \
+                 WHERE account_id = ?1 AND person_id = ?2 AND sender_id = ?3",
             )?
-            .query_row([person.0, sender.0], |row| {
+            .query_row([ACCOUNT, person.0, sender.0], |row| {
                 row.get(0).map(Timestamp::from_micros)
             })
             .optional()
@@ -150,11 +156,11 @@ impl PersonRows for Statements<'_> {
     ) -> rusqlite::Result<()> {
         self.db
             .prepare_cached(
-                "INSERT INTO conversation (person_id, sender_id, last_inbound_at) \
-                 VALUES (?1, ?2, ?3) ON CONFLICT (person_id, sender_id) DO UPDATE \
+                "INSERT INTO conversation (account_id, person_id, sender_id, last_inbound_at) \
+                 VALUES (?1, ?2, ?3, ?4) ON CONFLICT (account_id, person_id, sender_id) DO UPDATE \
                  SET last_inbound_at = max(last_inbound_at, excluded.last_inbound_at)",
             )?
-            .execute([person.0, sender.0, now.micros()])?;
+            .execute([ACCOUNT, person.0, sender.0, now.micros()])?;
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::column::{stored_at, stored_or_null, time_or_null};
+use super::statements::ACCOUNT;
 
 /// What [`read_progress`] reads, in its order.
 pub(super) const PROGRESS_COLUMNS: &str = "progress.message_id, progress.cohort_id, \
@@ -33,11 +34,12 @@ pub(super) fn find(db: &Connection, message: MessageRow) -> rusqlite::Result<Opt
 /// Inserts the row of a message whose first event was just written.
 pub(super) fn insert(db: &Connection, progress: &Progress) -> rusqlite::Result<()> {
     db.prepare_cached(
-        "INSERT INTO progress (message_id, cohort_id, person_id, sender_id, state, attempts, seen, \
+        "INSERT INTO progress (account_id, message_id, cohort_id, person_id, sender_id, state, attempts, seen, \
          flags, priority, policy, last_event, accepted_at, expires_at, due_at, padding) \
-         VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, zeroblob(?13))",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, zeroblob(?14))",
     )?
     .execute(params![
+        ACCOUNT,
         progress.message.0,
         progress.cohort.0,
         progress.person.0,

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::SqliteStore;
 use super::column::limit;
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::attempt::{CloseAttempts, Defer, OpenAttempts};
 use crate::store::operations::rows::QueueRows;
 use crate::store::{
@@ -36,8 +36,10 @@ impl Queue for SqliteStore {
     fn open_attempts_of(&self, person: PersonRow) -> StoreFuture<'_, u64> {
         Box::pin(async move {
             self.read(|db| {
-                db.prepare_cached("SELECT count(*) FROM open_attempt WHERE person_id = ?1")?
-                    .query_row([person.0], |row| row.get(0))
+                db.prepare_cached(
+                    "SELECT count(*) FROM open_attempt WHERE account_id = ?1 AND person_id = ?2",
+                )?
+                .query_row([ACCOUNT, person.0], |row| row.get(0))
             })
         })
     }
@@ -47,10 +49,11 @@ impl QueueRows for Statements<'_> {
     fn enqueue(&mut self, progress: &Progress, due_at: Timestamp) -> rusqlite::Result<()> {
         self.db
             .prepare_cached(
-                "INSERT INTO queue (sender_id, priority, due_at, message_id, person_id) \
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO queue (account_id, sender_id, priority, due_at, message_id, person_id) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute([
+                ACCOUNT,
                 progress.sender.0,
                 progress.priority.number(),
                 due_at.micros(),
@@ -63,10 +66,11 @@ impl QueueRows for Statements<'_> {
     fn dequeue(&mut self, progress: &Progress, due_at: Timestamp) -> rusqlite::Result<()> {
         self.db
             .prepare_cached(
-                "DELETE FROM queue WHERE sender_id = ?1 AND priority = ?2 AND due_at = ?3 \
-                 AND message_id = ?4",
+                "DELETE FROM queue WHERE account_id = ?1 AND sender_id = ?2 AND priority = ?3 \
+                 AND due_at = ?4 AND message_id = ?5",
             )?
             .execute([
+                ACCOUNT,
                 progress.sender.0,
                 progress.priority.number(),
                 due_at.micros(),
@@ -99,10 +103,10 @@ fn read_due(
     let missing = query.limit.saturating_sub(page.due.len());
     let mut statement = db.prepare_cached(
         "SELECT message_id, person_id, due_at FROM queue \
-         WHERE sender_id = ?1 AND priority = ?2 AND due_at <= ?3 \
-         ORDER BY due_at, message_id LIMIT ?4",
+         WHERE account_id = ?1 AND sender_id = ?2 AND priority = ?3 AND due_at <= ?4 \
+         ORDER BY due_at, message_id LIMIT ?5",
     )?;
-    let mut rows = statement.query([sender, number, now, limit(missing)])?;
+    let mut rows = statement.query([ACCOUNT, sender, number, now, limit(missing)])?;
     while let Some(row) = rows.next()? {
         page.due.push(DueMessage {
             message: MessageRow(row.get(0)?),
@@ -113,10 +117,11 @@ fn read_due(
     }
     let next: Option<i64> = db
         .prepare_cached(
-            "SELECT due_at FROM queue WHERE sender_id = ?1 AND priority = ?2 AND due_at > ?3 \
+            "SELECT due_at FROM queue \
+             WHERE account_id = ?1 AND sender_id = ?2 AND priority = ?3 AND due_at > ?4 \
              ORDER BY due_at LIMIT 1",
         )?
-        .query_row([sender, number, now], |row| row.get(0))
+        .query_row([ACCOUNT, sender, number, now], |row| row.get(0))
         .optional()?;
     let next = next.map(Timestamp::from_micros);
     page.next_due_at = [page.next_due_at, next].into_iter().flatten().min();

@@ -8,7 +8,7 @@ use rusqlite::params;
 
 use super::SqliteStore;
 use super::column::limit;
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::columns::ParkedReport;
 use crate::store::operations::report::RecordReports;
 use crate::store::operations::rows::ReportRows;
@@ -30,9 +30,10 @@ impl ReportRows for Statements<'_> {
         let inserted = self
             .db
             .prepare_cached(
-                "INSERT OR IGNORE INTO coded_report (attempt_id, status, code) VALUES (?1, ?2, ?3)",
+                "INSERT OR IGNORE INTO coded_report (account_id, attempt_id, status, code) \
+                 VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute(params![attempt.0, status.number(), code])?;
+            .execute(params![ACCOUNT, attempt.0, status.number(), code])?;
         Ok(inserted > 0)
     }
 
@@ -44,10 +45,11 @@ impl ReportRows for Statements<'_> {
     ) -> rusqlite::Result<()> {
         self.db
             .prepare_cached(
-                "INSERT OR IGNORE INTO parked_report (sid, status, code, word, received_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR IGNORE INTO parked_report (account_id, sid, status, code, word, \
+                 received_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
+                ACCOUNT,
                 sid.to_bytes(),
                 report.status.number(),
                 report.code.unwrap_or(0),
@@ -58,10 +60,10 @@ impl ReportRows for Statements<'_> {
     }
 
     fn parked_reports(&mut self, sid: Sid) -> rusqlite::Result<Vec<ParkedReport>> {
-        let mut statement = self
-            .db
-            .prepare_cached("SELECT status, code, word FROM parked_report WHERE sid = ?1")?;
-        let mut rows = statement.query([sid.to_bytes().as_slice()])?;
+        let mut statement = self.db.prepare_cached(
+            "SELECT status, code, word FROM parked_report WHERE account_id = ?1 AND sid = ?2",
+        )?;
+        let mut rows = statement.query(params![ACCOUNT, sid.to_bytes()])?;
         let mut parked = Vec::new();
         while let Some(row) = rows.next()? {
             // A number of a later version says nothing to this one, and is left out.
@@ -80,8 +82,8 @@ impl ReportRows for Statements<'_> {
 
     fn delete_parked_reports(&mut self, sid: Sid) -> rusqlite::Result<()> {
         self.db
-            .prepare_cached("DELETE FROM parked_report WHERE sid = ?1")?
-            .execute([sid.to_bytes().as_slice()])?;
+            .prepare_cached("DELETE FROM parked_report WHERE account_id = ?1 AND sid = ?2")?
+            .execute(params![ACCOUNT, sid.to_bytes()])?;
         Ok(())
     }
 
@@ -89,10 +91,11 @@ impl ReportRows for Statements<'_> {
         let removed = self
             .db
             .prepare_cached(
-                "DELETE FROM parked_report WHERE (sid, status, code) IN (SELECT sid, status, code \
-                 FROM parked_report WHERE received_at <= ?1 LIMIT ?2)",
+                "DELETE FROM parked_report WHERE (account_id, sid, status, code) IN (SELECT \
+                 account_id, sid, status, code FROM parked_report \
+                 WHERE account_id = ?1 AND received_at <= ?2 LIMIT ?3)",
             )?
-            .execute([before.micros(), limit(rows)])?;
+            .execute([ACCOUNT, before.micros(), limit(rows)])?;
         Ok(u64::try_from(removed).unwrap_or(u64::MAX))
     }
 }

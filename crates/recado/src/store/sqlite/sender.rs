@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use super::column::time_or_null;
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::columns::Pausing;
 use crate::store::operations::rows::SenderRows;
 use crate::store::operations::sender::PauseSender;
@@ -19,11 +19,13 @@ impl Senders for SqliteStore {
             self.read(|db| {
                 let mut statement = db.prepare_cached(
                     "SELECT id, name, configured, paused_at, pause_reason, \
-                     (SELECT count(*) FROM queue WHERE queue.sender_id = sender.id), \
-                     (SELECT count(*) FROM open_attempt WHERE open_attempt.sender_id = sender.id) \
-                     FROM sender ORDER BY name",
+                     (SELECT count(*) FROM queue WHERE queue.account_id = sender.account_id \
+                      AND queue.sender_id = sender.id), \
+                     (SELECT count(*) FROM open_attempt WHERE open_attempt.account_id = sender.account_id \
+                      AND open_attempt.sender_id = sender.id) \
+                     FROM sender WHERE account_id = ?1 ORDER BY name",
                 )?;
-                statement.query_map([], read_view)?.collect()
+                statement.query_map([ACCOUNT], read_view)?.collect()
             })
         })
     }
@@ -37,18 +39,20 @@ impl SenderRows for Statements<'_> {
     fn sender(&mut self, name: &SenderName) -> rusqlite::Result<Option<SenderRow>> {
         self.db
             .prepare_cached(
-                "SELECT id FROM sender WHERE account_id = 1 AND name = ?1 AND configured",
+                "SELECT id FROM sender WHERE account_id = ?1 AND name = ?2 AND configured",
             )?
-            .query_row([name.as_str()], |row| row.get(0).map(SenderRow))
+            .query_row(params![ACCOUNT, name.as_str()], |row| {
+                row.get(0).map(SenderRow)
+            })
             .optional()
     }
 
     fn configured_senders(&mut self) -> rusqlite::Result<Vec<SenderRow>> {
         self.db
             .prepare_cached(
-                "SELECT id FROM sender WHERE account_id = 1 AND configured ORDER BY id",
+                "SELECT id FROM sender WHERE account_id = ?1 AND configured ORDER BY id",
             )?
-            .query_map([], |row| row.get(0).map(SenderRow))?
+            .query_map([ACCOUNT], |row| row.get(0).map(SenderRow))?
             .collect()
     }
 
@@ -56,9 +60,10 @@ impl SenderRows for Statements<'_> {
         self.db
             .prepare_cached(
                 "SELECT sender_id FROM conversation JOIN sender ON sender.id = sender_id \
-                 WHERE person_id = ?1 AND sender.configured ORDER BY last_inbound_at DESC LIMIT 1",
+                 WHERE conversation.account_id = ?1 AND person_id = ?2 AND sender.configured \
+                 ORDER BY last_inbound_at DESC LIMIT 1",
             )?
-            .query_row([person.0], |row| row.get(0).map(SenderRow))
+            .query_row([ACCOUNT, person.0], |row| row.get(0).map(SenderRow))
             .optional()
     }
 
@@ -75,21 +80,21 @@ impl SenderRows for Statements<'_> {
         };
         self.db
             .prepare_cached(
-                "UPDATE sender SET paused_at = ?1, pause_reason = ?2 \
-                 WHERE paused_at IS NULL AND (id = ?3 OR ?4)",
+                "UPDATE sender SET paused_at = ?2, pause_reason = ?3 \
+                 WHERE account_id = ?1 AND paused_at IS NULL AND (id = ?4 OR ?5)",
             )?
-            .execute(params![now.micros(), reason, sender, all])
+            .execute(params![ACCOUNT, now.micros(), reason, sender, all])
     }
 
     fn set_paused(&mut self, name: &str, paused: bool, now: Timestamp) -> rusqlite::Result<bool> {
         let sql = if paused {
-            "UPDATE sender SET paused_at = coalesce(paused_at, ?2), \
-             pause_reason = 'operator' WHERE name = ?1"
+            "UPDATE sender SET paused_at = coalesce(paused_at, ?3), \
+             pause_reason = 'operator' WHERE account_id = ?1 AND name = ?2"
         } else {
             "UPDATE sender SET paused_at = NULL, pause_reason = NULL \
-             WHERE name = ?1 AND ?2 > 0"
+             WHERE account_id = ?1 AND name = ?2 AND ?3 > 0"
         };
-        let changed = self.db.execute(sql, params![name, now.micros()])?;
+        let changed = self.db.execute(sql, params![ACCOUNT, name, now.micros()])?;
         Ok(changed > 0)
     }
 }
@@ -102,17 +107,21 @@ pub(super) fn configure(
     senders: &[SenderName],
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    transaction.execute("UPDATE sender SET configured = 0", [])?;
+    transaction.execute(
+        "UPDATE sender SET configured = 0 WHERE account_id = ?1",
+        [ACCOUNT],
+    )?;
     for sender in senders {
         transaction.execute(
-            "INSERT INTO sender (account_id, name, configured) VALUES (1, ?1, 1) \
+            "INSERT INTO sender (account_id, name, configured) VALUES (?1, ?2, 1) \
              ON CONFLICT (account_id, name) DO UPDATE SET configured = 1",
-            [sender.as_str()],
+            params![ACCOUNT, sender.as_str()],
         )?;
     }
     transaction.execute(
-        "UPDATE sender SET paused_at = NULL, pause_reason = NULL WHERE pause_reason <> 'operator'",
-        [],
+        "UPDATE sender SET paused_at = NULL, pause_reason = NULL WHERE account_id = ?1 \
+         AND pause_reason <> 'operator'",
+        [ACCOUNT],
     )?;
     transaction.commit()
 }

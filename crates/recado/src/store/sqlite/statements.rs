@@ -6,6 +6,10 @@ use rusqlite::types::Type;
 
 use crate::store::operations::rows::{Broken, Halting};
 
+/// The account whose rows are read and written. There is one for now; every statement that searches
+/// binds it, so that a second one needs a field here and no other statement.
+pub(super) const ACCOUNT: i64 = 1;
+
 /// Reads and writes rows on a connection.
 #[derive(Clone, Copy)]
 pub(super) struct Statements<'a> {

@@ -8,11 +8,11 @@ use delivery::row::{AttemptRow, MessageRow, PersonRow};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 
 use super::SqliteStore;
 use super::column::{limit, message_id, stored_at, stored_or_null};
-use super::statements::Statements;
+use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::rows::{Broken, PersonRows, WatchRows};
 use crate::store::operations::transaction::Shared;
 use crate::store::operations::watch::{Settle, evidence};
@@ -31,10 +31,11 @@ impl Watches for SqliteStore {
     fn known_sids(&self, sids: Vec<Sid>) -> StoreFuture<'_, Vec<Sid>> {
         Box::pin(async move {
             self.read(|db| {
-                let mut statement = db.prepare_cached("SELECT 1 FROM attempt WHERE sid = ?1")?;
+                let mut statement =
+                    db.prepare_cached("SELECT 1 FROM attempt WHERE account_id = ?1 AND sid = ?2")?;
                 let mut known = Vec::new();
                 for sid in sids {
-                    if statement.exists([sid.to_bytes().as_slice()])? {
+                    if statement.exists(params![ACCOUNT, sid.to_bytes()])? {
                         known.push(sid);
                     }
                 }
@@ -47,8 +48,8 @@ impl Watches for SqliteStore {
         Box::pin(async move {
             self.read(|db| {
                 let at: Option<i64> = db
-                    .prepare_cached("SELECT min(at) FROM watch")?
-                    .query_row([], |row| row.get(0))?;
+                    .prepare_cached("SELECT min(at) FROM watch WHERE account_id = ?1")?
+                    .query_row([ACCOUNT], |row| row.get(0))?;
                 Ok(at.map(Timestamp::from_micros))
             })
         })
@@ -59,9 +60,11 @@ impl WatchRows for Statements<'_> {
     fn set_watch(&mut self, watch: Watch, polls: u32) -> rusqlite::Result<()> {
         self.db
             .prepare_cached(
-                "INSERT OR REPLACE INTO watch (at, attempt_id, kind, polls) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR REPLACE INTO watch (account_id, at, attempt_id, kind, polls) \
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute([
+                ACCOUNT,
                 watch.at.micros(),
                 watch.attempt.0,
                 watch.kind.number(),
@@ -72,8 +75,10 @@ impl WatchRows for Statements<'_> {
 
     fn delete_watch(&mut self, at: Timestamp, attempt: AttemptRow) -> rusqlite::Result<()> {
         self.db
-            .prepare_cached("DELETE FROM watch WHERE at = ?1 AND attempt_id = ?2")?
-            .execute([at.micros(), attempt.0])?;
+            .prepare_cached(
+                "DELETE FROM watch WHERE account_id = ?1 AND at = ?2 AND attempt_id = ?3",
+            )?
+            .execute([ACCOUNT, at.micros(), attempt.0])?;
         Ok(())
     }
 }
@@ -88,9 +93,9 @@ fn read_due(
          progress.state, attempt.started_at, attempt.message_id, attempt.variant, attempt.outcome \
          FROM watch JOIN attempt ON attempt.id = watch.attempt_id \
          JOIN progress ON progress.message_id = attempt.message_id \
-         WHERE watch.at <= ?1 ORDER BY watch.at LIMIT ?2",
+         WHERE watch.account_id = ?1 AND watch.at <= ?2 ORDER BY watch.at LIMIT ?3",
     )?;
-    let mut rows = statement.query([query.now.micros(), limit(query.limit)])?;
+    let mut rows = statement.query([ACCOUNT, query.now.micros(), limit(query.limit)])?;
     let mut watches = Vec::new();
     while let Some(row) = rows.next()? {
         watches.push(read_watch(row, db, shared)?);

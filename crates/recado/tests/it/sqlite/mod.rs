@@ -1,5 +1,6 @@
 //! What is true of the embedded engine alone: its file, its lock, its disk.
 
+mod account;
 mod disk;
 mod file;
 mod plain;

@@ -184,7 +184,7 @@ const MEDDLING: &[(&str, &str)] = &[
     ("DELETE FROM queue", "missing from the queue"),
     ("UPDATE queue SET due_at = due_at + 1", "no waiting message"),
     (
-        "INSERT INTO queue VALUES (1, 1, 5, 1, 1)",
+        "INSERT INTO queue VALUES (1, 1, 1, 5, 1, 1)",
         "no waiting message",
     ),
     (

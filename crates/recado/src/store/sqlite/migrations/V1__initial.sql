@@ -4,6 +4,9 @@
 -- (`stored!`). They have no CHECK: SQLite cannot change one without copying the table, and each new
 -- state would copy the largest ones. Readers refuse a number they do not know.
 
+-- Each row says whose it is, and keys that are searched by begin with it; row numbers are unique in
+-- the file. Only `counter` does without: a counter belongs to its cohort, and is found by it.
+
 -- A set of Twilio credentials and senders, with its two keys wrapped by the master key.
 CREATE TABLE account (
     id                  INTEGER PRIMARY KEY,
@@ -50,25 +53,27 @@ CREATE TABLE person (
     UNIQUE (account_id, blind_index)
 ) STRICT;
 
-CREATE INDEX person_asking ON person (consent_at) WHERE consent = 1;
+CREATE INDEX person_asking ON person (account_id, consent_at) WHERE consent = 1;
 
 -- When a person last wrote to a sender: the 24-hour window.
 CREATE TABLE conversation (
+    account_id      INTEGER NOT NULL,
     person_id       INTEGER NOT NULL,
     sender_id       INTEGER NOT NULL,
     last_inbound_at INTEGER NOT NULL,
-    PRIMARY KEY (person_id, sender_id)
+    PRIMARY KEY (account_id, person_id, sender_id)
 ) STRICT, WITHOUT ROWID;
 
 -- What counters are kept by.
 CREATE TABLE cohort (
     id          INTEGER PRIMARY KEY,
+    account_id  INTEGER NOT NULL,
     hour        INTEGER NOT NULL,
     sender_id   INTEGER NOT NULL,
     kind        INTEGER NOT NULL,
     template_id INTEGER NOT NULL,
     area        INTEGER NOT NULL,
-    UNIQUE (hour, sender_id, kind, template_id, area)
+    UNIQUE (account_id, hour, sender_id, kind, template_id, area)
 ) STRICT;
 
 CREATE TABLE counter (
@@ -82,7 +87,8 @@ CREATE TABLE counter (
 -- What a caller asked for. Written once.
 CREATE TABLE message (
     id                  INTEGER PRIMARY KEY,
-    public_id           BLOB NOT NULL UNIQUE,
+    account_id          INTEGER NOT NULL,
+    public_id           BLOB NOT NULL,
     person_id           INTEGER NOT NULL,
     content_index       BLOB NOT NULL,
     template_id         INTEGER NOT NULL,
@@ -92,14 +98,16 @@ CREATE TABLE message (
     accepted_at         INTEGER NOT NULL,
     sealed_content      BLOB NOT NULL,
     sealed_metadata     BLOB,
-    sealed_business_key BLOB
+    sealed_business_key BLOB,
+    UNIQUE (account_id, public_id)
 ) STRICT;
 
-CREATE INDEX message_by_person ON message (person_id, id);
+CREATE INDEX message_by_person ON message (account_id, person_id, id);
 
 -- Where a message is. Narrow, because every callback writes it.
 CREATE TABLE progress (
     message_id   INTEGER PRIMARY KEY,
+    account_id   INTEGER NOT NULL,
     cohort_id    INTEGER NOT NULL,
     person_id    INTEGER NOT NULL,
     sender_id    INTEGER NOT NULL,
@@ -126,23 +134,27 @@ CREATE TABLE progress (
 
 -- The states that a person may have to look at are few; the usual ones are not indexed.
 -- Comparisons and no list: a list is made again, twice, for each update of a row.
-CREATE INDEX progress_attention ON progress (state, message_id)
+CREATE INDEX progress_attention ON progress (account_id, state, message_id)
     WHERE state >= 3 AND state <= 11 AND state <> 8 AND state <> 9;
-CREATE INDEX progress_error ON progress (error_code, message_id) WHERE error_code IS NOT NULL;
-CREATE INDEX progress_expiry ON progress (expires_at) WHERE due_at IS NOT NULL AND expires_at IS NOT NULL;
+CREATE INDEX progress_error ON progress (account_id, error_code, message_id)
+    WHERE error_code IS NOT NULL;
+CREATE INDEX progress_expiry ON progress (account_id, expires_at)
+    WHERE due_at IS NOT NULL AND expires_at IS NOT NULL;
 
 -- The queue: exactly the messages whose progress has a due time.
 CREATE TABLE queue (
+    account_id INTEGER NOT NULL,
     sender_id  INTEGER NOT NULL,
     priority   INTEGER NOT NULL,
     due_at     INTEGER NOT NULL,
     message_id INTEGER NOT NULL,
     person_id  INTEGER NOT NULL,
-    PRIMARY KEY (sender_id, priority, due_at, message_id)
+    PRIMARY KEY (account_id, sender_id, priority, due_at, message_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempt (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    account_id  INTEGER NOT NULL,
     message_id  INTEGER NOT NULL,
     n           INTEGER NOT NULL,
     nonce       INTEGER NOT NULL,
@@ -159,49 +171,54 @@ CREATE TABLE attempt (
     error_code  INTEGER
 ) STRICT;
 
-CREATE UNIQUE INDEX attempt_sid ON attempt (sid) WHERE sid IS NOT NULL;
+CREATE UNIQUE INDEX attempt_sid ON attempt (account_id, sid) WHERE sid IS NOT NULL;
 
 -- At most one open attempt of a sender to a person.
 CREATE TABLE open_attempt (
+    account_id INTEGER NOT NULL,
     person_id  INTEGER NOT NULL,
     sender_id  INTEGER NOT NULL,
     attempt_id INTEGER NOT NULL,
     epoch      INTEGER NOT NULL,
-    PRIMARY KEY (person_id, sender_id)
+    PRIMARY KEY (account_id, person_id, sender_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Reports that a status bit cannot tell apart: those with an error code.
 CREATE TABLE coded_report (
+    account_id INTEGER NOT NULL,
     attempt_id INTEGER NOT NULL,
     status     INTEGER NOT NULL,
     code       INTEGER NOT NULL,
-    PRIMARY KEY (attempt_id, status, code)
+    PRIMARY KEY (account_id, attempt_id, status, code)
 ) STRICT, WITHOUT ROWID;
 
 -- Reports about messages that nobody knows yet.
 CREATE TABLE parked_report (
+    account_id  INTEGER NOT NULL,
     sid         BLOB NOT NULL,
     status      INTEGER NOT NULL,
     code        INTEGER NOT NULL,
     word        TEXT,
     received_at INTEGER NOT NULL,
-    PRIMARY KEY (sid, status, code)
+    PRIMARY KEY (account_id, sid, status, code)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX parked_report_age ON parked_report (received_at);
+CREATE INDEX parked_report_age ON parked_report (account_id, received_at);
 
 -- What must be asked about: unknown attempts and silent messages.
 CREATE TABLE watch (
+    account_id INTEGER NOT NULL,
     at         INTEGER NOT NULL,
     attempt_id INTEGER NOT NULL,
     kind       INTEGER NOT NULL,
     polls      INTEGER NOT NULL,
-    PRIMARY KEY (at, attempt_id)
+    PRIMARY KEY (account_id, at, attempt_id)
 ) STRICT, WITHOUT ROWID;
 
 -- The log. Append only; prev points to the event before of the same message.
 CREATE TABLE event (
     id         INTEGER PRIMARY KEY,
+    account_id INTEGER NOT NULL,
     message_id INTEGER NOT NULL,
     prev       INTEGER NOT NULL,
     at         INTEGER NOT NULL,
@@ -216,21 +233,24 @@ CREATE TABLE event (
 
 CREATE TABLE inbound (
     id             INTEGER PRIMARY KEY,
-    sid            BLOB NOT NULL UNIQUE,
+    account_id     INTEGER NOT NULL,
+    sid            BLOB NOT NULL,
     person_id      INTEGER NOT NULL,
     sender_id      INTEGER,
     type           TEXT NOT NULL,
     media          INTEGER NOT NULL,
     reply_to       INTEGER,
     received_at    INTEGER NOT NULL,
-    sealed_payload BLOB NOT NULL
+    sealed_payload BLOB NOT NULL,
+    UNIQUE (account_id, sid)
 ) STRICT;
 
-CREATE INDEX inbound_by_person ON inbound (person_id, id);
+CREATE INDEX inbound_by_person ON inbound (account_id, person_id, id);
 
 -- What changed a person's consent, for ever.
 CREATE TABLE consent_event (
     id         INTEGER PRIMARY KEY,
+    account_id INTEGER NOT NULL,
     person_id  INTEGER NOT NULL,
     at         INTEGER NOT NULL,
     consent    INTEGER NOT NULL,
@@ -240,31 +260,36 @@ CREATE TABLE consent_event (
     code       INTEGER
 ) STRICT;
 
-CREATE INDEX consent_event_by_person ON consent_event (person_id, id);
+CREATE INDEX consent_event_by_person ON consent_event (account_id, person_id, id);
 
 CREATE TABLE idempotency (
-    key        BLOB NOT NULL PRIMARY KEY,
+    account_id INTEGER NOT NULL,
+    key        BLOB NOT NULL,
     body       BLOB NOT NULL,
     message_id INTEGER NOT NULL,
     state      INTEGER NOT NULL,
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (account_id, key)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX idempotency_age ON idempotency (created_at);
+CREATE INDEX idempotency_age ON idempotency (account_id, created_at);
 
 -- The newest message about a subject.
 CREATE TABLE business_key (
-    subject_index BLOB NOT NULL PRIMARY KEY,
+    account_id    INTEGER NOT NULL,
+    subject_index BLOB NOT NULL,
     version       INTEGER,
-    message_id    INTEGER NOT NULL
+    message_id    INTEGER NOT NULL,
+    PRIMARY KEY (account_id, subject_index)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE api_key (
-    id         TEXT NOT NULL PRIMARY KEY,
     account_id INTEGER NOT NULL REFERENCES account (id),
+    id         TEXT NOT NULL,
     name       TEXT NOT NULL,
     scope      INTEGER NOT NULL,
     hash       BLOB NOT NULL,
     created_at INTEGER NOT NULL,
-    revoked_at INTEGER
+    revoked_at INTEGER,
+    PRIMARY KEY (account_id, id)
 ) STRICT, WITHOUT ROWID;

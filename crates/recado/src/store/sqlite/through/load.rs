@@ -20,7 +20,7 @@ use crate::store::sheet::{
 use crate::store::sqlite::column::{
     message_id, states_that, stored_at, stored_or_null, time_or_null,
 };
-use crate::store::sqlite::statements::Statements;
+use crate::store::sqlite::statements::{ACCOUNT, Statements};
 use crate::store::{KeyScope, MessageId};
 
 /// The last number given in each table.
@@ -42,17 +42,19 @@ pub(super) fn numbers(db: &Connection) -> rusqlite::Result<Numbers> {
 
 /// Every sender.
 pub(super) fn senders(db: &Connection) -> rusqlite::Result<Vec<(SenderRow, SenderRecord)>> {
-    db.prepare("SELECT id, name, configured, paused_at, pause_reason FROM sender")?
-        .query_map([], |row| {
-            let record = SenderRecord {
-                name: row.get(1)?,
-                configured: row.get(2)?,
-                paused_at: time_or_null(row, 3)?,
-                pause_reason: row.get(4)?,
-            };
-            Ok((SenderRow(row.get(0)?), record))
-        })?
-        .collect()
+    db.prepare(
+        "SELECT id, name, configured, paused_at, pause_reason FROM sender WHERE account_id = ?1",
+    )?
+    .query_map([ACCOUNT], |row| {
+        let record = SenderRecord {
+            name: row.get(1)?,
+            configured: row.get(2)?,
+            paused_at: time_or_null(row, 3)?,
+            pause_reason: row.get(4)?,
+        };
+        Ok((SenderRow(row.get(0)?), record))
+    })?
+    .collect()
 }
 
 /// Loads what is missing, and what hangs on it.
@@ -62,8 +64,9 @@ pub(super) fn load(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusq
         Need::Message(message) => load_message(db, sheet, *message),
         Need::Id(id) => load_id(rows, sheet, *id),
         Need::Recent(person) => {
-            let sql = "SELECT id FROM message WHERE person_id = ?1 ORDER BY id DESC LIMIT 200";
-            let recent = load_messages(db, sheet, sql, [person.0])?;
+            let sql = "SELECT id FROM message WHERE account_id = ?1 AND person_id = ?2 \
+                       ORDER BY id DESC LIMIT 200";
+            let recent = load_messages(db, sheet, sql, [ACCOUNT, person.0])?;
             sheet.recent.load(*person, Some(recent));
             Ok(())
         }
@@ -71,17 +74,18 @@ pub(super) fn load(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusq
             let sql = format!(
                 "SELECT message.id FROM message \
                  JOIN progress ON progress.message_id = message.id \
-                 WHERE message.person_id = ?1 AND progress.state IN ({})",
+                 WHERE message.account_id = ?1 AND message.person_id = ?2 \
+                 AND progress.state IN ({})",
                 states_that(State::is_stoppable)
             );
-            let found = load_messages(db, sheet, &sql, [person.0])?;
+            let found = load_messages(db, sheet, &sql, [ACCOUNT, person.0])?;
             sheet.stoppable.load(*person, Some(found));
             Ok(())
         }
         Need::Overdue(now) => {
-            let sql = "SELECT message_id FROM progress WHERE due_at IS NOT NULL \
-                       AND expires_at IS NOT NULL AND expires_at <= ?1";
-            let found = load_messages(db, sheet, sql, [now.micros()])?;
+            let sql = "SELECT message_id FROM progress WHERE account_id = ?1 \
+                       AND due_at IS NOT NULL AND expires_at IS NOT NULL AND expires_at <= ?2";
+            let found = load_messages(db, sheet, sql, [ACCOUNT, now.micros()])?;
             sheet.overdue.load(*now, Some(found));
             Ok(())
         }
@@ -156,8 +160,8 @@ fn load_attempts(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqli
         },
         Need::Sid(sid) => {
             let holder = db
-                .prepare_cached("SELECT id FROM attempt WHERE sid = ?1")?
-                .query_row([sid.to_bytes().as_slice()], |row| {
+                .prepare_cached("SELECT id FROM attempt WHERE account_id = ?1 AND sid = ?2")?
+                .query_row(params![ACCOUNT, sid.to_bytes()], |row| {
                     row.get(0).map(AttemptRow)
                 })
                 .optional()?;
@@ -172,8 +176,9 @@ fn load_attempts(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqli
         }
         Need::Open(person, sender) => load_open(db, sheet, *person, *sender),
         Need::LeftOpen(epoch) => {
-            let sql = "SELECT person_id, sender_id FROM open_attempt WHERE epoch < ?1";
-            let left = read_all(db, sql, [epoch], |row| {
+            let sql = "SELECT person_id, sender_id FROM open_attempt \
+                       WHERE account_id = ?1 AND epoch < ?2";
+            let left = read_all(db, sql, [ACCOUNT, *epoch], |row| {
                 Ok((PersonRow(row.get(0)?), SenderRow(row.get(1)?)))
             })?;
             for (person, sender) in &left {
@@ -229,9 +234,10 @@ fn load_open(
 ) -> rusqlite::Result<()> {
     let open = db
         .prepare_cached(
-            "SELECT attempt_id, epoch FROM open_attempt WHERE person_id = ?1 AND sender_id = ?2",
+            "SELECT attempt_id, epoch FROM open_attempt \
+             WHERE account_id = ?1 AND person_id = ?2 AND sender_id = ?3",
         )?
-        .query_row([person.0, sender.0], |row| {
+        .query_row([ACCOUNT, person.0, sender.0], |row| {
             Ok((AttemptRow(row.get(0)?), row.get(1)?))
         })
         .optional()?;
@@ -245,24 +251,26 @@ fn load_reports(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqlit
         Need::Coded(attempt, status, code) => {
             let known = db
                 .prepare_cached(
-                    "SELECT 1 FROM coded_report WHERE attempt_id = ?1 AND status = ?2 AND code = ?3",
+                    "SELECT 1 FROM coded_report WHERE account_id = ?1 AND attempt_id = ?2 \
+                     AND status = ?3 AND code = ?4",
                 )?
-                .exists(params![attempt.0, status.number(), code])?;
+                .exists(params![ACCOUNT, attempt.0, status.number(), code])?;
             sheet
                 .coded
                 .load((*attempt, *status, *code), known.then_some(()));
             Ok(())
         }
         Need::Parked(sid) => {
-            let sql = "SELECT status, code, word, received_at FROM parked_report WHERE sid = ?1 \
-                       ORDER BY status, code";
-            let parked = read_all(db, sql, [sid.to_bytes().as_slice()], read_parked)?;
+            let sql = "SELECT status, code, word, received_at FROM parked_report \
+                       WHERE account_id = ?1 AND sid = ?2 ORDER BY status, code";
+            let parked = read_all(db, sql, params![ACCOUNT, sid.to_bytes()], read_parked)?;
             sheet.parked.load(*sid, Some(parked));
             Ok(())
         }
         Need::OldParked(before) => {
-            let sql = "SELECT DISTINCT sid FROM parked_report WHERE received_at <= ?1";
-            let sids = read_all(db, sql, [before.micros()], |row| {
+            let sql = "SELECT DISTINCT sid FROM parked_report \
+                       WHERE account_id = ?1 AND received_at <= ?2";
+            let sids = read_all(db, sql, [ACCOUNT, before.micros()], |row| {
                 let sid = Sid::from_bytes(row.get_ref(0)?.as_blob()?);
                 sid.ok_or(rusqlite::Error::InvalidQuery)
             })?;
@@ -303,10 +311,13 @@ fn load_people(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusq
         }
         Need::Unanswered(before) => {
             let sql = format!(
-                "SELECT id FROM person WHERE consent = {} AND consent_at <= ?1",
+                "SELECT id FROM person \
+                 WHERE account_id = ?1 AND consent = {} AND consent_at <= ?2",
                 ConsentKind::Asking.number()
             );
-            let asked = read_all(db, &sql, [before.micros()], |row| row.get(0).map(PersonRow))?;
+            let asked = read_all(db, &sql, [ACCOUNT, before.micros()], |row| {
+                row.get(0).map(PersonRow)
+            })?;
             for person in &asked {
                 let found = rows.person(*person)?;
                 sheet.people.load(*person, found);
@@ -314,8 +325,9 @@ fn load_people(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusq
             sheet.unanswered.load(*before, Some(asked));
         }
         Need::Conversations(person) => {
-            let sql = "SELECT sender_id, last_inbound_at FROM conversation WHERE person_id = ?1";
-            let all = read_all(db, sql, [person.0], |row| {
+            let sql = "SELECT sender_id, last_inbound_at FROM conversation \
+                       WHERE account_id = ?1 AND person_id = ?2";
+            let all = read_all(db, sql, [ACCOUNT, person.0], |row| {
                 Ok((SenderRow(row.get(0)?), Timestamp::from_micros(row.get(1)?)))
             })?;
             sheet.conversations.load(*person, Some(all));
@@ -324,9 +336,9 @@ fn load_people(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusq
             let record = db
                 .prepare_cached(
                     "SELECT id, person_id, sender_id, type, media, reply_to, received_at, \
-                     sealed_payload FROM inbound WHERE sid = ?1",
+                     sealed_payload FROM inbound WHERE account_id = ?1 AND sid = ?2",
                 )?
-                .query_row([sid.to_bytes()], read_inbound)
+                .query_row(params![ACCOUNT, sid.to_bytes()], read_inbound)
                 .optional()?;
             sheet.inbound.load(*sid, record);
         }
@@ -362,9 +374,10 @@ fn load_keys(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqli
         Need::Answer(key) => {
             let answer = db
                 .prepare_cached(
-                    "SELECT body, message_id, state, created_at FROM idempotency WHERE key = ?1",
+                    "SELECT body, message_id, state, created_at FROM idempotency \
+                     WHERE account_id = ?1 AND key = ?2",
                 )?
-                .query_row([key.as_slice()], read_answer)
+                .query_row(params![ACCOUNT, key], read_answer)
                 .optional()?;
             if let Some(answer) = &answer {
                 load_message(db, sheet, answer.message)?;
@@ -372,16 +385,17 @@ fn load_keys(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqli
             sheet.answers.load(*key, answer);
         }
         Need::OldAnswers(before) => {
-            let sql = "SELECT key FROM idempotency WHERE created_at <= ?1";
-            let keys = read_all(db, sql, [before.micros()], |row| row.get(0))?;
+            let sql = "SELECT key FROM idempotency WHERE account_id = ?1 AND created_at <= ?2";
+            let keys = read_all(db, sql, [ACCOUNT, before.micros()], |row| row.get(0))?;
             sheet.old_answers.load(*before, Some(keys));
         }
         Need::Subject(subject) => {
             let newest: Option<(Option<u64>, MessageRow)> = db
                 .prepare_cached(
-                    "SELECT version, message_id FROM business_key WHERE subject_index = ?1",
+                    "SELECT version, message_id FROM business_key \
+                     WHERE account_id = ?1 AND subject_index = ?2",
                 )?
-                .query_row([subject.as_slice()], |row| {
+                .query_row(params![ACCOUNT, subject], |row| {
                     Ok((row.get(0)?, MessageRow(row.get(1)?)))
                 })
                 .optional()?;
@@ -393,9 +407,10 @@ fn load_keys(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqli
         Need::ApiKey(id) => {
             let record = db
                 .prepare_cached(
-                    "SELECT name, scope, hash, created_at, revoked_at FROM api_key WHERE id = ?1",
+                    "SELECT name, scope, hash, created_at, revoked_at FROM api_key \
+                     WHERE account_id = ?1 AND id = ?2",
                 )?
-                .query_row([id], read_api_key)
+                .query_row(params![ACCOUNT, id], read_api_key)
                 .optional()?;
             sheet.api_keys.load(id.clone(), record);
         }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Params, params};
 
 use crate::store::operations::rows::{CounterRows, HealthRows, MessageRows, QueueRows, WatchRows};
 use crate::store::sheet::{AttemptRecord, MessageRecord, Sheet};
-use crate::store::sqlite::statements::Statements;
+use crate::store::sqlite::statements::{ACCOUNT, Statements};
 
 /// Writes every change.
 pub(super) fn save(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
@@ -57,9 +57,10 @@ fn save_names(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     for (cohort, row) in sheet.cohorts.changes() {
         execute(
             db,
-            "INSERT INTO cohort (id, hour, sender_id, kind, template_id, area) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO cohort (account_id, id, hour, sender_id, kind, template_id, area) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
+                ACCOUNT,
                 row.map(|row| row.0),
                 cohort.hour,
                 cohort.sender.0,
@@ -72,8 +73,8 @@ fn save_names(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     for (content_sid, number) in sheet.templates.changes() {
         execute(
             db,
-            "INSERT INTO template (id, account_id, content_sid) VALUES (?1, 1, ?2)",
-            params![number, content_sid],
+            "INSERT INTO template (account_id, id, content_sid) VALUES (?1, ?2, ?3)",
+            params![ACCOUNT, number, content_sid],
         )?;
     }
     for (row, sender) in sheet.senders.changes() {
@@ -105,9 +106,10 @@ fn save_people(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
         if let Some(area) = sheet.areas.get(row) {
             execute(
                 db,
-                "INSERT INTO person (id, account_id, blind_index, wrapped_key, sealed_address, \
-                 area, has_variant) VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO person (account_id, id, blind_index, wrapped_key, sealed_address, \
+                 area, has_variant) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 params![
+                    ACCOUNT,
                     row.0,
                     person.blind_index,
                     person.wrapped_key,
@@ -128,9 +130,9 @@ fn save_people(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
         for (sender, at) in conversations.into_iter().flatten() {
             execute(
                 db,
-                "INSERT OR REPLACE INTO conversation (person_id, sender_id, last_inbound_at) \
-                 VALUES (?1, ?2, ?3)",
-                [person.0, sender.0, at.micros()],
+                "INSERT OR REPLACE INTO conversation (account_id, person_id, sender_id, last_inbound_at) \
+                 VALUES (?1, ?2, ?3, ?4)",
+                [ACCOUNT, person.0, sender.0, at.micros()],
             )?;
         }
     }
@@ -142,9 +144,10 @@ fn save_inbound(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
         let Some(record) = record else { continue };
         execute(
             db,
-            "INSERT INTO inbound (id, sid, person_id, sender_id, type, media, reply_to, \
-             received_at, sealed_payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO inbound (account_id, id, sid, person_id, sender_id, type, media, reply_to, \
+             received_at, sealed_payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
+                ACCOUNT,
                 record.id,
                 sid.to_bytes(),
                 record.person.0,
@@ -160,9 +163,10 @@ fn save_inbound(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     for record in &sheet.consents {
         execute(
             db,
-            "INSERT INTO consent_event (person_id, at, consent, source, inbound_id, message_id, \
-             code) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO consent_event (account_id, person_id, at, consent, source, inbound_id, message_id, \
+             code) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
+                ACCOUNT,
                 record.person.0,
                 record.at.micros(),
                 record.consent.number(),
@@ -183,10 +187,11 @@ fn insert_message(
 ) -> rusqlite::Result<()> {
     execute(
         db,
-        "INSERT INTO message (id, public_id, person_id, content_index, template_id, kind, \
+        "INSERT INTO message (account_id, id, public_id, person_id, content_index, template_id, kind, \
          window_check, send_at, accepted_at, sealed_content, sealed_metadata, sealed_business_key) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
+            ACCOUNT,
             row.0,
             record.id.0.as_bytes(),
             record.person.0,
@@ -214,10 +219,11 @@ fn save_progress(db: &Connection, row: MessageRow, progress: &Progress) -> rusql
 fn save_attempt(db: &Connection, id: i64, record: &AttemptRecord) -> rusqlite::Result<()> {
     execute(
         db,
-        "INSERT OR REPLACE INTO attempt (id, message_id, n, nonce, started_at, finished_at, outcome, \
+        "INSERT OR REPLACE INTO attempt (account_id, id, message_id, n, nonce, started_at, finished_at, outcome, \
          cause, variant, seen, sid, error_code) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
+            ACCOUNT,
             id,
             record.message.0,
             record.n,
@@ -238,15 +244,15 @@ fn save_open_attempts(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     for ((person, sender), open) in sheet.open.changes() {
         execute(
             db,
-            "DELETE FROM open_attempt WHERE person_id = ?1 AND sender_id = ?2",
-            [person.0, sender.0],
+            "DELETE FROM open_attempt WHERE account_id = ?1 AND person_id = ?2 AND sender_id = ?3",
+            [ACCOUNT, person.0, sender.0],
         )?;
         if let Some((attempt, epoch)) = open {
             execute(
                 db,
-                "INSERT INTO open_attempt (person_id, sender_id, attempt_id, epoch) \
-                 VALUES (?1, ?2, ?3, ?4)",
-                [person.0, sender.0, attempt.0, *epoch],
+                "INSERT INTO open_attempt (account_id, person_id, sender_id, attempt_id, epoch) \
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                [ACCOUNT, person.0, sender.0, attempt.0, *epoch],
             )?;
         }
     }
@@ -257,23 +263,24 @@ fn save_reports(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     for ((attempt, status, code), _) in sheet.coded.changes() {
         execute(
             db,
-            "INSERT INTO coded_report (attempt_id, status, code) VALUES (?1, ?2, ?3)",
-            params![attempt.0, status.number(), code],
+            "INSERT INTO coded_report (account_id, attempt_id, status, code) VALUES (?1, ?2, ?3, ?4)",
+            params![ACCOUNT, attempt.0, status.number(), code],
         )?;
     }
     for (sid, parked) in sheet.parked.changes() {
         let sid = sid.to_bytes();
         execute(
             db,
-            "DELETE FROM parked_report WHERE sid = ?1",
-            [sid.as_slice()],
+            "DELETE FROM parked_report WHERE account_id = ?1 AND sid = ?2",
+            params![ACCOUNT, sid],
         )?;
         for known in parked.into_iter().flatten() {
             execute(
                 db,
-                "INSERT INTO parked_report (sid, status, code, word, received_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO parked_report (account_id, sid, status, code, word, received_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
+                    ACCOUNT,
                     sid,
                     known.report.status.number(),
                     known.report.code.unwrap_or(0),
@@ -291,9 +298,10 @@ fn save_events(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
         let event = &record.event;
         execute(
             db,
-            "INSERT INTO event (id, message_id, prev, at, kind, source, state, attempt_id, status, \
-             code, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "INSERT INTO event (account_id, id, message_id, prev, at, kind, source, state, attempt_id, status, \
+             code, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![
+                ACCOUNT,
                 record.id,
                 record.message.0,
                 record.prev,
@@ -316,9 +324,10 @@ fn save_keys(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
         match answer {
             Some(answer) => execute(
                 db,
-                "INSERT INTO idempotency (key, body, message_id, state, created_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO idempotency (account_id, key, body, message_id, state, created_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
+                    ACCOUNT,
                     key,
                     answer.body,
                     answer.message.0,
@@ -326,7 +335,11 @@ fn save_keys(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
                     answer.created_at.micros()
                 ],
             )?,
-            None => execute(db, "DELETE FROM idempotency WHERE key = ?1", [key])?,
+            None => execute(
+                db,
+                "DELETE FROM idempotency WHERE account_id = ?1 AND key = ?2",
+                params![ACCOUNT, key],
+            )?,
         }
     }
     for (subject, newest) in sheet.subjects.changes() {
@@ -334,9 +347,9 @@ fn save_keys(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
             let version = version.map(|version| i64::try_from(version).unwrap_or(i64::MAX));
             execute(
                 db,
-                "INSERT OR REPLACE INTO business_key (subject_index, version, message_id) \
-                 VALUES (?1, ?2, ?3)",
-                params![subject, version, message.0],
+                "INSERT OR REPLACE INTO business_key (account_id, subject_index, version, message_id) \
+                 VALUES (?1, ?2, ?3, ?4)",
+                params![ACCOUNT, subject, version, message.0],
             )?;
         }
     }
@@ -345,9 +358,10 @@ fn save_keys(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
         if key.is_new {
             execute(
                 db,
-                "INSERT INTO api_key (id, account_id, name, scope, hash, created_at) \
-                 VALUES (?1, 1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO api_key (account_id, id, name, scope, hash, created_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
+                    ACCOUNT,
                     id,
                     key.name,
                     key.scope.number(),
@@ -358,8 +372,8 @@ fn save_keys(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
         }
         execute(
             db,
-            "UPDATE api_key SET revoked_at = ?2 WHERE id = ?1",
-            params![id, key.revoked_at.map(Timestamp::micros)],
+            "UPDATE api_key SET revoked_at = ?3 WHERE account_id = ?1 AND id = ?2",
+            params![ACCOUNT, id, key.revoked_at.map(Timestamp::micros)],
         )?;
     }
     Ok(())
