@@ -9,6 +9,7 @@ use super::print;
 use super::signals::EndSignals;
 use crate::config::{Config, Environment, ProcessEnvironment};
 use crate::effects::Effects;
+use crate::provider::twilio::with_overrides;
 use crate::server::Server;
 
 /// Run the server
@@ -32,15 +33,7 @@ pub(super) async fn run(command: Serve) -> Result<Exit, Failure> {
     start_log(&ProcessEnvironment);
     let config = Config::read(&ProcessEnvironment);
     if command.check {
-        let problems = config.err().unwrap_or_default();
-        if command.json {
-            print::json(&serde_json::json!({ "problems": problems }));
-        }
-        return if problems.is_empty() {
-            Ok(Exit::Complete)
-        } else {
-            Err(Failure::Usage(problems))
-        };
+        return check(config, command.json);
     }
     let config = config.map_err(Failure::Usage)?;
     // The library of foreign numbers reads its tables at first use; no caller must wait for it.
@@ -50,6 +43,34 @@ pub(super) async fn run(command: Serve) -> Result<Exit, Failure> {
     end_on_signal(shutdown.clone())?;
     print::note(&format!("listening on http://{}", server.address()));
     server.run(shutdown).await?;
+    Ok(Exit::Complete)
+}
+
+/// Says what is wrong with the settings, or else what must stand in Twilio's console.
+fn check(config: Result<Config, Vec<String>>, json: bool) -> Result<Exit, Failure> {
+    let (problems, inbound_url) = match config {
+        Ok(config) => (
+            Vec::new(),
+            config.webhook_url.as_deref().map(with_overrides),
+        ),
+        Err(problems) => (problems, None),
+    };
+    if json {
+        print::json(&serde_json::json!({ "problems": problems, "inbound_url": inbound_url }));
+    }
+    if !problems.is_empty() {
+        return Err(Failure::Usage(problems));
+    }
+    match inbound_url {
+        _ if json => {}
+        Some(url) => {
+            print::note("Twilio's console, \"When a message comes in\", method POST:");
+            print::line(&url);
+        }
+        None => print::note(
+            "WEBHOOK_URL is not set: Twilio cannot bring inbound messages, opt-outs among them",
+        ),
+    }
     Ok(Exit::Complete)
 }
 

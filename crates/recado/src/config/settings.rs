@@ -72,7 +72,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "WEBHOOK_URL",
         None,
-        "Public URL of `/api/v1/whatsapp/webhook` exactly as entered at Twilio; signatures cover it. Required in production.",
+        "Public URL of `/api/v1/whatsapp/webhook` exactly as entered at Twilio, what follows `#` aside; signatures cover it. `recado serve --check` prints it as it must stand in the console. Required in production.",
     ),
     setting(
         "STATUS_CALLBACK_URL",

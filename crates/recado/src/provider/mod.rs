@@ -1,4 +1,4 @@
-//! Who carries messages to people: three verbs, no SQL, no policy.
+//! Who carries messages to people and brings theirs: a few verbs, no SQL, no policy.
 
 pub mod twilio;
 
@@ -24,6 +24,15 @@ pub trait Provider: Send + Sync {
         &'a self,
         query: &'a ListQuery,
     ) -> BoxFuture<'a, Result<Vec<ProviderMessage>, ProviderError>>;
+
+    /// Lists what people wrote to us, one page at a time, newest first.
+    fn list_inbound<'a>(
+        &'a self,
+        query: &'a InboundListQuery,
+    ) -> BoxFuture<'a, Result<InboundPage, ProviderError>>;
+
+    /// The media of one message, as the callback about it names them.
+    fn media(&self, sid: Sid) -> BoxFuture<'_, Result<Vec<ProviderMedium>, ProviderError>>;
 }
 
 /// A create request.
@@ -73,6 +82,63 @@ pub struct ListQuery {
     pub from: Option<String>,
     /// Paging stops at messages created before this instant.
     pub created_since: Timestamp,
+}
+
+/// Which page of the inbound messages to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboundListQuery {
+    /// To whom they were written.
+    pub recipient: InboundRecipient,
+    /// Where the page before said that the list goes on; `None` for the newest messages.
+    pub page: Option<String>,
+}
+
+/// To whom inbound messages were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InboundRecipient {
+    /// One of our numbers: `+E164`.
+    Number(String),
+    /// Any number of a Messaging Service. The provider cannot be asked for these alone, so the pages
+    /// hold whatever the account sent and received, of which only these are returned.
+    Service(Sid),
+}
+
+/// A page of inbound messages.
+pub struct InboundPage {
+    /// What people wrote, newest first.
+    pub messages: Vec<InboundListed>,
+    /// When the oldest message of the page was created, those that are not returned included. Later
+    /// pages are older. `None` for an empty page.
+    pub oldest: Option<Timestamp>,
+    /// Where the list goes on; `None` at its end.
+    pub next: Option<String>,
+    /// When the provider answered, by its own clock.
+    pub answered_at: Option<Timestamp>,
+}
+
+/// An inbound message as the list shows it, which is less than a callback tells. Every field may be
+/// missing.
+#[derive(Clone)]
+pub struct InboundListed {
+    /// The provider's id.
+    pub sid: Sid,
+    /// Who wrote: `+E164` or `CC.id`.
+    pub from: Option<String>,
+    /// The text.
+    pub body: Option<String>,
+    /// Number of media.
+    pub media: u32,
+    /// When the provider created it, to the second.
+    pub created_at: Option<Timestamp>,
+}
+
+/// A medium that the provider stores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderMedium {
+    /// Where.
+    pub url: String,
+    /// MIME type.
+    pub content_type: Option<String>,
 }
 
 /// Why a request that only reads has failed. It changed nothing, so it may be repeated.

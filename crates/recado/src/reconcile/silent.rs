@@ -60,7 +60,9 @@ mod tests {
 
     use super::*;
     use crate::effects::{BoxFuture, Effects};
-    use crate::provider::{CreateRequest, ListQuery, ProviderMessage};
+    use crate::provider::{
+        CreateRequest, InboundListQuery, InboundPage, ListQuery, ProviderMedium, ProviderMessage,
+    };
 
     /// A provider that has every message, in one status.
     struct Has(ProviderStatus);
@@ -90,6 +92,17 @@ mod tests {
             &'a self,
             _: &'a ListQuery,
         ) -> BoxFuture<'a, Result<Vec<ProviderMessage>, ProviderError>> {
+            unreachable!("nothing is listed")
+        }
+
+        fn list_inbound<'a>(
+            &'a self,
+            _: &'a InboundListQuery,
+        ) -> BoxFuture<'a, Result<InboundPage, ProviderError>> {
+            unreachable!("nothing is listed")
+        }
+
+        fn media(&self, _: Sid) -> BoxFuture<'_, Result<Vec<ProviderMedium>, ProviderError>> {
             unreachable!("nothing is listed")
         }
     }

@@ -24,7 +24,7 @@ use crate::dispatch::{self, Dispatch};
 use crate::effects::Effects;
 use crate::maintenance::Maintenance;
 use crate::provider::Provider;
-use crate::provider::twilio::{Twilio, TwilioSettings};
+use crate::provider::twilio::{Twilio, TwilioSettings, with_overrides};
 use crate::reconcile::Reconcile;
 use crate::secrets::MasterKeyError;
 use crate::store::sqlite::{OpenMode, Options, SqliteStore};
@@ -131,8 +131,8 @@ impl Server {
             database = %self.config.database.path.display(),
             senders = self.config.senders.len(),
             status_callback = %self.status_url,
-            webhook = %self.webhook_url,
-            "started; this webhook must be set in Twilio's console"
+            webhook = %with_overrides(&self.webhook_url),
+            "started; this webhook must be set in Twilio's console as it is written here"
         );
         let router = self.router(&shutdown)?;
         let dispatch = self.dispatch().await?;

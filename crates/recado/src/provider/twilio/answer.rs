@@ -118,7 +118,7 @@ fn refusal(answer: &Answer) -> Option<Option<u32>> {
 }
 
 /// The body of a good answer to a request that reads.
-fn found(result: Result<Answer, Failure>) -> Result<Bytes, ProviderError> {
+pub(super) fn found(result: Result<Answer, Failure>) -> Result<Bytes, ProviderError> {
     let answer = result.map_err(|failure| match failure {
         Failure::NotHttp => ProviderError::Garbage,
         Failure::NotSent(_) | Failure::TimedOut | Failure::Lost => ProviderError::Unreachable,
@@ -171,13 +171,13 @@ struct ErrorWire {
 /// A value of the wanted type, or anything else.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Loose<T> {
+pub(super) enum Loose<T> {
     Is(T),
     Other(IgnoredAny),
 }
 
 /// A JSON object: structs alone would also be read from arrays, by position.
-struct Object<T>(T);
+pub(super) struct Object<T>(pub(super) T);
 
 impl MessageWire {
     fn read(self) -> Option<ProviderMessage> {
@@ -222,11 +222,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 
 /// Reads a JSON object and nothing after it. A name that we read and that comes twice makes it
 /// unreadable, because it is not clear which one counts.
-fn object<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Option<T> {
+pub(super) fn object<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Option<T> {
     serde_json::from_slice(body).ok().map(|Object(value)| value)
 }
 
-fn text(value: Option<Loose<String>>) -> Option<String> {
+pub(super) fn text(value: Option<Loose<String>>) -> Option<String> {
     match value {
         Some(Loose::Is(text)) => Some(text),
         Some(Loose::Other(_)) | None => None,
@@ -234,7 +234,7 @@ fn text(value: Option<Loose<String>>) -> Option<String> {
 }
 
 /// An address without the name of its channel.
-fn bare(address: String) -> String {
+pub(super) fn bare(address: String) -> String {
     match address.strip_prefix("whatsapp:") {
         Some(bare) => bare.to_owned(),
         None => address,
@@ -242,7 +242,7 @@ fn bare(address: String) -> String {
 }
 
 /// An RFC 2822 date such as `Thu, 24 Aug 2023 05:01:45 +0000`.
-fn timestamp(date: &str) -> Option<Timestamp> {
+pub(super) fn timestamp(date: &str) -> Option<Timestamp> {
     // A wrong weekday does not make the rest wrong.
     const PARSER: rfc2822::DateTimeParser = rfc2822::DateTimeParser::new().relaxed_weekday(true);
     let instant = PARSER.parse_timestamp(date).ok()?;

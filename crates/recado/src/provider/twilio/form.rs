@@ -7,7 +7,7 @@ use serde::Serializer as _;
 use url::form_urlencoded::Serializer;
 
 use super::url::status_callback;
-use crate::provider::{CreateRequest, ListQuery};
+use crate::provider::{CreateRequest, InboundRecipient, ListQuery};
 
 /// Bounds of `ValidityPeriod` (`message_create` in Twilio's API description).
 const VALIDITY_SECONDS: (u64, u64) = (1, 36_000);
@@ -47,6 +47,16 @@ pub(super) fn list_query(query: &ListQuery) -> String {
     form.append_pair("To", &whatsapp(&query.to));
     if let Some(from) = &query.from {
         form.append_pair("From", &whatsapp(from));
+    }
+    form.append_pair("PageSize", PAGE_SIZE);
+    form.finish()
+}
+
+/// The query of the first page of what people wrote, newest first.
+pub(super) fn inbound_query(recipient: &InboundRecipient) -> String {
+    let mut form = Serializer::new(String::new());
+    if let InboundRecipient::Number(number) = recipient {
+        form.append_pair("To", &whatsapp(number));
     }
     form.append_pair("PageSize", PAGE_SIZE);
     form.finish()

@@ -3,6 +3,7 @@
 mod answer;
 mod connection;
 mod form;
+mod inbound;
 mod meter;
 mod retry_after;
 mod settings;
@@ -29,9 +30,13 @@ use zeroize::Zeroizing;
 
 use self::connection::{Endpoint, Pool};
 pub use self::settings::{TwilioSettings, TwilioSettingsError};
+pub use self::url::with_overrides;
 pub use crate::config::Credentials;
 use crate::effects::{BoxFuture, Effects};
-use crate::provider::{CreateRequest, ListQuery, Provider, ProviderError, ProviderMessage};
+use crate::provider::{
+    CreateRequest, InboundListQuery, InboundPage, ListQuery, Provider, ProviderError,
+    ProviderMedium, ProviderMessage,
+};
 
 /// Pages that one list call reads; nobody gets 2,000 messages in the quarter of an hour that is
 /// asked for.
@@ -45,6 +50,7 @@ pub struct Twilio {
     host: HeaderValue,
     authorization: HeaderValue,
     status_callback_url: Option<String>,
+    base_url: String,
 }
 
 impl Twilio {
@@ -76,6 +82,7 @@ impl Twilio {
             host,
             authorization: authorization(settings)?,
             status_callback_url: settings.status_callback_url.clone(),
+            base_url: settings.base_url.clone(),
         })
     }
 
@@ -147,6 +154,21 @@ impl Twilio {
             Err(ProviderError::Garbage)
         }
     }
+
+    async fn inbound_page(&self, query: &InboundListQuery) -> Result<InboundPage, ProviderError> {
+        let messages_path = self.messages_path();
+        let uri = match &query.page {
+            Some(page) => page.clone(),
+            None => format!("{messages_path}?{}", form::inbound_query(&query.recipient)),
+        };
+        let path = page_path(&uri, &messages_path).ok_or(ProviderError::Garbage)?;
+        let page = inbound::page(self.pool.exchange(self.get(&path)).await, &query.recipient)?;
+        // A page that leads nowhere else would be read for ever.
+        if page.next.as_ref().is_some_and(|next| *next == uri) {
+            return Err(ProviderError::Garbage);
+        }
+        Ok(page)
+    }
 }
 
 impl Provider for Twilio {
@@ -171,6 +193,25 @@ impl Provider for Twilio {
         query: &'a ListQuery,
     ) -> BoxFuture<'a, Result<Vec<ProviderMessage>, ProviderError>> {
         Box::pin(self.list_all(query))
+    }
+
+    fn list_inbound<'a>(
+        &'a self,
+        query: &'a InboundListQuery,
+    ) -> BoxFuture<'a, Result<InboundPage, ProviderError>> {
+        Box::pin(self.inbound_page(query))
+    }
+
+    fn media(&self, sid: Sid) -> BoxFuture<'_, Result<Vec<ProviderMedium>, ProviderError>> {
+        Box::pin(async move {
+            let resource = format!(
+                "/{API_VERSION}/Accounts/{}/Messages/{sid}/Media",
+                self.account_sid
+            );
+            let path = static_path(format!("{resource}.json"));
+            let answer = self.pool.exchange(self.get(&path)).await;
+            inbound::media(answer, &format!("{}{resource}", self.base_url))
+        })
     }
 }
 

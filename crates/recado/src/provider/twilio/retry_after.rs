@@ -27,10 +27,12 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
             .ok()
             .map(|seconds| RetryAfter::Delay(Duration::from_secs(seconds)));
     }
-    DATE_FORMS
-        .iter()
-        .find_map(|form| date(form, text))
-        .map(RetryAfter::Until)
+    http_date(text).map(RetryAfter::Until)
+}
+
+/// Reads a date of HTTP (RFC 9110, section 5.6.7).
+pub(super) fn http_date(text: &str) -> Option<Timestamp> {
+    DATE_FORMS.iter().find_map(|form| date(form, text))
 }
 
 fn date(form: &str, text: &str) -> Option<Timestamp> {

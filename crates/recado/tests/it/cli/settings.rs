@@ -1,6 +1,8 @@
 //! The settings of `recado serve`: every problem is named at once, and production refuses what is
 //! unsafe.
 
+use serde_json::json;
+
 use super::{ended, err, lines, out};
 use crate::gateway::{Folder, run};
 use crate::server::MASTER_KEY;
@@ -109,7 +111,19 @@ fn without_settings_the_required_ones_are_named() {
 fn production_takes_what_is_safe_and_refuses_each_thing_that_is_not() {
     let good = run(&["serve", "--check", "--json"], &production(&[]));
     ended(&good, 0);
-    assert_eq!(out(&good), "{\"problems\":[]}\n");
+    // The inbound URL has the retries that a status callback has; Twilio has no others by default.
+    let inbound_url = "https://recado.example.com/api/v1/whatsapp/webhook#rc=5&rp=5xx,ct,rt";
+    let said = lines(&good);
+    assert_eq!(
+        said,
+        [json!({ "problems": [], "inbound_url": inbound_url })]
+    );
+    let good = run(&["serve", "--check"], &production(&[]));
+    ended(&good, 0);
+    assert_eq!(out(&good), format!("{inbound_url}\n"));
+    let own = "https://recado.example.com/api/v1/whatsapp/webhook#rc=2&e=sao-paulo";
+    let good = run(&["serve", "--check"], &production(&[("WEBHOOK_URL", own)]));
+    assert_eq!(out(&good), format!("{own}\n"));
     for (name, value, why) in [
         ("TWILIO_WHATSAPP_FROM", "+14155238886", "sandbox"),
         (

@@ -3,6 +3,7 @@
 use delivery::time::Timestamp;
 
 use super::*;
+use crate::provider::InboundRecipient;
 
 fn query(created_since: i64) -> ListQuery {
     ListQuery {
@@ -191,5 +192,41 @@ async fn a_full_page_of_the_longest_texts_fits() {
     assert_eq!(
         server.twilio().list(&query(NOON)).await.ok().unwrap().len(),
         50
+    );
+}
+
+#[tokio::test]
+async fn what_people_wrote_is_listed_page_by_page() {
+    let next = list_path("To=x&PageToken=PA%2Bb&Page=1");
+    let second = next.clone();
+    let server = Server::answering(move |n, _| match n {
+        0 => page(&[(9, 50)], Some(&second)),
+        // A page that leads to itself would be read for ever.
+        _ => page(&[(8, 40)], Some(&second)),
+    })
+    .await;
+    let twilio = server.twilio();
+    let mut query = InboundListQuery {
+        recipient: InboundRecipient::Number("+551140000000".into()),
+        page: None,
+    };
+    let first = twilio.list_inbound(&query).await.ok().unwrap();
+    assert_eq!(first.next.as_ref(), Some(&next));
+    query.page = first.next;
+    let error = twilio.list_inbound(&query).await.err();
+    assert_eq!(error, Some(ProviderError::Garbage));
+    // Where to go on is kept between runs; no other resource is asked for by it.
+    query.page = Some("/2010-04-01/Accounts.json".into());
+    let error = twilio.list_inbound(&query).await.err();
+    assert_eq!(error, Some(ProviderError::Garbage));
+    let lines: Vec<_> = server
+        .requests()
+        .iter()
+        .map(|request| first_line(request))
+        .collect();
+    let first = list_path("To=whatsapp%3A%2B551140000000&PageSize=50");
+    assert_eq!(
+        lines,
+        [first, next].map(|path| format!("GET {path} HTTP/1.1"))
     );
 }
