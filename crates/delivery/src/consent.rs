@@ -5,6 +5,8 @@
 //! (Twilio's `OptOutType`), from a refusal code whose class is `opt_out`, or from the operator. Only the
 //! person (an opt-in keyword) or the operator undoes it.
 
+pub mod order;
+
 use crate::keyword::{self, KeywordAction, KeywordLanguage};
 use crate::time::Timestamp;
 
@@ -67,6 +69,19 @@ pub enum ConsentChange {
     Ask(KeywordLanguage),
 }
 
+crate::stored! {
+    /// What an inbound message says about consent, whether or not it changed anything. Which of a
+    /// person's words was written last decides, see [`order`].
+    ConsentWord {
+        /// It opts out.
+        OptOut = 1 "opt_out",
+        /// It may mean an opt-out.
+        Ask = 2 "ask",
+        /// It opts in, or answers our question so.
+        OptIn = 3 "opt_in",
+    }
+}
+
 /// What the provider itself has understood and answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderKeyword {
@@ -89,36 +104,56 @@ pub struct InboundText<'a> {
     pub provider_keyword: Option<ProviderKeyword>,
 }
 
-/// Reads an inbound message for what it says about consent.
-pub fn read_inbound(consent: Consent, inbound: &InboundText<'_>) -> ConsentChange {
+/// Reads an inbound message for what it says about consent, and what that changes.
+pub fn read_inbound(
+    consent: Consent,
+    inbound: &InboundText<'_>,
+) -> (Option<ConsentWord>, ConsentChange) {
+    let Some((word, language)) = read_word(consent, inbound) else {
+        return (None, ConsentChange::None);
+    };
+    let change = match (word, consent) {
+        (ConsentWord::OptOut, Consent::OptedOut)
+        | (ConsentWord::OptIn, Consent::Open)
+        // Asked already, or out already.
+        | (ConsentWord::Ask, Consent::Asking { .. } | Consent::OptedOut) => ConsentChange::None,
+        (ConsentWord::OptOut, _) => ConsentChange::OptOut,
+        (ConsentWord::OptIn, _) => ConsentChange::OptIn,
+        (ConsentWord::Ask, Consent::Open) => ConsentChange::Ask(language),
+    };
+    (Some(word), change)
+}
+
+/// The word, and the language in which one would ask about it.
+fn read_word(
+    consent: Consent,
+    inbound: &InboundText<'_>,
+) -> Option<(ConsentWord, KeywordLanguage)> {
+    let unasked = KeywordLanguage::PtBr;
     match inbound.provider_keyword {
-        Some(ProviderKeyword::Stop) => return opt_out(consent),
-        Some(ProviderKeyword::Start) => return opt_in(consent),
+        Some(ProviderKeyword::Stop) => return Some((ConsentWord::OptOut, unasked)),
+        Some(ProviderKeyword::Start) => return Some((ConsentWord::OptIn, unasked)),
         Some(ProviderKeyword::Help) | None => {}
     }
+    let asking = matches!(consent, Consent::Asking { .. });
     let keyword = keyword::classify(inbound.body)
         .or_else(|| inbound.button_payload.and_then(keyword::classify));
     let Some(keyword) = keyword else {
-        let continues = matches!(consent, Consent::Asking { .. }) && says_continue(inbound.body);
-        if continues {
-            return ConsentChange::OptIn;
+        if asking && says_continue(inbound.body) {
+            return Some((ConsentWord::OptIn, unasked));
         }
-        if keyword::mentions_opt_out(inbound.body) && consent == Consent::Open {
-            return ConsentChange::Ask(KeywordLanguage::PtBr);
-        }
-        return ConsentChange::None;
+        let asks = consent == Consent::Open && keyword::mentions_opt_out(inbound.body);
+        return asks.then_some((ConsentWord::Ask, unasked));
     };
-    match keyword.action {
-        KeywordAction::OptOut | KeywordAction::ErasureRequest => opt_out(consent),
-        KeywordAction::OptIn => opt_in(consent),
-        KeywordAction::Ambiguous => match consent {
-            Consent::Open => ConsentChange::Ask(keyword.language),
-            // Asked already: the same word again is the answer.
-            Consent::Asking { .. } => ConsentChange::OptOut,
-            Consent::OptedOut => ConsentChange::None,
-        },
-        KeywordAction::Help | KeywordAction::None => ConsentChange::None,
-    }
+    let word = match keyword.action {
+        KeywordAction::OptOut | KeywordAction::ErasureRequest => ConsentWord::OptOut,
+        KeywordAction::OptIn => ConsentWord::OptIn,
+        // Asked already: the same word again is the answer.
+        KeywordAction::Ambiguous if asking => ConsentWord::OptOut,
+        KeywordAction::Ambiguous => ConsentWord::Ask,
+        KeywordAction::Help | KeywordAction::None => return None,
+    };
+    Some((word, keyword.language))
 }
 
 /// The question for an ambiguous word, in the language of the word. Its answers are in the
@@ -148,22 +183,6 @@ fn says_continue(body: &str) -> bool {
     )
 }
 
-fn opt_out(consent: Consent) -> ConsentChange {
-    if consent == Consent::OptedOut {
-        ConsentChange::None
-    } else {
-        ConsentChange::OptOut
-    }
-}
-
-fn opt_in(consent: Consent) -> ConsentChange {
-    if consent == Consent::Open {
-        ConsentChange::None
-    } else {
-        ConsentChange::OptIn
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,13 +192,11 @@ mod tests {
     };
 
     fn read(consent: Consent, body: &str) -> ConsentChange {
-        read_inbound(
-            consent,
-            &InboundText {
-                body,
-                ..InboundText::default()
-            },
-        )
+        let inbound = InboundText {
+            body,
+            ..InboundText::default()
+        };
+        read_inbound(consent, &inbound).1
     }
 
     #[test]
@@ -216,18 +233,43 @@ mod tests {
     }
 
     #[test]
+    fn a_word_is_a_word_also_when_it_changes_nothing() {
+        let said = |consent, body| {
+            let inbound = InboundText {
+                body,
+                ..InboundText::default()
+            };
+            read_inbound(consent, &inbound).0
+        };
+        for (consent, body, word) in [
+            (Consent::OptedOut, "SAIR", Some(ConsentWord::OptOut)),
+            (Consent::Open, "voltar", Some(ConsentWord::OptIn)),
+            (Consent::OptedOut, "cancelar", Some(ConsentWord::Ask)),
+            (ASKING, "cancelar", Some(ConsentWord::OptOut)),
+            (ASKING, "continuar", Some(ConsentWord::OptIn)),
+            (Consent::Open, "continuar", None),
+            (Consent::Open, "sim", None),
+        ] {
+            assert_eq!(said(consent, body), word, "{consent:?} + {body}");
+        }
+    }
+
+    #[test]
     fn the_providers_own_reading_and_buttons_count_too() {
         let inbound = InboundText {
             provider_keyword: Some(ProviderKeyword::Stop),
             ..InboundText::default()
         };
-        assert_eq!(read_inbound(Consent::Open, &inbound), ConsentChange::OptOut);
+        assert_eq!(
+            read_inbound(Consent::Open, &inbound).1,
+            ConsentChange::OptOut
+        );
         let inbound = InboundText {
             provider_keyword: Some(ProviderKeyword::Start),
             ..InboundText::default()
         };
         assert_eq!(
-            read_inbound(Consent::OptedOut, &inbound),
+            read_inbound(Consent::OptedOut, &inbound).1,
             ConsentChange::OptIn
         );
         let inbound = InboundText {
@@ -235,6 +277,9 @@ mod tests {
             button_payload: Some("SAIR"),
             ..InboundText::default()
         };
-        assert_eq!(read_inbound(Consent::Open, &inbound), ConsentChange::OptOut);
+        assert_eq!(
+            read_inbound(Consent::Open, &inbound).1,
+            ConsentChange::OptOut
+        );
     }
 }

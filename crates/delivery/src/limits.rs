@@ -60,6 +60,8 @@ pub const SILENT_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// How long an ambiguous keyword waits for the person's answer before it counts as an opt-out.
 pub const CONSENT_ANSWER_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// How far the provider's clock and ours may differ where their times are compared.
+pub const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(5 * 60);
 
 const _: () = {
     assert!(WINDOW_MARGIN.as_secs() < WINDOW.as_secs());

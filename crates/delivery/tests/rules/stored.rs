@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use delivery::address::AddressVariant;
-use delivery::consent::ConsentKind;
+use delivery::consent::{ConsentKind, ConsentWord};
 use delivery::counter::Metric;
 use delivery::event::{EventKind, Source};
 use delivery::message::{DedupeChoice, Kind, Policy, Priority, WindowChoice};
@@ -47,6 +47,7 @@ fn numbers_and_words_never_change_their_meaning() {
         WindowCheck,
         DedupeChoice,
         ConsentKind,
+        ConsentWord,
         AddressVariant,
         Metric,
         Reason,

@@ -64,7 +64,7 @@ fn record<R: Rows>(
         button_payload: inbound.button_payload.as_deref(),
         provider_keyword: inbound.provider_keyword,
     };
-    let change = consent::read_inbound(person.consent, &text);
+    let (_, change) = consent::read_inbound(person.consent, &text);
     apply_change(transaction, inbound, &person, sender, key, change)?;
     Ok(InboundResult {
         duplicate: false,
