@@ -34,6 +34,9 @@ impl Maintenance {
                     false
                 }
             };
+            if let Err(error) = self.store.probe_when_idle().await {
+                tracing::debug!(%error, "commits do not go through");
+            }
             let wait = if more { Duration::ZERO } else { INTERVAL };
             tokio::select! {
                 () = shutdown.cancelled() => {}

@@ -3,7 +3,7 @@
 use delivery::state::State;
 use delivery::time::Timestamp;
 
-use super::StoreFuture;
+use super::{StoreError, StoreFuture};
 
 /// The health of the store.
 pub trait Health: Send + Sync {
@@ -13,8 +13,14 @@ pub trait Health: Send + Sync {
     /// Sizes and depths for the metrics page.
     fn gauges(&self) -> StoreFuture<'_, Gauges>;
 
-    /// Whether a commit goes through now.
+    /// Whether a commit goes through now: makes one that changes nothing.
     fn probe(&self) -> StoreFuture<'_, ()>;
+
+    /// Whether the last commits went through. Asking makes none.
+    ///
+    /// # Errors
+    /// Why they did not.
+    fn writable(&self) -> Result<(), StoreError>;
 }
 
 /// What a recount found.

@@ -8,6 +8,10 @@ use super::StoreFuture;
 pub trait Maintenance: Send + Sync {
     /// Expired messages, unanswered questions, old parked reports and keys.
     fn maintain(&self, now: Timestamp) -> StoreFuture<'_, MaintenanceResult>;
+
+    /// Makes a commit that changes nothing, but only when it takes one to know whether commits go
+    /// through: after a failure, or when there was none for a while.
+    fn probe_when_idle(&self) -> StoreFuture<'_, ()>;
 }
 
 /// What a run did.

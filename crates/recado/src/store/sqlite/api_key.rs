@@ -25,6 +25,7 @@ impl ApiKeys for SqliteStore {
                 .query_row(params![ACCOUNT, id], read_view)
                 .optional()
             })
+            .await
         })
     }
 
@@ -37,6 +38,7 @@ impl ApiKeys for SqliteStore {
                 )?;
                 statement.query_map([ACCOUNT], read_view)?.collect()
             })
+            .await
         })
     }
 

@@ -18,6 +18,7 @@ impl Consents for SqliteStore {
                 let person = Statements { db }.person_of(&index)?;
                 Ok(person.map(|person| consent_view(&person, 0)))
             })
+            .await
         })
     }
 

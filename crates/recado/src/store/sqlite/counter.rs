@@ -15,7 +15,7 @@ use crate::store::{CounterGroup, CounterQuery, CounterRow, Counters, StoreFuture
 
 impl Counters for SqliteStore {
     fn counters(&self, query: CounterQuery) -> StoreFuture<'_, Vec<CounterRow>> {
-        Box::pin(async move { self.read(|db| read_counters(db, query)) })
+        Box::pin(self.read_long(&self.readers.lists, move |db, _| read_counters(db, query)))
     }
 }
 

@@ -28,6 +28,7 @@ impl Events for SqliteStore {
                     .query_map([ACCOUNT, after, limit(count)], read_event)?
                     .collect()
             })
+            .await
         })
     }
 

@@ -10,16 +10,18 @@ use super::statements::{ACCOUNT, Statements};
 use super::{SqliteStore, verify};
 use crate::store::operations::health::Probe;
 use crate::store::operations::rows::HealthRows;
-use crate::store::{Gauges, Health, StoreFuture, VerifyReport};
+use crate::store::{Gauges, Health, StoreError, StoreFuture, VerifyReport};
 
 impl Health for SqliteStore {
     fn verify(&self) -> StoreFuture<'_, VerifyReport> {
-        Box::pin(self.read_long(|db, _| verify::recount(db)))
+        Box::pin(self.read_long(&self.readers.lists, |db, _| verify::recount(db)))
     }
 
     fn gauges(&self) -> StoreFuture<'_, Gauges> {
         Box::pin(async move {
-            let mut gauges = self.read_long(|db, _| read_gauges(db)).await?;
+            let mut gauges = self
+                .read_long(&self.readers.gauges, |db, _| read_gauges(db))
+                .await?;
             let bytes = |suffix: &str| {
                 let mut name = self.path.as_os_str().to_owned();
                 name.push(suffix);
@@ -31,7 +33,18 @@ impl Health for SqliteStore {
     }
 
     fn probe(&self) -> StoreFuture<'_, ()> {
-        Box::pin(self.writer.run(Probe))
+        Box::pin(async move {
+            let probed = self.writer.run(Probe).await;
+            match &probed {
+                Ok(()) => self.writer.readiness.stored(),
+                Err(error) => self.writer.readiness.probe_failed(error.clone()),
+            }
+            probed
+        })
+    }
+
+    fn writable(&self) -> Result<(), StoreError> {
+        self.writer.readiness.verdict()
     }
 }
 

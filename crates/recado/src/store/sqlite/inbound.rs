@@ -24,7 +24,9 @@ impl Inbounds for SqliteStore {
     }
 
     fn inbound_messages(&self, query: InboundQuery) -> StoreFuture<'_, Vec<InboundView>> {
-        Box::pin(self.read_long(move |db, shared| read_page(db, shared, &query)))
+        Box::pin(self.read_long(&self.readers.lists, move |db, shared| {
+            read_page(db, shared, &query)
+        }))
     }
 }
 

@@ -30,7 +30,7 @@ impl Messages for SqliteStore {
     fn accept(&self, batch: Vec<NewMessage>) -> StoreFuture<'_, Vec<AcceptResult>> {
         Box::pin(async move {
             let prepared = if batch.len() > PREPARED_INLINE_MAX {
-                self.read_long(move |db, shared| {
+                self.read_long(&self.readers.work, move |db, shared| {
                     let mut rows = Statements { db };
                     batch
                         .into_iter()
@@ -45,7 +45,8 @@ impl Messages for SqliteStore {
                         .into_iter()
                         .map(|new| Prepared::new(&mut rows, &self.shared, new))
                         .collect()
-                })?
+                })
+                .await?
             };
             self.writer.run(Accept(prepared)).await
         })
@@ -54,7 +55,9 @@ impl Messages for SqliteStore {
     fn replay(&self, idempotency: Idempotency) -> StoreFuture<'_, Option<AcceptResult>> {
         Box::pin(async move {
             let keyed = keyed(&self.shared, &idempotency);
-            let found = self.read(|db| replay(&mut Statements { db }, &keyed))?;
+            let found = self
+                .read(|db| replay(&mut Statements { db }, &keyed))
+                .await?;
             Ok(found.filter(|answer| matches!(answer, AcceptResult::Replayed { .. })))
         })
     }
@@ -68,11 +71,16 @@ impl Messages for SqliteStore {
     }
 
     fn message(&self, id: MessageId) -> StoreFuture<'_, Option<MessageView>> {
-        Box::pin(async move { self.read(|db| message_view::view(db, &self.shared, id)) })
+        Box::pin(async move {
+            self.read(|db| message_view::view(db, &self.shared, id))
+                .await
+        })
     }
 
     fn messages(&self, filter: MessageFilter) -> StoreFuture<'_, MessagePage> {
-        Box::pin(self.read_long(move |db, shared| message_view::page(db, shared, &filter)))
+        Box::pin(self.read_long(&self.readers.lists, move |db, shared| {
+            message_view::page(db, shared, &filter)
+        }))
     }
 }
 

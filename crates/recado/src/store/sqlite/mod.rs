@@ -1,4 +1,4 @@
-//! The embedded engine: SQLite with one writer thread and a small pool of readers.
+//! The embedded engine: SQLite with one writer thread and pools of readers.
 
 mod api_key;
 mod attempt;
@@ -19,6 +19,8 @@ mod open;
 mod person;
 mod progress;
 mod queue;
+mod readers;
+mod readiness;
 mod report;
 mod sender;
 mod statements;

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::message::SenderName;
@@ -15,9 +15,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::checkpoint::Checkpointer;
 use super::error::store_error;
 use super::lock::lock;
+use super::readers::Readers;
 use super::sender;
 use super::statements::ACCOUNT;
-use super::store::{READERS, Readers, SqliteStore};
+use super::store::SqliteStore;
 use super::writer::Writer;
 use crate::effects::Random;
 use crate::secrets::{MasterKey, Vault, WrappedKeys};
@@ -106,9 +107,7 @@ impl SqliteStore {
             sender::configure(&mut connection, &options.senders).map_err(|e| store_error(&e))?;
         }
         let shared = Arc::new(Shared::new(vault, options.rules, epoch));
-        let readers = (0..READERS)
-            .map(|_| connect(&options.path, OpenFlags::SQLITE_OPEN_READ_ONLY).map(Mutex::new))
-            .collect::<Result<Vec<_>, _>>()?;
+        let readers = Readers::open(|| connect(&options.path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
         let notifier = Notifier::default();
         let last: i64 = connection
             .query_row("SELECT coalesce(max(id), 0) FROM event", [], |row| {
@@ -128,7 +127,7 @@ impl SqliteStore {
         let writer = Writer::start(connection, checkpointer, for_writer, notifier.clone());
         Ok(Self {
             writer,
-            readers: Arc::new(Readers(readers)),
+            readers,
             shared,
             notifier,
             path: options.path,

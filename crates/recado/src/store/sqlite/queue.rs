@@ -18,7 +18,7 @@ use crate::store::{
 
 impl Queue for SqliteStore {
     fn due(&self, query: DueQuery) -> StoreFuture<'_, DuePage> {
-        Box::pin(async move { self.read(|db| read_page(db, &query)) })
+        Box::pin(async move { self.read(|db| read_page(db, &query)).await })
     }
 
     fn open_attempts(&self, batch: Vec<OpenRequest>) -> StoreFuture<'_, Vec<OpenResult>> {
@@ -41,6 +41,7 @@ impl Queue for SqliteStore {
                 )?
                 .query_row([ACCOUNT, person.0], |row| row.get(0))
             })
+            .await
         })
     }
 }

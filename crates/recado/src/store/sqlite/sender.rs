@@ -15,19 +15,17 @@ use crate::store::{SenderView, Senders, StoreFuture};
 
 impl Senders for SqliteStore {
     fn senders(&self) -> StoreFuture<'_, Vec<SenderView>> {
-        Box::pin(async move {
-            self.read(|db| {
-                let mut statement = db.prepare_cached(
-                    "SELECT id, name, configured, paused_at, pause_reason, \
-                     (SELECT count(*) FROM queue WHERE queue.account_id = sender.account_id \
-                      AND queue.sender_id = sender.id), \
-                     (SELECT count(*) FROM open_attempt WHERE open_attempt.account_id = sender.account_id \
-                      AND open_attempt.sender_id = sender.id) \
-                     FROM sender WHERE account_id = ?1 ORDER BY name",
-                )?;
-                statement.query_map([ACCOUNT], read_view)?.collect()
-            })
-        })
+        Box::pin(self.read_long(&self.readers.gauges, |db, _| {
+            let mut statement = db.prepare_cached(
+                "SELECT id, name, configured, paused_at, pause_reason, \
+                 (SELECT count(*) FROM queue WHERE queue.account_id = sender.account_id \
+                  AND queue.sender_id = sender.id), \
+                 (SELECT count(*) FROM open_attempt WHERE open_attempt.account_id = sender.account_id \
+                  AND open_attempt.sender_id = sender.id) \
+                 FROM sender WHERE account_id = ?1 ORDER BY name",
+            )?;
+            statement.query_map([ACCOUNT], read_view)?.collect()
+        }))
     }
 
     fn pause_sender(&self, name: String, paused: bool, now: Timestamp) -> StoreFuture<'_, bool> {

@@ -1,23 +1,23 @@
 //! The open database: the writer, the readers, and how a read runs.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
 use super::error::store_error;
 use super::lock::ServerLock;
+#[cfg(feature = "sheet")]
+use super::readers::Reader;
+use super::readers::{Pool, Readers};
 use super::writer::Writer;
 use crate::store::operations::transaction::Shared;
 use crate::store::{Notifier, StoreError};
 
-/// Connections for reading. Each read takes microseconds; long ones run beside the runtime.
-pub(super) const READERS: usize = 4;
-
 /// The embedded store.
 pub struct SqliteStore {
     pub(super) writer: Writer,
-    pub(super) readers: Arc<Readers>,
+    pub(super) readers: Readers,
     pub(super) shared: Arc<Shared>,
     pub(super) notifier: Notifier,
     pub(super) path: PathBuf,
@@ -36,6 +36,22 @@ impl SqliteStore {
     pub fn commit_together(&self, requests: usize) {
         self.writer.controls.commit_together(requests);
     }
+
+    /// Takes every connection for long reads, as four long lists and a scrape would.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn hold_long_reads(&self) -> Result<Vec<Reader>, StoreError> {
+        self.readers.hold_long_reads().await
+    }
+
+    /// Takes every connection for short reads.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn hold_short_reads(&self) -> Result<Vec<Reader>, StoreError> {
+        self.readers.hold_short_reads().await
+    }
 }
 
 impl SqliteStore {
@@ -44,23 +60,26 @@ impl SqliteStore {
         &self.notifier
     }
 
-    /// Runs a short read on a free reader.
-    pub(super) fn read<T>(
+    /// Runs a short read, as soon as a connection is free.
+    pub(super) async fn read<T>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        read(&self.readers.free()).map_err(|error| store_error(&error))
+        let reader = self.readers.short.take().await?;
+        read(&reader).map_err(|error| store_error(&error))
     }
 
     /// Runs a long read in a transaction of its own, so that it sees one moment, and without
-    /// holding up the runtime.
+    /// holding up the runtime. While all connections of the pool are in use it waits, and holds no
+    /// thread.
     pub(super) async fn read_long<T: Send + 'static>(
         &self,
+        pool: &Arc<Pool>,
         read: impl FnOnce(&Connection, &Shared) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (readers, shared) = (Arc::clone(&self.readers), Arc::clone(&self.shared));
+        let reader = pool.take().await?;
+        let shared = Arc::clone(&self.shared);
         let joined = tokio::task::spawn_blocking(move || {
-            let reader = readers.free();
             let transaction = reader
                 .unchecked_transaction()
                 .map_err(|e| store_error(&e))?;
@@ -68,25 +87,4 @@ impl SqliteStore {
         });
         joined.await.map_err(|_| StoreError::Closed)?
     }
-}
-
-pub(super) struct Readers(pub(super) Vec<Mutex<Connection>>);
-
-impl Readers {
-    #[expect(clippy::expect_used, reason = "the number of readers is a constant")]
-    fn free(&self) -> MutexGuard<'_, Connection> {
-        let mut last = None;
-        for reader in &self.0 {
-            if let Ok(free) = reader.try_lock() {
-                return free;
-            }
-            last = Some(reader);
-        }
-        locked(last.expect("a store has readers"))
-    }
-}
-
-/// A panic while a lock was held has been reported; the data behind these locks stays usable.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -21,7 +21,9 @@ use crate::store::{DueWatch, Evidence, Settlement, StoreFuture, WatchQuery, Watc
 
 impl Watches for SqliteStore {
     fn due_watches(&self, query: WatchQuery) -> StoreFuture<'_, Vec<DueWatch>> {
-        Box::pin(self.read_long(move |db, shared| read_due(db, shared, query)))
+        Box::pin(self.read_long(&self.readers.work, move |db, shared| {
+            read_due(db, shared, query)
+        }))
     }
 
     fn settle(&self, batch: Vec<Settlement>) -> StoreFuture<'_, ()> {
@@ -41,6 +43,7 @@ impl Watches for SqliteStore {
                 }
                 Ok(known)
             })
+            .await
         })
     }
 
@@ -52,6 +55,7 @@ impl Watches for SqliteStore {
                     .query_row([ACCOUNT], |row| row.get(0))?;
                 Ok(at.map(Timestamp::from_micros))
             })
+            .await
         })
     }
 }

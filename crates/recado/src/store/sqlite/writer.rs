@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint::Checkpointer;
 use super::error::{stop_on_failed_sync, store_error};
+use super::readiness::Readiness;
 use super::statements::Statements;
 #[cfg(feature = "sheet")]
 use super::through::{self, Controls, OnSheet};
@@ -42,6 +43,8 @@ pub(super) struct Writer {
     sender: Option<SyncSender<Box<dyn Work>>>,
     /// Requests that were handed over and that no commit has taken yet.
     waiting: Arc<AtomicUsize>,
+    /// What the last commits showed.
+    pub(super) readiness: Arc<Readiness>,
     thread: Option<JoinHandle<()>>,
     #[cfg(feature = "sheet")]
     pub(super) controls: Arc<Controls>,
@@ -102,6 +105,8 @@ impl Writer {
         let (sender, receiver) = sync_channel(WAITING_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
         let queued = Arc::clone(&waiting);
+        let readiness = Arc::new(Readiness::new());
+        let shown = Arc::clone(&readiness);
         #[cfg(feature = "sheet")]
         let controls = Arc::<Controls>::default();
         #[cfg(feature = "sheet")]
@@ -128,6 +133,7 @@ impl Writer {
                     notifier,
                     replies,
                     waiting: queued,
+                    readiness: shown,
                     slow_disk: false,
                     #[cfg(feature = "sheet")]
                     controls: controlled,
@@ -138,6 +144,7 @@ impl Writer {
         Self {
             sender: Some(sender),
             waiting,
+            readiness,
             thread: Some(thread),
             #[cfg(feature = "sheet")]
             controls,
@@ -184,6 +191,7 @@ struct WriterThread {
     notifier: Notifier,
     replies: mpsc::UnboundedSender<Vec<Finished>>,
     waiting: Arc<AtomicUsize>,
+    readiness: Arc<Readiness>,
     slow_disk: bool,
     #[cfg(feature = "sheet")]
     controls: Arc<Controls>,
@@ -290,6 +298,7 @@ impl WriterThread {
             }
             Err(error) => {
                 let error = store_error(&error);
+                self.readiness.failed(&error);
                 tracing::error!(%error, "a request could not be stored");
                 (work, Err(error))
             }
@@ -301,11 +310,19 @@ impl WriterThread {
         batch: &mut [Box<dyn Work>],
     ) -> rusqlite::Result<PendingNotifications> {
         let begun = Instant::now();
+        let changes = self.connection.total_changes();
+        self.readiness.begins();
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let worked = self.work(batch);
         let worked_for = begun.elapsed();
         let committed = worked.and_then(|gathered| {
             self.connection.execute_batch("COMMIT")?;
+            // A commit that had nothing to store shows nothing.
+            if self.connection.total_changes() == changes {
+                self.readiness.ended();
+            } else {
+                self.readiness.stored();
+            }
             Ok(self.shared.committed(gathered))
         });
         self.slow_disk = begun.elapsed() > worked_for * (SLOW_DISK + 1);

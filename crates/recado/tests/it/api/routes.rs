@@ -122,3 +122,23 @@ async fn the_pages_of_health_say_how_it_is() {
     }
     assert!(health["database_bytes"].as_u64().unwrap() > 4_096);
 }
+
+/// Without a key nothing is changed, not even by a commit that means nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_whether_it_is_ready_commits_nothing() {
+    let server = TestServer::start().await;
+    let database = rusqlite::Connection::open(server.database()).unwrap();
+    let probes = || -> i64 {
+        let read = database.query_row("PRAGMA user_version", [], |row| row.get(0));
+        read.unwrap()
+    };
+    let before = probes();
+    for _ in 0..50 {
+        assert_eq!(
+            server.request("GET", "/readyz", &[], None).await.status,
+            200
+        );
+    }
+    // The server itself makes one when it has been idle for a while.
+    assert!(probes() - before <= 2, "{} commits", probes() - before);
+}
