@@ -21,6 +21,7 @@ pub mod sid;
 
 pub mod message;
 
+pub mod outage;
 pub mod outcome;
 pub mod state;
 

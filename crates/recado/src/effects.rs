@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use delivery::time::Timestamp;
 use rand::rngs::SysRng;
@@ -39,8 +39,11 @@ impl Effects {
 
 /// The current time.
 pub trait Clock: Send + Sync {
-    /// The present instant in UTC.
+    /// The present instant in UTC. It may be set back or forward at any time.
     fn now(&self) -> Timestamp;
+
+    /// The reading of a stopwatch that nobody sets: for rates, pauses, and how long something takes.
+    fn monotonic(&self) -> Instant;
 
     /// Returns after `duration` of this clock's time.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
@@ -102,6 +105,10 @@ impl Clock for SystemClock {
             .duration_since(std::time::SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         Timestamp::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    fn monotonic(&self) -> Instant {
+        Instant::now()
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

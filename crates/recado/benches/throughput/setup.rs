@@ -234,6 +234,7 @@ pub(crate) async fn send_messages(store: &SqliteStore) -> Vec<(String, String)> 
             sender,
             now,
             limit: 1_000,
+            urgent_only: false,
         };
         let due = store.due(query).await.unwrap().due;
         if due.is_empty() {

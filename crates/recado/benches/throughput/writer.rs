@@ -199,6 +199,7 @@ impl Workload {
             sender,
             now: self.inputs.now,
             limit,
+            urgent_only: false,
         };
         let page = self.store.due(query).await.unwrap();
         page.due.iter().map(|due| due.message).collect()

@@ -4,7 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use delivery::outage::Outage;
 use delivery::state::State as MessageState;
+use delivery::time::Timestamp;
 use serde::Serialize;
 
 use super::problem::Problem;
@@ -81,11 +83,8 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
             ));
         }
     }
-    if let Some(since) = *api.unreachable_since.borrow() {
-        concerns.push(format!(
-            "Twilio has not been reached for {} s; messages wait and are retried",
-            now.since(since).as_secs()
-        ));
+    for outage in &*api.outages.borrow() {
+        concerns.push(concern(outage, now));
     }
     let unknown = gauges
         .states
@@ -119,4 +118,17 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
         database_bytes: gauges.database_bytes,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }))
+}
+
+/// An outage of the provider, in words.
+fn concern(outage: &Outage, now: Timestamp) -> String {
+    let whose = outage.sender.as_ref().map_or(String::new(), |name| {
+        format!(" for sender {}", name.as_str())
+    });
+    format!(
+        "Twilio has not been reached{whose} for {} s ({}; {} probes); messages wait and leave when it answers again",
+        now.since(outage.since).as_secs(),
+        outage.reason,
+        outage.probes
+    )
 }

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use delivery::message::SenderName;
+use delivery::outage::Outage;
 use delivery::time::Timestamp;
 
 use super::problem::Problem;
@@ -29,13 +31,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
         "Events in the log.",
         one(last),
     );
-    let unreachable = *api.unreachable_since.borrow();
-    page.family(
-        "recado_provider_unreachable_seconds",
-        "gauge",
-        "For how long the provider has been unreachable; 0 when it can be reached.",
-        one(unreachable.map_or(0, |since| api.effects.clock.now().since(since).as_secs())),
-    );
+    page.outages(&api.outages.borrow(), api.effects.clock.now());
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], page.text).into_response())
 }
@@ -132,6 +128,37 @@ impl Page {
         ] {
             self.family(name, kind, help, one(value));
         }
+    }
+
+    fn outages(&mut self, outages: &[Outage], now: Timestamp) {
+        let seconds = |outage: &Outage| now.since(outage.since).as_secs();
+        self.family(
+            "recado_provider_unreachable_seconds",
+            "gauge",
+            "For how long the provider has been unreachable; 0 when it can be reached.",
+            one(outages.iter().map(seconds).max().unwrap_or(0)),
+        );
+        let labels = |outage: &Outage| {
+            let sender = outage.sender.as_ref().map_or("", SenderName::as_str);
+            let reason = outage.reason.as_str();
+            format!("{{sender=\"{sender}\",reason=\"{reason}\"}}")
+        };
+        let samples = outages
+            .iter()
+            .map(|outage| (labels(outage), seconds(outage)));
+        self.family(
+            "recado_provider_outage_seconds",
+            "gauge",
+            "For how long requests to the provider have failed, by sender (empty: all) and reason.",
+            samples.collect(),
+        );
+        let samples = outages.iter().map(|outage| (labels(outage), outage.probes));
+        self.family(
+            "recado_provider_outage_probes",
+            "gauge",
+            "Requests made since then to see whether it is over.",
+            samples.collect(),
+        );
     }
 
     fn family(&mut self, name: &str, kind: &str, help: &str, samples: Vec<(String, u64)>) {

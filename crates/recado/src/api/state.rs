@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use delivery::time::Timestamp;
+use delivery::outage::Outage;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +24,8 @@ pub struct Api {
     pub last_event: watch::Receiver<i64>,
     /// Changes whenever an attempt is closed.
     pub closed: watch::Receiver<u64>,
-    /// Since when the provider cannot be reached.
-    pub unreachable_since: watch::Receiver<Option<Timestamp>>,
+    /// Outages of the provider.
+    pub outages: watch::Receiver<Vec<Outage>>,
     /// For how long the same content to the same person is refused.
     pub dedupe_window: Duration,
     /// What to do about error codes, for the explanations.

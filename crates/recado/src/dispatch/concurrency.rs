@@ -1,140 +1,80 @@
-//! How many requests may be open at once. The number follows what the provider accepts: it
-//! grows while requests succeed and halves at a 429, and failures of the network stop every lane for a
-//! growing time, so that an outage costs a few attempts and not one for each waiting message.
+//! How many requests may be open at once. The number follows what the provider does: it grows
+//! while requests are answered, halves at a 429, and falls with the time that answers take. A
+//! provider that takes 5 s for each answer needs patience, not 512 connections.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use delivery::outcome::{NotSentCause, Outcome, RetryAfter};
-use delivery::time::Timestamp;
-use tokio::sync::watch;
-
-const LIMIT_FIRST: f64 = 32.0;
+const LIMIT_FIRST: f64 = 8.0;
 const LIMIT_MIN: f64 = 1.0;
 const LIMIT_MAX: f64 = 512.0;
-const STOP_FIRST: Duration = Duration::from_millis(250);
-const STOP_MAX: Duration = Duration::from_secs(30);
-/// A connection that breaks now and then is no outage: this many rounds in a row are.
-const OUTAGE_ROUNDS: u32 = 2;
-/// The longest that a provider's `Retry-After` stops everything.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+/// Open requests times the seconds that an answer takes.
+const REQUEST_SECONDS_MAX: f64 = 128.0;
+/// However long answers take, so many may be open.
+const SLOW_LIMIT_MIN: f64 = 4.0;
+/// The part of the latest answer in the smoothed time.
+const LATENCY_WEIGHT: f64 = 0.125;
+/// By how much the limit grows with each full round of answers, once it does not double any more.
+const GROWTH_PER_ROUND: f64 = 4.0;
 
-/// Shared by the lanes of one account.
+/// The limit of one account.
 pub(super) struct ConcurrencyLimit {
-    lanes: usize,
-    clock_scale: u32,
-    unreachable_since: watch::Sender<Option<Timestamp>>,
-    inner: Mutex<Inner>,
-}
-
-struct Inner {
     limit: f64,
-    /// Rounds in a row in which no request reached the provider, and when the first of them was.
-    failed_rounds: u32,
-    failing_since: Timestamp,
-    stopped_until: Timestamp,
+    /// Until the provider has refused for the first time, each round of answers doubles it.
+    doubling: bool,
+    /// Smoothed time of an answer in seconds.
+    latency: Option<f64>,
 }
 
 impl ConcurrencyLimit {
-    /// `unreachable_since` tells the API since when the provider cannot be reached.
-    pub(super) fn new(
-        lanes: usize,
-        clock_scale: u32,
-        unreachable_since: watch::Sender<Option<Timestamp>>,
-    ) -> Self {
-        let inner = Inner {
-            limit: LIMIT_FIRST,
-            failed_rounds: 0,
-            failing_since: Timestamp::default(),
-            stopped_until: Timestamp::default(),
-        };
+    pub(super) fn new() -> Self {
         Self {
-            lanes: lanes.max(1),
-            clock_scale: clock_scale.max(1),
-            unreachable_since,
-            inner: Mutex::new(inner),
+            limit: LIMIT_FIRST,
+            doubling: true,
+            latency: None,
         }
     }
 
-    /// How many requests one lane may have open.
-    pub(super) fn lane_limit(&self) -> usize {
-        let limit = self.inner().limit;
-        // The limit lies between 1 and 512.
+    /// How many requests may be open, at least one.
+    pub(super) fn value(&self) -> usize {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "1 to 512"
         )]
-        let whole = limit as usize;
-        (whole / self.lanes).max(1)
+        let whole = self.limit.clamp(LIMIT_MIN, LIMIT_MAX) as usize;
+        whole
     }
 
-    /// Until when nothing may be sent.
-    pub(super) fn stopped_until(&self) -> Timestamp {
-        self.inner().stopped_until
-    }
-
-    /// Takes an outcome into account.
-    pub(super) fn observe(&self, outcome: &Outcome, now: Timestamp) {
-        let mut inner = self.inner();
-        match outcome {
-            Outcome::Sent { .. } | Outcome::Refused { .. } => {
-                inner.failed_rounds = 0;
-                // One more for each full round of successes.
-                inner.limit = (inner.limit + 1.0 / inner.limit.max(1.0) * 4.0).min(LIMIT_MAX);
-            }
-            Outcome::NotSent {
-                cause: NotSentCause::RateLimited,
-                retry_after,
-            } => {
-                inner.failed_rounds = 0;
-                inner.limit = (inner.limit / 2.0).max(LIMIT_MIN);
-                if let Some(wait) = retry_after {
-                    let wait = match wait {
-                        RetryAfter::Delay(delay) => *delay,
-                        RetryAfter::Until(instant) => instant.since(now),
-                    };
-                    let wait = wait.min(RETRY_AFTER_MAX) / self.clock_scale;
-                    inner.stopped_until = inner.stopped_until.max(now.plus(wait));
-                }
-            }
-            Outcome::NotSent { .. } => {
-                // The requests of one round fail together: only the first of them counts.
-                if now >= inner.stopped_until {
-                    let wait = STOP_FIRST
-                        .saturating_mul(1 << inner.failed_rounds.min(10))
-                        .min(STOP_MAX);
-                    inner.stopped_until = now.plus(wait / self.clock_scale);
-                    if inner.failed_rounds == 0 {
-                        inner.failing_since = now;
-                    }
-                    inner.failed_rounds += 1;
-                }
-            }
-            Outcome::Unknown(_) => {}
+    /// A request was answered after `latency`, while `open` were. What nobody makes use of does
+    /// not grow.
+    pub(super) fn answered(&mut self, latency: Duration, open: usize) {
+        let seconds = latency.as_secs_f64();
+        let smoothed = match self.latency {
+            Some(before) => before + (seconds - before) * LATENCY_WEIGHT,
+            None => seconds,
+        };
+        self.latency = Some(smoothed);
+        if open.saturating_mul(2) >= self.value() {
+            self.limit += if self.doubling {
+                1.0
+            } else {
+                GROWTH_PER_ROUND / self.limit.max(1.0)
+            };
         }
-        let outage = inner.failed_rounds >= OUTAGE_ROUNDS;
-        self.notify(outage.then_some(inner.failing_since));
+        let bound = (REQUEST_SECONDS_MAX / smoothed.max(f64::EPSILON)).max(SLOW_LIMIT_MIN);
+        self.limit = self.limit.min(bound).min(LIMIT_MAX);
     }
 
-    /// One line in the log when an outage begins, and one when it ends.
-    fn notify(&self, unreachable_since: Option<Timestamp>) {
-        self.unreachable_since.send_if_modified(|since| {
-            match (since.is_some(), unreachable_since.is_some()) {
-                (false, true) => {
-                    tracing::warn!(
-                        "Twilio cannot be reached; messages wait and are retried automatically"
-                    );
-                }
-                (true, false) => tracing::info!("Twilio can be reached again"),
-                (true, true) | (false, false) => {}
-            }
-            std::mem::replace(since, unreachable_since) != unreachable_since
-        });
+    /// The provider asks us to slow down.
+    pub(super) fn refused(&mut self) {
+        self.limit = (self.limit / 2.0).max(LIMIT_MIN);
+        self.doubling = false;
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// After an outage it begins with one request, and grows back.
+    pub(super) fn restart(&mut self) {
+        self.limit = LIMIT_MIN;
+        self.doubling = true;
     }
 }
 
@@ -142,72 +82,70 @@ impl ConcurrencyLimit {
 mod tests {
     use super::*;
 
-    const START: Timestamp = Timestamp::from_seconds(1_000);
+    const QUARTER: Duration = Duration::from_millis(250);
 
-    fn lost() -> Outcome {
-        Outcome::NotSent {
-            cause: NotSentCause::Connect,
-            retry_after: None,
+    /// Rounds in which every request that may be open is answered after `latency`.
+    fn rounds(limit: &mut ConcurrencyLimit, latency: Duration, rounds: usize) {
+        for _ in 0..rounds {
+            let open = limit.value();
+            for _ in 0..open {
+                limit.answered(latency, open);
+            }
         }
     }
 
     #[test]
-    fn an_outage_stops_everything_for_a_growing_while() {
-        let limit = ConcurrencyLimit::new(1, 1, watch::Sender::new(None));
-        limit.observe(&lost(), START);
-        limit.observe(&lost(), START);
-        assert_eq!(limit.stopped_until().since(START), STOP_FIRST);
-        let later = limit.stopped_until();
-        limit.observe(&lost(), later);
-        assert_eq!(limit.stopped_until().since(later), STOP_FIRST * 2);
-        for _ in 0..40 {
-            let now = limit.stopped_until();
-            limit.observe(&lost(), now);
-            assert!(limit.stopped_until().since(now) <= STOP_MAX);
-        }
+    fn it_doubles_with_each_round_until_the_time_of_an_answer_bounds_it() {
+        let mut limit = ConcurrencyLimit::new();
+        assert_eq!(limit.value(), 8);
+        rounds(&mut limit, QUARTER, 1);
+        assert_eq!(limit.value(), 16);
+        rounds(&mut limit, QUARTER, 20);
+        assert_eq!(limit.value(), 512);
     }
 
     #[test]
-    fn an_outage_begins_with_the_second_round_and_ends_with_the_first_answer() {
-        let since = watch::Sender::new(None);
-        let limit = ConcurrencyLimit::new(1, 1, since.clone());
-        // Two requests of one round, and then a round that goes well.
-        limit.observe(&lost(), START);
-        limit.observe(&lost(), START);
-        let refused = Outcome::Refused {
-            http_status: 400,
-            code: None,
-        };
-        limit.observe(&refused, START.plus(STOP_FIRST));
-        let begin = START.plus(STOP_MAX);
-        limit.observe(&lost(), begin);
-        assert_eq!(*since.borrow(), None);
-        limit.observe(&lost(), begin.plus(STOP_FIRST));
-        assert_eq!(*since.borrow(), Some(begin));
-        limit.observe(&refused, begin.plus(STOP_MAX));
-        assert_eq!(*since.borrow(), None);
+    fn slow_answers_hold_few_requests_and_quick_ones_bring_them_back() {
+        let mut limit = ConcurrencyLimit::new();
+        rounds(&mut limit, QUARTER, 20);
+        rounds(&mut limit, Duration::from_secs(5), 20);
+        assert_eq!(limit.value(), 25);
+        rounds(&mut limit, Duration::from_secs(60), 40);
+        assert_eq!(limit.value(), 4);
+        rounds(&mut limit, QUARTER, 40);
+        assert!(limit.value() > 500, "{}", limit.value());
     }
 
     #[test]
-    fn the_limit_halves_at_a_429_and_grows_back() {
-        let limit = ConcurrencyLimit::new(2, 1, watch::Sender::new(None));
-        assert_eq!(limit.lane_limit(), 16);
-        let limited = Outcome::NotSent {
-            cause: NotSentCause::RateLimited,
-            retry_after: Some(RetryAfter::Delay(Duration::from_secs(1_000_000))),
-        };
-        limit.observe(&limited, START);
-        assert_eq!(limit.lane_limit(), 8);
-        assert_eq!(limit.stopped_until().since(START), RETRY_AFTER_MAX);
-        for _ in 0..100_000 {
-            limit.observe(
-                &Outcome::Refused {
-                    http_status: 400,
-                    code: None,
-                },
-                START,
-            );
+    fn it_halves_at_a_429_and_then_grows_by_steps() {
+        let mut limit = ConcurrencyLimit::new();
+        rounds(&mut limit, QUARTER, 20);
+        limit.refused();
+        assert_eq!(limit.value(), 256);
+        rounds(&mut limit, QUARTER, 1);
+        assert_eq!(limit.value(), 259);
+        for _ in 0..20 {
+            limit.refused();
         }
-        assert_eq!(limit.lane_limit(), 256);
+        assert_eq!(limit.value(), 1);
+    }
+
+    #[test]
+    fn what_nobody_uses_does_not_grow() {
+        let mut limit = ConcurrencyLimit::new();
+        for _ in 0..1_000 {
+            limit.answered(QUARTER, 1);
+        }
+        assert_eq!(limit.value(), 8);
+    }
+
+    #[test]
+    fn after_an_outage_it_begins_with_one() {
+        let mut limit = ConcurrencyLimit::new();
+        rounds(&mut limit, QUARTER, 20);
+        limit.restart();
+        assert_eq!(limit.value(), 1);
+        rounds(&mut limit, QUARTER, 3);
+        assert_eq!(limit.value(), 8);
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::message::SenderName;
+use delivery::outage::Outage;
 use delivery::row::SenderRow;
 use delivery::sid::Sid;
-use delivery::time::Timestamp;
 use tokio::sync::watch;
 
 use crate::effects::Effects;
@@ -24,8 +24,8 @@ pub struct Dispatch {
     pub effects: Effects,
     /// Changes whenever the queue may have gained a due message.
     pub queue: watch::Receiver<u64>,
-    /// Since when the provider cannot be reached; the API reads it.
-    pub unreachable_since: watch::Sender<Option<Timestamp>>,
+    /// Outages of the provider, as far as requests show them; the API reads it.
+    pub outages: watch::Sender<Vec<Outage>>,
     /// What the operator set.
     pub settings: Settings,
 }
@@ -39,7 +39,7 @@ pub struct Settings {
     pub messaging_service: Option<Sid>,
     /// Between messages to one person, after a burst.
     pub person_interval: Duration,
-    /// Divides the waits after failures of the network.
+    /// Divides the pauses of the breaker.
     pub clock_scale: u32,
     /// How long open requests may take to finish at shutdown.
     pub drain: Duration,

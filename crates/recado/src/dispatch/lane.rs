@@ -1,17 +1,19 @@
 //! One sender's lane: reads what is due, opens attempts in batches, sends, records.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use delivery::message::SenderName;
 use delivery::outcome::Outcome;
 use delivery::row::{AttemptRow, MessageRow, PersonRow, SenderRow};
 use delivery::time::Timestamp;
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::concurrency::ConcurrencyLimit;
+use super::busy::BusyPersons;
 use super::handles::Dispatch;
+use super::limiter::{Grant, Permit, RequestLimiter};
 use super::rate::{PairRateLimit, TokenBucket};
 use crate::provider::CreateRequest;
 use crate::store::{
@@ -23,38 +25,48 @@ const BATCH_MAX: usize = 256;
 /// How long a lane rests without a notification: another process, a tool for example, may have
 /// added messages.
 const IDLE_MAX: Duration = Duration::from_secs(1);
-/// How long a message waits while another request to its person is open.
-const BUSY_WAIT: Duration = Duration::from_millis(20);
 /// How long until a result that could not be stored is tried again.
 const STORE_WAIT: Duration = Duration::from_millis(500);
 
+/// One of the lanes that share a limiter.
+pub(super) struct LaneOf {
+    /// The sender.
+    pub row: SenderRow,
+    /// Its name.
+    pub name: SenderName,
+    /// Messages per second; `None` for no limit.
+    pub rate: Option<f64>,
+    /// Its place among the lanes.
+    pub number: usize,
+}
+
 pub(super) struct Lane {
     dispatch: Dispatch,
-    row: SenderRow,
-    name: SenderName,
-    concurrency: Arc<ConcurrencyLimit>,
+    of: LaneOf,
+    limiter: Arc<RequestLimiter>,
+    limiter_changed: watch::Receiver<()>,
     bucket: TokenBucket,
     pair_limit: PairRateLimit,
-    sends: JoinSet<()>,
+    busy: BusyPersons,
+    /// Whether the lane waits for the limiter.
+    at_limit: bool,
+    /// Each gives the person that its request was to.
+    sends: JoinSet<PersonRow>,
 }
 
 impl Lane {
-    pub(super) fn new(
-        dispatch: Dispatch,
-        row: SenderRow,
-        name: SenderName,
-        rate: Option<f64>,
-        concurrency: Arc<ConcurrencyLimit>,
-    ) -> Self {
-        let bucket = TokenBucket::new(rate, dispatch.effects.clock.now());
+    pub(super) fn new(dispatch: Dispatch, of: LaneOf, limiter: Arc<RequestLimiter>) -> Self {
+        let bucket = TokenBucket::new(of.rate, dispatch.effects.clock.monotonic());
         let pair_limit = PairRateLimit::new(dispatch.settings.person_interval);
         Self {
             dispatch,
-            row,
-            name,
-            concurrency,
+            of,
+            limiter_changed: limiter.changed(),
+            limiter,
             bucket,
             pair_limit,
+            busy: BusyPersons::default(),
+            at_limit: false,
             sends: JoinSet::new(),
         }
     }
@@ -65,7 +77,10 @@ impl Lane {
             if !rest.is_zero() {
                 self.rest(rest, &shutdown).await;
             }
-            while self.sends.try_join_next().is_some() {}
+            while let Some(ended) = self.sends.try_join_next() {
+                self.ended(ended);
+            }
+            self.bring_back().await;
         }
         self.drain().await;
     }
@@ -73,50 +88,61 @@ impl Lane {
     /// Reads what is due and sends it. Returns how long to rest when nothing changes; zero to go on
     /// at once.
     async fn round(&mut self) -> Duration {
-        let now = self.dispatch.effects.clock.now();
-        let stopped = self.concurrency.stopped_until().since(now);
-        if !stopped.is_zero() {
-            return stopped;
-        }
-        let free = self
-            .concurrency
-            .lane_limit()
-            .saturating_sub(self.sends.len())
-            .min(BATCH_MAX);
-        if free == 0 {
-            return IDLE_MAX;
-        }
-        let limit = self.bucket.available(now, free);
-        if limit == 0 {
+        let clock = Arc::clone(&self.dispatch.effects.clock);
+        let time = RoundTime {
+            now: clock.now(),
+            monotonic: clock.monotonic(),
+        };
+        self.at_limit = false;
+        let wanted = self.bucket.available(time.monotonic, BATCH_MAX);
+        if wanted == 0 {
             return self.bucket.wait();
         }
+        // What ends after this look wakes the lane.
+        self.limiter_changed.mark_unchanged();
+        let (mut permits, urgent_only) =
+            match self.limiter.ask(self.of.number, wanted, time.monotonic) {
+                Grant::Any(permits) => (permits, false),
+                Grant::UrgentOnly(permits) => (permits, true),
+                Grant::Nothing(wait) => {
+                    self.at_limit = true;
+                    return wait.unwrap_or(IDLE_MAX);
+                }
+            };
+        self.at_limit = urgent_only;
         let query = DueQuery {
-            sender: self.row,
-            now,
-            limit,
+            sender: self.of.row,
+            now: time.now,
+            limit: permits.len(),
+            urgent_only,
         };
-        let page = match self.dispatch.store.due(query).await {
-            Ok(page) => page,
+        let page = self.dispatch.store.due(query).await;
+        let rest = match page {
+            Ok(page) if page.due.is_empty() || page.paused => page
+                .next_due_at
+                .map_or(IDLE_MAX, |due| due.since(time.now))
+                .min(IDLE_MAX),
+            Ok(page) => self.send_due(&page.due, time, &mut permits).await,
             Err(error) => {
                 tracing::error!(%error, "the queue cannot be read");
-                return IDLE_MAX;
+                IDLE_MAX
             }
         };
-        if page.due.is_empty() || page.paused {
-            return page
-                .next_due_at
-                .map_or(IDLE_MAX, |due| due.since(now))
-                .min(IDLE_MAX);
-        }
-        self.send_due(&page.due, now).await
+        self.limiter.give_back(permits);
+        rest
     }
 
-    async fn send_due(&mut self, due: &[DueMessage], now: Timestamp) -> Duration {
+    async fn send_due(
+        &mut self,
+        due: &[DueMessage],
+        time: RoundTime,
+        permits: &mut Vec<Permit>,
+    ) -> Duration {
         let Choice {
             requests,
             persons,
             later,
-        } = self.choose(due, now);
+        } = self.choose(due, time);
         if !later.is_empty()
             && let Err(error) = self.dispatch.store.defer(later).await
         {
@@ -134,7 +160,7 @@ impl Lane {
                 return IDLE_MAX;
             }
         };
-        let mut busy = Vec::new();
+        let mut later = Vec::new();
         for ((message, person), result) in messages.into_iter().zip(persons).zip(results) {
             if !matches!(result, OpenResult::Open(_)) {
                 self.pair_limit.release(person);
@@ -142,14 +168,17 @@ impl Lane {
             match result {
                 OpenResult::Open(attempt) => {
                     self.bucket.take(1);
-                    self.spawn_send(*attempt);
+                    // There is one for each message of the page.
+                    if let Some(permit) = permits.pop() {
+                        self.spawn_send(*attempt, person, permit);
+                    }
                 }
-                OpenResult::Busy => busy.push((message, now.plus(BUSY_WAIT))),
+                OpenResult::Busy => later.push((message, time.now.plus(self.busy.wait(person)))),
                 OpenResult::Gone => {}
             }
         }
-        if !busy.is_empty()
-            && let Err(error) = self.dispatch.store.defer(busy).await
+        if !later.is_empty()
+            && let Err(error) = self.dispatch.store.defer(later).await
         {
             tracing::error!(%error, "due times cannot be moved");
         }
@@ -158,25 +187,26 @@ impl Lane {
 
     /// One message of each person at a time, and not more than the pair's rate allows; the rest
     /// gets a later due time.
-    fn choose(&mut self, due: &[DueMessage], now: Timestamp) -> Choice {
+    fn choose(&mut self, due: &[DueMessage], time: RoundTime) -> Choice {
         let mut persons: Vec<PersonRow> = Vec::with_capacity(due.len());
         let mut requests = Vec::with_capacity(due.len());
         let mut later = Vec::new();
         for message in due {
-            if persons.contains(&message.person) {
-                later.push((message.message, now.plus(BUSY_WAIT)));
+            if persons.contains(&message.person) || self.busy.is_open(message.person) {
+                let until = time.now.plus(self.busy.keep(message));
+                later.push((message.message, until));
                 continue;
             }
-            let allowed = self.pair_limit.reserve(message.person, now);
-            if allowed > now {
-                later.push((message.message, allowed));
+            let wait = self.pair_limit.reserve(message.person, time.monotonic);
+            if !wait.is_zero() {
+                later.push((message.message, time.now.plus(wait)));
                 continue;
             }
             persons.push(message.person);
             let request = OpenRequest {
                 message: message.message,
                 stamp: Stamp {
-                    now,
+                    now: time.now,
                     random: self.dispatch.effects.random.next_u64(),
                 },
             };
@@ -189,13 +219,15 @@ impl Lane {
         }
     }
 
-    fn spawn_send(&mut self, attempt: OpenAttempt) {
+    fn spawn_send(&mut self, attempt: OpenAttempt, person: PersonRow, permit: Permit) {
+        self.busy.opened(person);
         let dispatch = self.dispatch.clone();
-        let concurrency = Arc::clone(&self.concurrency);
-        let name = self.name.clone();
+        let limiter = Arc::clone(&self.limiter);
+        let name = self.of.name.clone();
         self.sends.spawn(async move {
             let row = attempt.attempt.row;
             let request = create_request(&dispatch, name, attempt);
+            let started = dispatch.effects.clock.monotonic();
             let outcome = dispatch.provider.create(&request).await;
             drop(request);
             tracing::debug!(
@@ -204,24 +236,54 @@ impl Lane {
                 "a request to Twilio ended"
             );
             let now = dispatch.effects.clock.now();
-            concurrency.observe(&outcome, now);
+            limiter.ended(permit, &outcome, started);
             record(&dispatch, row, outcome, now).await;
+            person
         });
+    }
+
+    /// Notes that a request to a person has ended.
+    fn ended(&mut self, ended: Result<PersonRow, JoinError>) {
+        match ended {
+            Ok(person) => self.busy.ended(person),
+            // A permit that never comes back would stop the sender without a word.
+            Err(error) => {
+                if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+    }
+
+    /// Gives what waited for the end of a request its place in the queue back.
+    async fn bring_back(&mut self) {
+        let waited = self.busy.take_free();
+        if !waited.is_empty()
+            && let Err(error) = self.dispatch.store.defer(waited).await
+        {
+            tracing::error!(%error, "due times cannot be moved; these messages leave a little later");
+        }
     }
 
     /// Waits for a change of the queue, the end of a request, the end of the rest, or shutdown.
     async fn rest(&mut self, rest: Duration, shutdown: &CancellationToken) {
         let sleep = self.dispatch.effects.clock.sleep(rest);
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = sleep => {}
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => None,
+            () = sleep => None,
             changed = self.dispatch.queue.changed() => {
                 if changed.is_err() {
                     // The store is gone; shutdown follows.
                     shutdown.cancelled().await;
                 }
+                None
             }
-            Some(_) = self.sends.join_next() => {}
+            // The limiter lives as long as the lane.
+            _ = self.limiter_changed.changed(), if self.at_limit => None,
+            Some(ended) = self.sends.join_next() => Some(ended),
+        };
+        if let Some(ended) = ended {
+            self.ended(ended);
         }
     }
 
@@ -247,6 +309,13 @@ impl Lane {
             }
         }
     }
+}
+
+/// When a round looks at the queue, by the clock that people set and by the one that nobody sets.
+#[derive(Clone, Copy)]
+struct RoundTime {
+    now: Timestamp,
+    monotonic: Instant,
 }
 
 fn create_request(dispatch: &Dispatch, from: SenderName, attempt: OpenAttempt) -> CreateRequest {

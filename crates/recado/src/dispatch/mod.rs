@@ -2,9 +2,12 @@
 //!
 //! Must not know: HTTP, SQL, Twilio's words, or any other room.
 
+mod breaker;
+mod busy;
 mod concurrency;
 mod handles;
 mod lane;
+mod limiter;
 mod rate;
 
 use std::sync::Arc;
@@ -12,21 +15,29 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::concurrency::ConcurrencyLimit;
 pub use self::handles::{Dispatch, Settings};
-use self::lane::Lane;
+use self::lane::{Lane, LaneOf};
+use self::limiter::RequestLimiter;
 
 impl Dispatch {
     /// Runs every lane until shutdown; open requests are waited for as long as the drain allows.
     pub async fn run(self, shutdown: CancellationToken) {
-        let concurrency = Arc::new(ConcurrencyLimit::new(
-            self.settings.senders.len(),
+        let names = self.settings.senders.iter();
+        let limiter = Arc::new(RequestLimiter::new(
+            names.map(|(_, name, _)| name.clone()).collect(),
             self.settings.clock_scale,
-            self.unreachable_since.clone(),
+            self.effects.clone(),
+            self.outages.clone(),
         ));
         let mut lanes = JoinSet::new();
-        for (key, name, rate) in self.settings.senders.clone() {
-            let lane = Lane::new(self.clone(), key, name, rate, Arc::clone(&concurrency));
+        for (number, (row, name, rate)) in self.settings.senders.iter().cloned().enumerate() {
+            let of = LaneOf {
+                row,
+                name,
+                rate,
+                number,
+            };
+            let lane = Lane::new(self.clone(), of, Arc::clone(&limiter));
             lanes.spawn(lane.run(shutdown.clone()));
         }
         while let Some(ended) = lanes.join_next().await {

@@ -1,10 +1,9 @@
 //! Two rate limits: messages per second of a sender, and messages to one person.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use delivery::row::PersonRow;
-use delivery::time::Timestamp;
 
 /// Messages that a person may receive at once before the interval holds.
 const PERSON_BURST: u32 = 5;
@@ -18,11 +17,11 @@ pub(super) struct TokenBucket {
     interval: f64,
     burst: f64,
     tokens: f64,
-    at: Timestamp,
+    at: Instant,
 }
 
 impl TokenBucket {
-    pub(super) fn new(per_second: Option<f64>, now: Timestamp) -> Self {
+    pub(super) fn new(per_second: Option<f64>, now: Instant) -> Self {
         let Some(limit) = per_second else {
             return Self {
                 interval: 0.0,
@@ -42,7 +41,7 @@ impl TokenBucket {
     }
 
     /// How many messages may leave now, at most `wanted`.
-    pub(super) fn available(&mut self, now: Timestamp, wanted: usize) -> usize {
+    pub(super) fn available(&mut self, now: Instant, wanted: usize) -> usize {
         if self.interval == 0.0 {
             return wanted;
         }
@@ -50,7 +49,7 @@ impl TokenBucket {
             clippy::cast_precision_loss,
             reason = "seconds at most between two looks"
         )]
-        let passed = now.since(self.at).as_micros() as f64;
+        let passed = now.saturating_duration_since(self.at).as_micros() as f64;
         self.at = self.at.max(now);
         self.tokens = (self.tokens + passed / self.interval).min(self.burst);
         #[expect(
@@ -89,7 +88,7 @@ impl TokenBucket {
 pub(super) struct PairRateLimit {
     interval: Duration,
     /// When the person's burst will be full again.
-    full_at: HashMap<PersonRow, Timestamp>,
+    full_at: HashMap<PersonRow, Instant>,
     /// At how many entries those that are not needed any more are dropped.
     sweep_at: usize,
 }
@@ -103,10 +102,11 @@ impl PairRateLimit {
         }
     }
 
-    /// When a message to this person may leave: now, which is then reserved, or a later time.
-    pub(super) fn reserve(&mut self, person: PersonRow, now: Timestamp) -> Timestamp {
+    /// How long a message to this person must wait: zero when it may leave now, which is then
+    /// reserved.
+    pub(super) fn reserve(&mut self, person: PersonRow, now: Instant) -> Duration {
         if self.interval.is_zero() {
-            return now;
+            return Duration::ZERO;
         }
         if self.full_at.len() >= self.sweep_at {
             self.full_at.retain(|_, full| *full > now);
@@ -115,17 +115,17 @@ impl PairRateLimit {
         }
         let full = self.full_at.get(&person).copied().unwrap_or(now).max(now);
         let burst = self.interval.saturating_mul(PERSON_BURST - 1);
-        let allowed = full.minus(burst).max(now);
-        if allowed <= now {
-            self.full_at.insert(person, full.plus(self.interval));
+        let wait = full.saturating_duration_since(now).saturating_sub(burst);
+        if wait.is_zero() {
+            self.full_at.insert(person, full + self.interval);
         }
-        allowed
+        wait
     }
 
     /// Gives a reservation back: its message did not leave.
     pub(super) fn release(&mut self, person: PersonRow) {
         if let Some(full) = self.full_at.get_mut(&person) {
-            *full = full.minus(self.interval);
+            *full = full.checked_sub(self.interval).unwrap_or(*full);
         }
     }
 }
@@ -133,8 +133,6 @@ impl PairRateLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const START: Timestamp = Timestamp::from_seconds(1_000);
 
     #[test]
     #[expect(
@@ -144,24 +142,25 @@ mod tests {
         reason = "no number here is above some thousands, or negative"
     )]
     fn no_second_has_more_messages_than_the_limit() {
+        let start = Instant::now();
         for limit in [1.0 / 3.0, 1.0, 10.0, 80.0, 400.0, 1_000.0] {
-            let mut bucket = TokenBucket::new(Some(limit), START);
-            let mut left: Vec<Timestamp> = Vec::new();
-            let mut now = START;
-            while left.len() < 2_000 && now < START.plus(Duration::from_secs(60)) {
+            let mut bucket = TokenBucket::new(Some(limit), start);
+            let mut left: Vec<Instant> = Vec::new();
+            let mut now = start;
+            while left.len() < 2_000 && now < start + Duration::from_secs(60) {
                 let n = bucket.available(now, 100);
                 bucket.take(n);
                 left.extend(std::iter::repeat_n(now, n));
-                now = now.plus(Duration::from_micros(700));
+                now += Duration::from_micros(700);
             }
             let bound = (limit.ceil() as usize).max(1) + usize::from(limit <= 50.0);
             for (at, first) in left.iter().enumerate() {
                 let within = left[at..]
                     .iter()
-                    .filter(|t| t.since(*first) < Duration::from_secs(1));
+                    .filter(|t| t.duration_since(*first) < Duration::from_secs(1));
                 assert!(within.count() <= bound, "{limit}");
             }
-            let seconds = now.since(START).as_secs_f64();
+            let seconds = now.duration_since(start).as_secs_f64();
             assert!(
                 left.len() as f64 >= seconds * limit * 0.9 - 1.0,
                 "{limit}: {}",
@@ -172,30 +171,30 @@ mod tests {
 
     #[test]
     fn a_released_reservation_costs_nothing() {
+        let start = Instant::now();
         let mut limit = PairRateLimit::new(Duration::from_secs(6));
         for _ in 0..50 {
-            assert_eq!(limit.reserve(PersonRow(1), START), START);
+            assert!(limit.reserve(PersonRow(1), start).is_zero());
             limit.release(PersonRow(1));
         }
         for _ in 0..5 {
-            assert_eq!(limit.reserve(PersonRow(1), START), START);
+            assert!(limit.reserve(PersonRow(1), start).is_zero());
         }
-        assert!(limit.reserve(PersonRow(1), START) > START);
+        assert!(!limit.reserve(PersonRow(1), start).is_zero());
     }
 
     #[test]
     fn a_person_gets_a_burst_and_then_one_per_interval() {
-        let mut limit = PairRateLimit::new(Duration::from_secs(6));
+        let start = Instant::now();
+        let interval = Duration::from_secs(6);
+        let mut limit = PairRateLimit::new(interval);
         for _ in 0..5 {
-            assert_eq!(limit.reserve(PersonRow(1), START), START);
+            assert!(limit.reserve(PersonRow(1), start).is_zero());
         }
-        assert_eq!(
-            limit.reserve(PersonRow(1), START),
-            START.plus(Duration::from_secs(6))
-        );
-        assert_eq!(limit.reserve(PersonRow(2), START), START);
-        let later = START.plus(Duration::from_secs(6));
-        assert_eq!(limit.reserve(PersonRow(1), later), later);
-        assert!(limit.reserve(PersonRow(1), later) > later);
+        assert_eq!(limit.reserve(PersonRow(1), start), interval);
+        assert!(limit.reserve(PersonRow(2), start).is_zero());
+        let later = start + interval;
+        assert!(limit.reserve(PersonRow(1), later).is_zero());
+        assert_eq!(limit.reserve(PersonRow(1), later), interval);
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use axum::Router;
 use delivery::address::{Address, Context};
 use delivery::message::SenderName;
+use delivery::outage::Outage;
 use delivery::progress::Rules;
-use delivery::time::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -65,8 +65,8 @@ pub struct Server {
     config: Config,
     status_url: String,
     webhook_url: String,
-    /// Since when the dispatcher has not reached the provider.
-    unreachable_since: watch::Sender<Option<Timestamp>>,
+    /// Outages that the dispatcher sees.
+    outages: watch::Sender<Vec<Outage>>,
 }
 
 impl Server {
@@ -110,7 +110,7 @@ impl Server {
             config,
             status_url,
             webhook_url,
-            unreachable_since: watch::Sender::new(None),
+            outages: watch::Sender::new(Vec::new()),
         })
     }
 
@@ -189,7 +189,7 @@ impl Server {
             )),
             last_event: notifier.last_event.subscribe(),
             closed: notifier.closed.subscribe(),
-            unreachable_since: self.unreachable_since.subscribe(),
+            outages: self.outages.subscribe(),
             dedupe_window: self.config.dedupe_window,
             codes: Arc::new(self.config.codes.clone()),
             shutdown: shutdown.clone(),
@@ -234,7 +234,7 @@ impl Server {
             provider: Arc::clone(&self.provider),
             effects: self.effects.clone(),
             queue: self.store.notifier().queue.subscribe(),
-            unreachable_since: self.unreachable_since.clone(),
+            outages: self.outages.clone(),
             settings: dispatch::Settings {
                 senders,
                 messaging_service: self.config.messaging_service,

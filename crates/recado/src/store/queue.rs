@@ -35,6 +35,8 @@ pub struct DueQuery {
     pub now: Timestamp,
     /// At most this many.
     pub limit: usize,
+    /// Only urgent ones.
+    pub urgent_only: bool,
 }
 
 /// Due messages, and when the next one will be.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use delivery::time::Timestamp;
 use recado::config::{Config, Environment};
@@ -65,6 +65,10 @@ struct ClockAhead(Duration);
 impl Clock for ClockAhead {
     fn now(&self) -> Timestamp {
         SystemClock.now().plus(self.0)
+    }
+
+    fn monotonic(&self) -> Instant {
+        SystemClock.monotonic()
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

@@ -17,6 +17,7 @@ mod crash;
 mod end_to_end;
 mod gateway;
 mod optout;
+mod outage;
 mod rng;
 mod scan;
 mod server;

@@ -4,11 +4,10 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use delivery::outcome::NotSentCause;
-use delivery::time::Timestamp;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper::{HeaderMap, Request};
@@ -78,7 +77,7 @@ struct Shared {
 
 struct Idle {
     connection: Connection,
-    since: Timestamp,
+    since: Instant,
 }
 
 struct Connection {
@@ -200,10 +199,10 @@ impl Shared {
         // Gives the runtime a turn to see that the other side has closed, so that the request
         // goes to a fresh connection instead of being lost on a dead one.
         tokio::task::yield_now().await;
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         let mut idle = self.lock();
         while let Some(Idle { connection, since }) = idle.pop() {
-            if connection.requests.is_ready() && now.since(since) < IDLE_MAX {
+            if connection.requests.is_ready() && now.saturating_duration_since(since) < IDLE_MAX {
                 return Some(connection);
             }
         }
@@ -211,7 +210,7 @@ impl Shared {
     }
 
     fn keep(&self, connection: Connection) {
-        let since = self.clock.now();
+        let since = self.clock.monotonic();
         if !connection.requests.is_closed() {
             self.lock().push(Idle { connection, since });
         }
@@ -220,12 +219,14 @@ impl Shared {
     /// How long until it is time to look at a connection again; `None` when it has waited long
     /// enough and is no longer among those that wait.
     fn retire(&self, id: u64) -> Option<Duration> {
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         let mut idle = self.lock();
         let Some(at) = idle.iter().position(|idle| idle.connection.id == id) else {
             return Some(IDLE_MAX);
         };
-        let age = idle.get(at).map(|idle| now.since(idle.since))?;
+        let age = idle
+            .get(at)
+            .map(|idle| now.saturating_duration_since(idle.since))?;
         if age >= IDLE_MAX {
             idle.remove(at);
             return None;

@@ -88,7 +88,13 @@ fn read_page(db: &Connection, query: &DueQuery) -> rusqlite::Result<DuePage> {
             .exists([query.sender.0])?,
         ..DuePage::default()
     };
-    for priority in Priority::ALL {
+    let urgent = [Priority::Urgent];
+    let wanted = if query.urgent_only {
+        &urgent[..]
+    } else {
+        Priority::ALL
+    };
+    for priority in wanted {
         read_due(db, query, *priority, &mut page)?;
     }
     Ok(page)

@@ -51,6 +51,7 @@ async fn long_reads_hold_up_no_short_one_and_no_write() {
         sender,
         now: START,
         limit: 10,
+        urgent_only: false,
     };
     let page = soon("a lane", store.due(query)).await.unwrap();
     assert_eq!(page.due.len(), 1);

@@ -174,6 +174,7 @@ impl StoreFixture {
                     sender: sender.row,
                     now: Timestamp::from_micros(i64::MAX),
                     limit: 100_000,
+                    urgent_only: false,
                 })
                 .await
                 .unwrap();
@@ -216,6 +217,7 @@ impl StoreFixture {
             sender: self.sender(sender).await,
             now: self.now,
             limit: 100,
+            urgent_only: false,
         };
         self.store().due(query).await.unwrap()
     }

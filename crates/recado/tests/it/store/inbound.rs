@@ -190,6 +190,7 @@ pub(crate) async fn a_window_opens_again_with_every_message(fixture: &mut StoreF
         sender,
         now: fixture.now,
         limit: 10,
+        urgent_only: false,
     };
     assert_eq!(fixture.store().due(query).await.unwrap().due.len(), 3);
 }

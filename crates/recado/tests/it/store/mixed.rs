@@ -240,6 +240,7 @@ impl Mixer {
                 sender,
                 now: self.now,
                 limit: 100,
+                urgent_only: false,
             };
             let page = self.store.due(query).await.unwrap();
             due.extend(page.due.iter().map(|message| message.message));

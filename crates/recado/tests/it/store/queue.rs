@@ -43,6 +43,7 @@ pub(crate) async fn urgent_goes_before_normal_before_bulk_each_by_due_time(
         sender,
         now: fixture.now,
         limit,
+        urgent_only: false,
     };
     for limit in 0..=6 {
         let page = fixture.store().due(query(limit)).await.unwrap();
@@ -354,6 +355,7 @@ pub(crate) async fn an_unknown_message_is_gone(fixture: &mut StoreFixture) {
         sender: SenderRow(77_777),
         now: Timestamp::from_micros(i64::MAX),
         limit: 10,
+        urgent_only: false,
     };
     assert!(fixture.store().due(query).await.unwrap().due.is_empty());
 }

@@ -169,6 +169,7 @@ impl Soak {
             sender: self.fixture.sender(name).await,
             now: self.fixture.now,
             limit: 1 + self.rng.below(12),
+            urgent_only: false,
         };
         let page = self.fixture.store().due(query).await.unwrap();
         let now = self.fixture.now;

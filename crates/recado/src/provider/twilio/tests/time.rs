@@ -174,6 +174,10 @@ fn paused_effects() -> Effects {
         fn now(&self) -> delivery::time::Timestamp {
             delivery::time::Timestamp::from_seconds(1_800_000_000).plus(self.0.elapsed())
         }
+        fn monotonic(&self) -> std::time::Instant {
+            tokio::time::Instant::now().into_std()
+        }
+
         fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
             Box::pin(tokio::time::sleep(duration))
         }
