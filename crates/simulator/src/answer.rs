@@ -4,6 +4,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::faults::Bodies;
+use crate::inbound::InboundRecord;
 use crate::settings::Settings;
 use crate::state::Record;
 
@@ -46,8 +48,8 @@ pub(crate) fn json_answer(status: u16, body: &Value) -> Response {
     response
 }
 
-/// A message as Twilio's API shows it.
-pub(crate) fn message(settings: &Settings, record: &Record) -> Value {
+/// A message of ours as Twilio's API shows it.
+pub(crate) fn message(settings: &Settings, record: &Record, bodies: Bodies) -> Value {
     let account = &settings.account_sid;
     let truth = &record.truth;
     let uri = format!("/2010-04-01/Accounts/{account}/Messages/{}.json", truth.sid);
@@ -55,13 +57,19 @@ pub(crate) fn message(settings: &Settings, record: &Record) -> Value {
         "/2010-04-01/Accounts/{account}/Messages/{}/Media.json",
         truth.sid
     );
+    let is_shown = match bodies {
+        Bodies::All => true,
+        Bodies::Null => false,
+        Bodies::NullForTemplates => truth.content_sid.is_none(),
+    };
+    let body = if record.redacted { "" } else { &truth.body };
     json!({
         "sid": truth.sid,
         "account_sid": account,
         "messaging_service_sid": truth.messaging_service_sid,
         "from": truth.from,
         "to": truth.to,
-        "body": if record.redacted { "" } else { truth.body.as_str() },
+        "body": is_shown.then_some(body),
         "status": record.status,
         "direction": "outbound-api",
         // 0 until the Messaging Service has chosen a sender; WhatsApp does not split messages.
@@ -80,9 +88,49 @@ pub(crate) fn message(settings: &Settings, record: &Record) -> Value {
     })
 }
 
+/// A message of a person as Twilio's API shows it.
+pub(crate) fn inbound_message(
+    settings: &Settings,
+    record: &InboundRecord,
+    bodies: Bodies,
+) -> Value {
+    let account = &settings.account_sid;
+    let truth = &record.truth;
+    let base = format!("/2010-04-01/Accounts/{account}/Messages/{}", truth.sid);
+    let written = rfc2822(record.created);
+    let body = if record.redacted { "" } else { &truth.body };
+    json!({
+        "sid": truth.sid,
+        "account_sid": account,
+        "messaging_service_sid": record.inbound.messaging_service_sid,
+        "from": truth.from,
+        "to": truth.to,
+        "body": (bodies != Bodies::Null).then_some(body),
+        "status": "received",
+        "direction": "inbound",
+        "num_segments": "1",
+        "num_media": record.inbound.media.len().to_string(),
+        "price": null,
+        "price_unit": null,
+        "error_code": null,
+        "error_message": null,
+        "date_created": written,
+        "date_updated": written,
+        "date_sent": written,
+        "api_version": "2010-04-01",
+        "uri": format!("{base}.json"),
+        "subresource_uris": { "media": format!("{base}/Media.json") },
+    })
+}
+
 /// `Thu, 24 Aug 2023 05:01:45 +0000`.
 pub(crate) fn rfc2822(time: jiff::Timestamp) -> String {
     time.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+}
+
+/// `Thu, 24 Aug 2023 05:01:45 GMT`, as in headers.
+pub(crate) fn http_date(time: jiff::Timestamp) -> String {
+    time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// RFC 3339 to the microsecond.

@@ -44,7 +44,7 @@ impl CreateParams {
         )?;
         validity(form)?;
         let status_callback = status_callback(form)?;
-        let send_at = schedule(form, service.is_some())?;
+        let send_at = schedule(state, form, service.is_some())?;
         Ok(Self {
             to,
             from,
@@ -242,7 +242,11 @@ fn status_callback(form: &Form) -> Result<Option<String>, ApiError> {
     }
 }
 
-fn schedule(form: &Form, has_service: bool) -> Result<Option<jiff::Timestamp>, ApiError> {
+fn schedule(
+    state: &State,
+    form: &Form,
+    has_service: bool,
+) -> Result<Option<jiff::Timestamp>, ApiError> {
     let (kind, at) = (form.filled("ScheduleType"), form.filled("SendAt"));
     if kind.is_none() && at.is_none() {
         return Ok(None);
@@ -259,7 +263,7 @@ fn schedule(form: &Form, has_service: bool) -> Result<Option<jiff::Timestamp>, A
     let Ok(at) = at.parse::<jiff::Timestamp>() else {
         return refuse(35_114, "SendAt is not an ISO 8601 time");
     };
-    let ahead = at.duration_since(jiff::Timestamp::now()).as_secs();
+    let ahead = at.duration_since(state.now()).as_secs();
     if (900..=35 * 86_400).contains(&ahead) {
         return Ok(Some(at));
     }

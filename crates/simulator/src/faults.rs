@@ -27,6 +27,29 @@ pub struct Faults {
     pub callback_forged: f64,
     /// How long a message takes to appear in the list, in milliseconds (scaled).
     pub list_lag_ms: f64,
+    /// Which texts Twilio shows: in answers to creates, in fetches and in lists.
+    pub bodies: Bodies,
+    /// Inbound messages that the webhook is never told of; only the list has them.
+    pub inbound_lost: f64,
+    /// Inbound messages that the webhook is told of late.
+    pub inbound_late: f64,
+    /// How late, in milliseconds (scaled).
+    pub inbound_late_ms: f64,
+    /// Inbound messages that the webhook is told of twice.
+    pub inbound_doubled: f64,
+}
+
+/// Which texts Twilio shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bodies {
+    /// All of them.
+    #[default]
+    All,
+    /// None: every `body` is null.
+    Null,
+    /// Those of templates are null.
+    NullForTemplates,
 }
 
 /// A fault and its share of the creates.
@@ -75,6 +98,18 @@ pub enum CreateFault {
     /// The message is accepted and the request never answered.
     #[serde(deserialize_with = "no_fields")]
     Hang,
+    /// The request is never answered; nothing is accepted.
+    #[serde(deserialize_with = "no_fields")]
+    HangBefore,
+    /// The request is answered as usual, but late.
+    Slow {
+        /// How much later, in milliseconds of real time.
+        ms: f64,
+        /// Whether the message is accepted before the wait, and not after it. A client that gives
+        /// up in between has sent it all the same.
+        #[serde(default)]
+        accepted_first: bool,
+    },
     /// The message is accepted and answered with 201 and this body.
     Garbage {
         /// The body.

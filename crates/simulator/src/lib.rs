@@ -12,10 +12,15 @@
 //! | `GET /simulator/truth?cursor=&limit=` | every accepted message with its statuses, in order |
 //! | `GET /simulator/state` | counts |
 //! | `PUT /simulator/phones` | a list of `{number, character}` |
+//! | `PUT /simulator/users` | a list of [`User`] values: people with user ids |
 //! | `PUT /simulator/faults` | a [`Faults`] value |
+//! | `PUT /simulator/outages` | a list of [`Outage`] values |
+//! | `PUT /simulator/rules` | a list of [`Rule`] values |
+//! | `PUT /simulator/clock` | `{offset_ms}`: how far Twilio's clock is ahead |
 //! | `POST /simulator/script` | a fault for the next creates: `{to?, times?, fault}` |
 //! | `PUT /simulator/webhook` | `{inbound_url}`: where inbound messages go |
 //! | `POST /simulator/inbound` | a person writes: `{from, to?, body?, …}`; returns the status of the webhook's response |
+//! | `GET /simulator/inbound?cursor=&limit=` | every inbound message, with each request to the webhook |
 //! | `PUT /simulator/templates/{HX…}` | `{body}` with `{{1}}`: makes a template known, so that it is rendered |
 //! | `POST /simulator/reset` | forgets all messages and goes back to the settings, except for the webhook |
 
@@ -29,9 +34,11 @@ mod form;
 mod inbound;
 mod list;
 mod net;
+mod outages;
 mod phone;
 mod resource;
 mod rng;
+mod rules;
 mod schedule;
 mod settings;
 mod state;
@@ -44,11 +51,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use faults::{CreateFault, Faults, Share};
+pub use faults::{Bodies, CreateFault, Faults, Share};
 pub use inbound::{Inbound, InboundResult};
-pub use phone::{Phone, PhoneBehavior};
+pub use outages::{Affected, Outage};
+pub use phone::{Phone, PhoneBehavior, User};
+pub use rules::Rule;
 pub use settings::Settings;
-pub use truth::{TruthCallback, TruthMessage, TruthStatus};
+pub use truth::{TruthCallback, TruthInbound, TruthMessage, TruthStatus, TruthTry, TruthWebhook};
 
 use state::State;
 
@@ -74,7 +83,8 @@ impl Simulator {
         tasks.spawn(schedule::run(Arc::clone(&state), stop.clone()));
         let router =
             resource::router(Arc::clone(&state)).merge(control::router(Arc::clone(&state)));
-        tasks.spawn(net::serve(listener, router, stop.clone(), tasks.clone()));
+        let serving = net::serve(listener, router, Arc::clone(&state), stop.clone());
+        tasks.spawn(serving);
         Ok(Self {
             address,
             state,
@@ -103,14 +113,56 @@ impl Simulator {
         self.state.truth(0, usize::MAX)
     }
 
+    /// Every inbound message so far, in order.
+    pub fn truth_of_inbound(&self) -> Vec<TruthInbound> {
+        self.state.truth_of_inbound(0, usize::MAX)
+    }
+
     /// Replaces the faults.
     pub fn set_faults(&self, faults: Faults) {
         self.state.inner().faults = faults;
     }
 
+    /// Replaces the outages; an empty list ends them.
+    ///
+    /// # Panics
+    /// When one of them cannot be, for example one without a fault.
+    pub fn set_outages(&self, outages: Vec<Outage>) {
+        let problem = outages.iter().find_map(Outage::problem);
+        assert!(problem.is_none(), "{}", problem.unwrap_or_default());
+        self.state.set_outages(outages);
+    }
+
+    /// Replaces the rules.
+    ///
+    /// # Panics
+    /// When one of them says nothing.
+    pub fn set_rules(&self, rules: Vec<Rule>) {
+        let problem = rules.iter().find_map(Rule::problem);
+        assert!(problem.is_none(), "{}", problem.unwrap_or_default());
+        self.state.inner().set_rules(rules);
+    }
+
+    /// Sets how far Twilio's clock is ahead of ours, in milliseconds; negative when it is behind.
+    /// Only what Twilio shows follows it, not the truth log.
+    pub fn set_clock_offset(&self, millis: i64) {
+        self.state.set_clock_offset(millis);
+    }
+
+    /// How many creates came so far with valid parameters, whatever became of them. A refused
+    /// connection is none.
+    pub fn creates(&self) -> u64 {
+        self.state.inner().creates
+    }
+
     /// Sets how phones behave.
     pub fn set_phones(&self, phones: Vec<Phone>) {
         self.state.inner().set_phones(phones);
+    }
+
+    /// Sets which people have user ids.
+    pub fn set_users(&self, users: Vec<User>) {
+        self.state.inner().users = users;
     }
 
     /// Makes a template known: `{{1}}` and so on are replaced with values.

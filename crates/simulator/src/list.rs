@@ -1,58 +1,161 @@
 //! `GET …/Messages.json`: filters and pages, newest first.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use jiff::civil::Date;
 use serde_json::{Value, json};
 
-use crate::answer::{ApiError, message};
+use crate::answer::{ApiError, inbound_message, message};
+use crate::faults::Bodies;
 use crate::form::{Form, encode};
-use crate::state::{Record, State};
+use crate::inbound::InboundRecord;
+use crate::settings::Settings;
+use crate::state::{Entry, Inner, Place, Record, State};
 
 const PAGE_SIZE: usize = 50;
 const PAGE_SIZE_MAX: usize = 1_000;
+
+/// Behind every message.
+const PLACE_MAX: Place = (jiff::Timestamp::MAX, u64::MAX);
 
 /// Reads a page.
 pub(crate) fn list(state: &State, form: &Form) -> Result<Value, ApiError> {
     let filter = Filter::read(form)?;
     let inner = state.inner();
+    let inner = &*inner;
     let now = Instant::now();
     let before = match form.filled("PageToken") {
-        None => usize::MAX,
+        None => PLACE_MAX,
         Some(token) => token
             .strip_prefix("PA")
-            .and_then(|sid| inner.by_sid.get(sid).copied())
+            .and_then(|sid| inner.place_of(sid))
             .ok_or_else(|| ApiError::new(400, 20_001, "Invalid 'PageToken'"))?,
     };
-    let all: Vec<usize> = match form.filled("To") {
-        Some(to) => inner.by_to.get(to).cloned().unwrap_or_default(),
-        None => (0..inner.records.len()).collect(),
+    let none = BTreeMap::new();
+    let all = match form.filled("To") {
+        Some(to) => inner.by_to.get(to).unwrap_or(&none),
+        None => &inner.listed,
     };
-    let shown = |index: &&usize| {
-        inner
-            .records
-            .get(**index)
-            .filter(|record| !record.deleted && record.listed_from <= now && filter.matches(record))
+    let shown = |entry: &Entry| {
+        let listed = inner.entry(*entry)?;
+        (listed.is_shown(now) && filter.matches(&listed)).then_some(listed)
     };
-    let (newer, older): (Vec<&usize>, Vec<&usize>) = all.iter().partition(|at| **at >= before);
-    let mut found = older.iter().rev().filter_map(shown);
-    let records: Vec<&Record> = found.by_ref().take(filter.page_size).collect();
+    let mut found = all.range(..before).rev().filter_map(|(_, at)| shown(at));
+    let listed: Vec<Listed<'_>> = found.by_ref().take(filter.page_size).collect();
     let more = found.next().is_some();
-    let items: Vec<Value> = records
-        .iter()
-        .map(|r| message(&state.settings, r))
-        .collect();
-    let last = records.last().filter(|_| more);
+    let bodies = inner.faults.bodies;
+    let items = listed.iter().map(|l| l.json(&state.settings, bodies));
+    let items: Vec<Value> = items.collect();
+    let last = listed.last().filter(|_| more);
     let ends = Ends {
-        next_after: last.map(|record| record.truth.sid.as_str()),
+        next_after: last.map(Listed::sid),
         // The previous page ends where this one begins.
-        previous_after: newer
-            .iter()
-            .filter_map(shown)
+        previous_after: all
+            .range(before..)
+            .filter_map(|(_, at)| shown(at))
             .nth(filter.page_size)
-            .map(|record| record.truth.sid.as_str()),
+            .map(|listed| listed.sid()),
     };
     Ok(envelope(state, form, &filter, items, &ends))
+}
+
+/// The media of a message.
+pub(crate) struct Media {
+    /// What their ids are drawn from.
+    pub(crate) key: u64,
+    pub(crate) created: jiff::Timestamp,
+    /// The MIME type of each.
+    pub(crate) kinds: Vec<String>,
+}
+
+/// A message of the list.
+pub(crate) enum Listed<'a> {
+    Outbound(&'a Record),
+    Inbound(&'a InboundRecord),
+}
+
+impl<'a> Listed<'a> {
+    fn sid(&self) -> &'a str {
+        match self {
+            Self::Outbound(record) => &record.truth.sid,
+            Self::Inbound(record) => &record.truth.sid,
+        }
+    }
+
+    fn is_shown(&self, now: Instant) -> bool {
+        match self {
+            Self::Outbound(record) => !record.deleted && record.listed_from <= now,
+            Self::Inbound(record) => !record.deleted && record.listed_from <= now,
+        }
+    }
+
+    fn from(&self) -> Option<&'a str> {
+        match self {
+            Self::Outbound(record) => record.truth.from.as_deref(),
+            Self::Inbound(record) => Some(&record.truth.from),
+        }
+    }
+
+    /// The time that filters look at: one that is not sent yet counts by its creation.
+    fn time(&self) -> jiff::Timestamp {
+        match self {
+            Self::Outbound(record) => record.sent.unwrap_or(record.created),
+            Self::Inbound(record) => record.created,
+        }
+    }
+
+    /// Its media, unless it was deleted.
+    pub(crate) fn media(&self) -> Option<Media> {
+        match self {
+            Self::Outbound(record) => (!record.deleted).then(|| Media {
+                key: record.key,
+                created: record.created,
+                kinds: vec!["application/octet-stream".to_owned(); record.media.len()],
+            }),
+            Self::Inbound(record) => (!record.deleted).then(|| Media {
+                key: record.key,
+                created: record.created,
+                kinds: record
+                    .inbound
+                    .media
+                    .iter()
+                    .map(|(_, k)| k.clone())
+                    .collect(),
+            }),
+        }
+    }
+
+    /// As Twilio's API shows it.
+    pub(crate) fn json(&self, settings: &Settings, bodies: Bodies) -> Value {
+        match self {
+            Self::Outbound(record) => message(settings, record, bodies),
+            Self::Inbound(record) => inbound_message(settings, record, bodies),
+        }
+    }
+}
+
+impl Inner {
+    /// A message of the list.
+    pub(crate) fn entry(&self, entry: Entry) -> Option<Listed<'_>> {
+        Some(match entry {
+            Entry::Outbound(index) => Listed::Outbound(self.records.get(index)?),
+            Entry::Inbound(index) => Listed::Inbound(self.inbound.get(index)?),
+        })
+    }
+
+    /// Where a message stands in the list.
+    fn place_of(&self, sid: &str) -> Option<Place> {
+        let entry = *self.by_sid.get(sid)?;
+        let created = match self.entry(entry)? {
+            Listed::Outbound(record) => record.created,
+            Listed::Inbound(record) => record.created,
+        };
+        let mut of_time = self.listed.range((created, 0)..=(created, u64::MAX));
+        of_time
+            .find(|(_, at)| **at == entry)
+            .map(|(place, _)| *place)
+    }
 }
 
 /// The messages after which the neighboring pages begin.
@@ -135,14 +238,13 @@ impl Filter {
         })
     }
 
-    fn matches(&self, record: &Record) -> bool {
-        // A message that is not sent yet counts by the time of its creation.
-        let at = record.sent.unwrap_or(record.created);
+    fn matches(&self, listed: &Listed<'_>) -> bool {
+        let at = listed.time();
         // Twilio shows whole seconds, so whole seconds are compared.
         let at = jiff::Timestamp::from_second(at.as_second()).unwrap_or(at);
         self.from
-            .as_ref()
-            .is_none_or(|from| record.truth.from.as_ref() == Some(from))
+            .as_deref()
+            .is_none_or(|from| listed.from() == Some(from))
             && self
                 .on
                 .is_none_or(|on| at.to_zoned(jiff::tz::TimeZone::UTC).date() == on)

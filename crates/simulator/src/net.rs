@@ -1,11 +1,12 @@
 //! Connections that can be reset in the middle of a response, as real ones are.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -17,25 +18,55 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+
+use crate::state::State;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1_024;
+
+/// From one try to have the port again to the next.
+const PORT_RETRY: Duration = Duration::from_millis(20);
 
 /// Put into a response's extensions to reset the connection instead of sending the response.
 #[derive(Clone, Copy)]
 pub(crate) struct ResetNow;
 
-/// Accepts connections until it is stopped.
+/// Accepts connections until it is stopped; refuses them while an outage says so.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
+    state: Arc<State>,
     stop: CancellationToken,
-    tasks: TaskTracker,
 ) {
+    let mut listener = Some(listener);
+    let Some(address) = listener.as_ref().and_then(|l| l.local_addr().ok()) else {
+        return;
+    };
+    // Keeps the port while it is closed: a socket that does not listen refuses connections.
+    let mut closed: Option<TcpSocket> = None;
     loop {
+        let (refused, change) = state.connections();
+        if refused && listener.take().is_some() {
+            closed = bound(address).ok();
+        }
+        if !refused && listener.is_none() {
+            let socket = closed.take().map_or_else(|| bound(address), Ok);
+            match socket.and_then(|socket| socket.listen(BACKLOG)) {
+                Ok(again) => listener = Some(again),
+                // Somebody else has the port; once it is free again, it is ours.
+                Err(_) => {
+                    tokio::time::sleep(PORT_RETRY).await;
+                    continue;
+                }
+            }
+        }
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            () = state.connections_changed.notified() => continue,
+            () = until(change) => continue,
+            accepted = accept(listener.as_ref()) => accepted,
         };
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -46,12 +77,37 @@ pub(crate) async fn serve(
         }
         let stop = stop.clone();
         let router = router.clone();
-        tasks.spawn(async move {
+        state.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = connection(stream, router) => {}
             }
         });
+    }
+}
+
+/// A socket of this address that does not listen yet.
+fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+async fn accept(listener: Option<&TcpListener>) -> std::io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(change: Option<Instant>) {
+    match change {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -14,6 +14,22 @@ pub struct Phone {
     pub character: PhoneBehavior,
 }
 
+/// A person whom WhatsApp knows by a user id as well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// E.164.
+    pub number: String,
+    /// The business-scoped user id (`BR.…`); messages to it reach the same phone.
+    pub user_id: String,
+    /// The id within the parent business, if there is one.
+    #[serde(default)]
+    pub parent_user_id: Option<String>,
+    /// Whether the person hides the number: their messages come from the user id.
+    #[serde(default)]
+    pub hides_number: bool,
+}
+
 /// How a phone behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -42,6 +58,10 @@ pub enum PhoneBehavior {
     LimitedOnce,
     /// Always fails with this code.
     Fails(u32),
+    /// Receives nothing: the message is `sent`, and then `undelivered` with this code.
+    Undelivered(u32),
+    /// Cannot be sent to: each create is refused with 400 and this code.
+    Refused(u32),
     /// Receives the message and answers with this text.
     Answers(String),
 }
@@ -101,7 +121,13 @@ pub(crate) fn phone_script(
         PhoneBehavior::MarketingOptedOut => fails(63_050),
         PhoneBehavior::LimitedOnce if first_time => fails(63_018),
         PhoneBehavior::LimitedOnce => arrives(Some(soon)),
-        PhoneBehavior::Fails(code) => fails(*code),
+        PhoneBehavior::Fails(code) | PhoneBehavior::Refused(code) => fails(*code),
+        PhoneBehavior::Undelivered(code) => {
+            vec![
+                (sent, "sent", None),
+                (delivered, "undelivered", Some(*code)),
+            ]
+        }
     };
     let answer = match behavior {
         PhoneBehavior::Answers(text) => Some(text.clone()),

@@ -15,13 +15,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::answer::{ApiError, json_answer, message, rfc2822};
-use crate::create::create;
+use crate::answer::{ApiError, http_date, inbound_message, json_answer, message, rfc2822};
+use crate::create::{create, met, reset};
 use crate::form::Form;
-use crate::list::list;
+use crate::list::{Listed, list};
+use crate::outages::Affected;
 use crate::rng::{Rng, key};
 use crate::schedule::set_status;
-use crate::state::{Inner, State};
+use crate::state::{Entry, Inner, State};
 
 /// Larger requests are refused.
 const BODY_MAX: usize = 256 * 1_024;
@@ -47,8 +48,11 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .with_state(state)
 }
 
-/// Checks the credentials, and adds Twilio's headers to every response.
+/// Resets connections that stand in an outage, checks the credentials, and adds Twilio's headers to every response.
 async fn authenticated(extract::State(state): Shared, request: Request, next: Next) -> Response {
+    if state.connections().0 {
+        return reset();
+    }
     let started = Instant::now();
     let concurrent = state.concurrent.fetch_add(1, Ordering::SeqCst) + 1;
     let _request = OpenRequest(&state);
@@ -68,6 +72,7 @@ async fn authenticated(extract::State(state): Shared, request: Request, next: Ne
     let seconds = started.elapsed().as_secs_f64();
     let headers = response.headers_mut();
     let values = [
+        ("date", http_date(state.now())),
         ("twilio-request-id", format!("RQ{id}")),
         ("twilio-concurrent-requests", concurrent.to_string()),
         ("twilio-request-duration", format!("{seconds:.3}")),
@@ -124,12 +129,40 @@ async fn messages(
         return create(&state, &Form::parse(&String::from_utf8_lossy(&body))).await;
     }
     if method == Method::GET {
-        return match list(&state, &Form::parse(request.query().unwrap_or_default())) {
+        let form = Form::parse(request.query().unwrap_or_default());
+        let named: Vec<&str> = ["From", "To"]
+            .into_iter()
+            .filter_map(|name| form.filled(name))
+            .collect();
+        if let Some(response) = in_outage(&state, Affected::List, &named).await {
+            return response;
+        }
+        return match list(&state, &form) {
             Ok(page) => json_answer(200, &page),
             Err(error) => error.into_response(),
         };
     }
     wrong_method()
+}
+
+/// The response to a request that meets an outage.
+async fn in_outage(state: &State, affected: Affected, senders: &[&str]) -> Option<Response> {
+    met(&state.outage(affected, senders)?).await
+}
+
+/// The same for a request about one message.
+async fn fetch_in_outage(state: &State, sid: &str) -> Option<Response> {
+    let sender = {
+        let inner = state.inner();
+        let listed = inner.by_sid.get(sid).and_then(|at| inner.entry(*at));
+        match listed {
+            Some(Listed::Outbound(record)) => record.truth.from.clone(),
+            Some(Listed::Inbound(record)) => Some(record.truth.to.clone()),
+            None => None,
+        }
+    };
+    let sender: Vec<&str> = sender.as_deref().into_iter().collect();
+    in_outage(state, Affected::Fetch, &sender).await
 }
 
 async fn one_message(
@@ -141,20 +174,38 @@ async fn one_message(
     let Some(sid) = sid.strip_suffix(".json") else {
         return not_found(&sid);
     };
+    if let Some(response) = fetch_in_outage(&state, sid).await {
+        return response;
+    }
     let mut inner = state.inner();
     let inner = &mut *inner;
-    let index = inner.by_sid.get(sid).copied().unwrap_or(usize::MAX);
-    if method == Method::POST {
-        let form = Form::parse(&String::from_utf8_lossy(&body));
-        if let Err(error) = update(&state, inner, index, &form) {
-            return error.into_response();
-        }
-    }
-    let Some(record) = inner.records.get_mut(index).filter(|r| !r.deleted) else {
-        return not_found(sid);
+    let entry = inner.by_sid.get(sid).copied();
+    let form = Form::parse(&String::from_utf8_lossy(&body));
+    let answered = match (entry, method) {
+        (Some(Entry::Outbound(index)), method) => outbound(&state, inner, index, &method, &form),
+        (Some(Entry::Inbound(index)), method) => inbound(&state, inner, index, &method, &form),
+        (None, _) => None,
     };
-    match method {
-        Method::GET | Method::POST => json_answer(200, &message(&state.settings, record)),
+    answered.unwrap_or_else(|| not_found(sid))
+}
+
+/// Answers a request about a message of ours, unless it was deleted.
+fn outbound(
+    state: &State,
+    inner: &mut Inner,
+    index: usize,
+    method: &Method,
+    form: &Form,
+) -> Option<Response> {
+    if *method == Method::POST
+        && let Err(error) = update(state, inner, index, form)
+    {
+        return Some(error.into_response());
+    }
+    let bodies = inner.faults.bodies;
+    let record = inner.records.get_mut(index).filter(|r| !r.deleted)?;
+    Some(match *method {
+        Method::GET | Method::POST => json_answer(200, &message(&state.settings, record, bodies)),
         Method::DELETE if is_final(record.status) => {
             record.deleted = true;
             StatusCode::NO_CONTENT.into_response()
@@ -164,7 +215,37 @@ async fn one_message(
             ApiError::new(409, 20_009, text).into_response()
         }
         _ => wrong_method(),
-    }
+    })
+}
+
+/// Answers a request about a message of a person, unless it was deleted: it can be fetched, and
+/// since it is received, also redacted and deleted.
+fn inbound(
+    state: &State,
+    inner: &mut Inner,
+    index: usize,
+    method: &Method,
+    form: &Form,
+) -> Option<Response> {
+    let bodies = inner.faults.bodies;
+    let record = inner.inbound.get_mut(index).filter(|r| !r.deleted)?;
+    Some(match *method {
+        Method::POST if form.filled("Status").is_some() => {
+            ApiError::new(409, 30_409, "This message cannot be canceled").into_response()
+        }
+        Method::POST if form.filled("Body").is_some() => {
+            ApiError::new(400, 20_001, "Body can only be emptied").into_response()
+        }
+        Method::GET | Method::POST => {
+            record.redacted |= *method == Method::POST && form.get("Body").is_some();
+            json_answer(200, &inbound_message(&state.settings, record, bodies))
+        }
+        Method::DELETE => {
+            record.deleted = true;
+            StatusCode::NO_CONTENT.into_response()
+        }
+        _ => wrong_method(),
+    })
 }
 
 /// Cancels or redacts a message.
@@ -192,7 +273,7 @@ fn update(state: &State, inner: &mut Inner, index: usize, form: &Form) -> Result
     match form.get("Body") {
         Some("") if is_final(record.status) => {
             record.redacted = true;
-            record.updated = jiff::Timestamp::now();
+            record.updated = state.now();
             Ok(())
         }
         Some("") => {
@@ -219,32 +300,30 @@ async fn media(
     if method != Method::GET {
         return wrong_method();
     }
+    if let Some(response) = fetch_in_outage(&state, &sid).await {
+        return response;
+    }
     let inner = state.inner();
-    let record = inner
-        .by_sid
-        .get(&sid)
-        .and_then(|index| inner.records.get(*index));
-    let Some(record) = record.filter(|record| !record.deleted) else {
+    let entry = inner.by_sid.get(&sid).copied();
+    let Some(media) = entry.and_then(|entry| inner.entry(entry)?.media()) else {
         return not_found(&sid);
     };
     let base = format!("/2010-04-01/Accounts/{account}/Messages/{sid}/Media");
-    let items: Vec<Value> = record
-        .media
+    let items: Vec<Value> = media
+        .kinds
         .iter()
         .enumerate()
-        .map(|(index, _)| {
+        .map(|(index, kind)| {
             let part = 100 + u64::try_from(index).unwrap_or_default();
-            let id = format!(
-                "ME{}",
-                Rng::of_part(state.settings.seed, record.key, part).hex()
-            );
+            let id = Rng::of_part(state.settings.seed, media.key, part).hex();
+            let id = format!("ME{id}");
             json!({
                 "sid": id,
                 "account_sid": account,
                 "parent_sid": sid,
-                "content_type": "application/octet-stream",
-                "date_created": rfc2822(record.created),
-                "date_updated": rfc2822(record.created),
+                "content_type": kind,
+                "date_created": rfc2822(media.created),
+                "date_updated": rfc2822(media.created),
                 "uri": format!("{base}/{id}.json"),
             })
         })

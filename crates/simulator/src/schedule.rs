@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::rfc3339;
 use crate::callback::Call;
-use crate::inbound::{self, Inbound};
+use crate::inbound::{self, Inbound, user_fields};
 use crate::rng::Rng;
 use crate::state::{Inner, Scheduled, State};
 use crate::truth::{TruthCallback, TruthMessage, TruthStatus};
@@ -64,6 +64,9 @@ async fn perform(state: &Arc<State>, generation: u64, scheduled: Scheduled) {
         } => {
             send_callback(state, generation, (message, index), forged).await;
         }
+        Scheduled::Inbound { message } => {
+            inbound::tell(state, generation, message).await;
+        }
         Scheduled::Answer { message, text } => {
             let from = {
                 let mut inner = state.inner();
@@ -106,7 +109,7 @@ pub(crate) fn set_status(
     status: &'static str,
     code: Option<u32>,
 ) {
-    let now = jiff::Timestamp::now();
+    let now = state.now();
     let Some(record) = inner.records.get_mut(message) else {
         return;
     };
@@ -123,7 +126,7 @@ pub(crate) fn set_status(
     let key = record.key;
     record.truth.statuses.push(TruthStatus {
         status: status.to_owned(),
-        at: rfc3339(now),
+        at: rfc3339(jiff::Timestamp::now()),
         error_code: code,
         callback: TruthCallback::default(),
     });
@@ -191,10 +194,15 @@ async fn send_callback(state: &State, generation: u64, at: (usize, usize), forge
     let (message, index) = at;
     let prepared = {
         let mut inner = state.inner();
-        inner.record_of(generation, message).and_then(|record| {
+        let told = inner.record_of(generation, message).and_then(|record| {
             let status = record.truth.statuses.get(index)?;
             let url = record.truth.status_callback.clone()?;
-            Some((url, fields(state, &record.truth, status), record.key))
+            Some((url, record.truth.clone(), status.clone(), record.key))
+        });
+        told.map(|(url, message, status, key)| {
+            let mut fields = fields(state, &message, &status);
+            fields.extend(user_fields(inner.user(&message.to)));
+            (url, fields, key)
         })
     };
     let Some((url, fields, key)) = prepared else {
@@ -217,13 +225,15 @@ async fn send_callback(state: &State, generation: u64, at: (usize, usize), forge
         idempotency: rng.hex(),
     };
     let result = state.caller.send(&call).await;
+    let answered = result.last().and_then(|last| last.answered);
+    let tries = u32::try_from(result.len()).unwrap_or(u32::MAX);
     let mut inner = state.inner();
     let status = inner
         .record_of(generation, message)
         .and_then(|r| r.truth.statuses.get_mut(index));
     if let (Some(status), false) = (status, forged) {
-        status.callback.tries += result.tries;
-        status.callback.answered = result.answered;
+        status.callback.tries += tries;
+        status.callback.answered = answered;
     }
 }
 

@@ -1,20 +1,24 @@
 //! Everything the simulator knows: accepted messages, phones, what is scheduled, and the truth log.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::callback::Caller;
 use crate::faults::{CreateFault, Faults, Script};
-use crate::phone::{Phone, PhoneBehavior};
+use crate::inbound::InboundRecord;
+use crate::outages::{During, Outage};
+use crate::phone::{Phone, PhoneBehavior, User};
 use crate::rng::{Rng, key};
+use crate::rules::Watched;
 use crate::settings::Settings;
-use crate::truth::TruthMessage;
+use crate::truth::{TruthInbound, TruthMessage};
 
 /// The longest wait: a year.
 const WAIT_MAX: Duration = Duration::from_secs(365 * 86_400);
@@ -34,6 +38,16 @@ pub(crate) struct Record {
     pub(crate) sent: Option<jiff::Timestamp>,
 }
 
+/// A message of the list, by its place among those of its direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Outbound(usize),
+    Inbound(usize),
+}
+
+/// Where a message stands in the list: by its creation, and then by the order in which they came.
+pub(crate) type Place = (jiff::Timestamp, u64);
+
 /// Something that will happen at a later time.
 pub(crate) enum Scheduled {
     /// A message takes a status.
@@ -50,18 +64,26 @@ pub(crate) enum Scheduled {
     },
     /// A person writes.
     Answer { message: usize, text: String },
+    /// The webhook is told of an inbound message.
+    Inbound { message: usize },
 }
 
 pub(crate) struct Inner {
     pub(crate) records: Vec<Record>,
-    pub(crate) by_sid: HashMap<String, usize>,
-    pub(crate) by_to: HashMap<String, Vec<usize>>,
+    pub(crate) inbound: Vec<InboundRecord>,
+    pub(crate) by_sid: HashMap<String, Entry>,
+    /// All messages, in the order of the list, oldest first.
+    pub(crate) listed: BTreeMap<Place, Entry>,
+    pub(crate) by_to: HashMap<String, BTreeMap<Place, Entry>>,
+    pub(crate) users: Vec<User>,
     pub(crate) phones: HashMap<String, PhoneBehavior>,
     pub(crate) limited_before: HashSet<String>,
     pub(crate) last_inbound: HashMap<String, Instant>,
     pub(crate) templates: HashMap<String, String>,
     pub(crate) faults: Faults,
     pub(crate) scripts: VecDeque<Script>,
+    pub(crate) outages: Vec<During<Outage>>,
+    pub(crate) rules: Vec<During<Watched>>,
     pub(crate) inbound_url: Option<String>,
     pub(crate) creates: u64,
     pub(crate) creates_to: HashMap<String, u64>,
@@ -83,6 +105,10 @@ pub(crate) struct State {
     pub(crate) changed: Notify,
     pub(crate) concurrent: AtomicUsize,
     pub(crate) requests: AtomicU64,
+    /// Notified when connections may have to be refused, or taken again.
+    pub(crate) connections_changed: Notify,
+    /// How far Twilio's clock is ahead of ours, in milliseconds.
+    clock_offset_ms: AtomicI64,
     inner: Mutex<Inner>,
 }
 
@@ -96,6 +122,8 @@ impl State {
             changed: Notify::new(),
             concurrent: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
+            connections_changed: Notify::new(),
+            clock_offset_ms: AtomicI64::new(0),
             inner: Mutex::new(inner),
             settings,
         }
@@ -112,7 +140,22 @@ impl State {
         inner.inbound_url = inbound_url;
         inner.generation = generation + 1;
         drop(inner);
+        self.set_clock_offset(0);
+        self.connections_changed.notify_one();
         self.changed.notify_waiters();
+    }
+
+    /// The time by Twilio's clock, which all dates that it shows are taken from. The truth log is
+    /// kept by the real one.
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        let offset = SignedDuration::from_millis(self.clock_offset_ms.load(Ordering::SeqCst));
+        let now = jiff::Timestamp::now();
+        now.checked_add(offset).unwrap_or(now)
+    }
+
+    /// Sets how far Twilio's clock is ahead, in milliseconds.
+    pub(crate) fn set_clock_offset(&self, millis: i64) {
+        self.clock_offset_ms.store(millis, Ordering::SeqCst);
     }
 
     /// Simulated milliseconds as real time.
@@ -143,6 +186,13 @@ impl State {
             .take(limit)
             .map(|r| r.truth.clone())
             .collect()
+    }
+
+    /// The truth about inbound messages from this index on.
+    pub(crate) fn truth_of_inbound(&self, from: usize, limit: usize) -> Vec<TruthInbound> {
+        let inner = self.inner();
+        let some = inner.inbound.iter().skip(from).take(limit);
+        some.map(|record| record.truth.clone()).collect()
     }
 
     /// Schedules something after this time.
@@ -185,13 +235,16 @@ impl State {
 
     /// The fault of the next create to this address, and the key of its random numbers. The key is
     /// made from the address and the number of creates to it before, so that requests in another
-    /// order meet the same faults.
-    pub(crate) fn next_fault(&self, to: &str) -> (u64, CreateFault) {
+    /// order meet the same faults. That of an outage comes before all others.
+    pub(crate) fn next_fault(&self, to: &str, outage: Option<CreateFault>) -> (u64, CreateFault) {
         let mut inner = self.inner();
         inner.creates += 1;
         let count = inner.creates_to.entry(to.to_owned()).or_default();
         let key = key(to).wrapping_add(*count);
         *count += 1;
+        if let Some(fault) = outage {
+            return (key, fault);
+        }
         if let Some(fault) = scripted(&mut inner.scripts, to) {
             return (key, fault);
         }
@@ -224,14 +277,19 @@ impl Inner {
     fn new(settings: &Settings) -> Self {
         let mut inner = Self {
             records: Vec::new(),
+            inbound: Vec::new(),
             by_sid: HashMap::new(),
+            listed: BTreeMap::new(),
             by_to: HashMap::new(),
+            users: Vec::new(),
             phones: HashMap::new(),
             limited_before: HashSet::new(),
             last_inbound: HashMap::new(),
             templates: HashMap::new(),
             faults: settings.faults.clone(),
             scripts: VecDeque::new(),
+            outages: Vec::new(),
+            rules: Vec::new(),
             inbound_url: settings.inbound_url.clone(),
             creates: 0,
             creates_to: HashMap::new(),
@@ -245,10 +303,67 @@ impl Inner {
         inner
     }
 
+    /// Puts a message into the list, at the place of its creation.
+    pub(crate) fn put_in_list(&mut self, to: &str, created: jiff::Timestamp, entry: Entry) {
+        let place = (
+            created,
+            u64::try_from(self.listed.len()).unwrap_or(u64::MAX),
+        );
+        self.listed.insert(place, entry);
+        let of_address = self.by_to.entry(to.to_owned()).or_default();
+        of_address.insert(place, entry);
+    }
+
+    /// An outbound message by its SID.
+    pub(crate) fn outbound(&self, sid: &str) -> Option<&Record> {
+        match self.by_sid.get(sid)? {
+            Entry::Outbound(index) => self.records.get(*index),
+            Entry::Inbound(_) => None,
+        }
+    }
+
+    /// The person behind an address, which may be a user id.
+    pub(crate) fn person(&self, address: &str) -> String {
+        let user = self.users.iter().find(|user| {
+            [Some(&user.user_id), user.parent_user_id.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|id| same_address(id, address))
+        });
+        person(user.map_or(address, |user| user.number.as_str()))
+    }
+
+    /// The user ids of the person behind an address.
+    pub(crate) fn user(&self, address: &str) -> Option<&User> {
+        let who = self.person(address);
+        self.users.iter().find(|user| person(&user.number) == who)
+    }
+
     /// A message, unless a reset has removed it since.
     pub(crate) fn record_of(&mut self, generation: u64, message: usize) -> Option<&mut Record> {
         let records = (self.generation == generation).then_some(&mut self.records)?;
         records.get_mut(message)
+    }
+
+    /// How often everything was forgotten.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// An inbound message, unless a reset has removed it since.
+    pub(crate) fn inbound_of(&self, generation: u64, message: usize) -> Option<&InboundRecord> {
+        let inbound = (self.generation == generation).then_some(&self.inbound)?;
+        inbound.get(message)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn inbound_of_mut(
+        &mut self,
+        generation: u64,
+        message: usize,
+    ) -> Option<&mut InboundRecord> {
+        let inbound = (self.generation == generation).then_some(&mut self.inbound)?;
+        inbound.get_mut(message)
     }
 
     /// Cancels everything that is scheduled for this message.
@@ -257,6 +372,7 @@ impl Inner {
             Scheduled::Status { message, .. }
             | Scheduled::Callback { message, .. }
             | Scheduled::Answer { message, .. } => *message != of,
+            Scheduled::Inbound { .. } => true,
         });
     }
 
@@ -273,6 +389,15 @@ pub(crate) fn real(millis: f64) -> Duration {
     Duration::try_from_secs_f64(seconds)
         .unwrap_or(WAIT_MAX)
         .min(WAIT_MAX)
+}
+
+/// Whether two addresses are the same, with or without their channel.
+pub(crate) fn same_address(one: &str, other: &str) -> bool {
+    let plain = |address: &str| {
+        let plain = address.strip_prefix("whatsapp:");
+        plain.unwrap_or(address).to_owned()
+    };
+    plain(one) == plain(other)
 }
 
 /// The person behind an address: a Brazilian mobile is the same with and without its ninth digit.

@@ -54,3 +54,49 @@ pub struct TruthCallback {
     /// Whether a fault kept it from being sent.
     pub lost: bool,
 }
+
+/// An inbound message, as the truth log shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct TruthInbound {
+    /// Twilio's id.
+    pub sid: String,
+    /// The person, as the webhook is told.
+    pub from: String,
+    /// Our sender.
+    pub to: String,
+    /// The text; that of a button is its label.
+    pub body: String,
+    /// When the person wrote it (RFC 3339).
+    pub written_at: String,
+    /// What became of telling the webhook.
+    pub webhook: TruthWebhook,
+    /// Each request to the webhook, in order.
+    pub tries: Vec<TruthTry>,
+}
+
+/// What became of telling the webhook of an inbound message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TruthWebhook {
+    /// It has not been told yet.
+    Pending,
+    /// It has answered with success.
+    Taken,
+    /// It was not tried again: only the list has the message.
+    GivenUp,
+    /// A fault kept it from being told.
+    Lost,
+    /// There is none.
+    None,
+}
+
+/// One request to the webhook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TruthTry {
+    /// When it began (RFC 3339).
+    pub at: String,
+    /// The status of the response; `None` without one.
+    pub answered: Option<u16>,
+    /// Why there was none: `connect` or `read`.
+    pub failed: Option<&'static str>,
+}

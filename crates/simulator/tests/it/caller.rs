@@ -158,6 +158,15 @@ impl Caller {
         }
     }
 
+    /// Sends this over a raw connection and reads to its end; says whether it was reset.
+    pub(crate) async fn raw(&self, stream: &mut TcpStream, text: &str) -> (String, bool) {
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut bytes = Vec::with_capacity(1_024);
+        let ended = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await;
+        let reset = ended.expect("the connection ends").is_err();
+        (String::from_utf8(bytes).unwrap(), reset)
+    }
+
     /// Asks for a create over a raw connection.
     pub(crate) async fn send_bare(&self, form: &[(&str, &str)]) -> TcpStream {
         let body = encoded(form);

@@ -211,6 +211,8 @@ async fn faults_are_read_back_as_they_were_put() {
             { "share": 0.1, "fault": { "kind": "redirect" } },
             { "share": 0.1, "fault": { "kind": "refuse", "status": 400, "code": 63_018 } },
             { "share": 0.1, "fault": { "kind": "none" } },
+            { "share": 0.1, "fault": { "kind": "hang_before" } },
+            { "share": 0.1, "fault": { "kind": "slow", "ms": 1.0, "accepted_first": true } },
         ],
         "callback_lost": 0.01,
         "callback_late": 0.02,
@@ -220,6 +222,11 @@ async fn faults_are_read_back_as_they_were_put() {
         "callback_before_answer": 0.05,
         "callback_forged": 0.06,
         "list_lag_ms": 5_000.0,
+        "bodies": "null",
+        "inbound_lost": 0.07,
+        "inbound_late": 0.08,
+        "inbound_late_ms": 2_000.0,
+        "inbound_doubled": 0.09,
     });
     let answer = caller.control(Method::PUT, "faults", &faults).await;
     assert_eq!(answer.status, 204, "{}", answer.text);
