@@ -58,6 +58,7 @@ pub const fn verdict(outcome: &Outcome) -> Verdict {
         Outcome::Sent { .. } | Outcome::Refused { .. } => return Verdict::Reached,
         Outcome::NotSent { cause, .. } => match cause {
             NotSent::RateLimited => return Verdict::Reached,
+            NotSent::DeadlinePassed => return Verdict::Nothing,
             NotSent::Dns => Reason::Dns,
             NotSent::Connect => Reason::Connect,
             NotSent::Tls => Reason::Tls,
@@ -169,7 +170,9 @@ mod tests {
             assert_eq!((reason.as_str(), reason.to_string().as_str()), (word, text));
         }
         let ended = Outcome::Unknown(UnknownCause::ProcessEnded);
-        assert_eq!(verdict(&ended), Verdict::Nothing);
+        for outcome in [ended, not_sent(NotSentCause::DeadlinePassed)] {
+            assert_eq!(verdict(&outcome), Verdict::Nothing, "{outcome:?}");
+        }
     }
 
     fn not_sent(cause: NotSentCause) -> Outcome {

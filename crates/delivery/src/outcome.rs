@@ -47,6 +47,8 @@ pub enum NotSentCause {
     ConnectionLost,
     /// 429 (Twilio 20429): too many requests, not processed.
     RateLimited,
+    /// The message's deadline passed before the first byte of the request could leave.
+    DeadlinePassed,
 }
 
 /// Why we do not know whether the message was created.
@@ -172,6 +174,7 @@ impl NotSentCause {
             Self::Tls => "tls",
             Self::ConnectionLost => "connection_lost_unwritten",
             Self::RateLimited => "rate_limited",
+            Self::DeadlinePassed => "deadline_passed",
         }
     }
 }

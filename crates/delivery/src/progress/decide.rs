@@ -193,7 +193,7 @@ impl Transition<'_> {
         }
     }
 
-    fn stays(&mut self, give_up: GiveUp, failure: &AttemptFailure) {
+    pub(super) fn stays(&mut self, give_up: GiveUp, failure: &AttemptFailure) {
         if !matches!(failure, AttemptFailure::NotSent { .. }) {
             return;
         }

@@ -5,7 +5,7 @@ use crate::counter::{Metric, Stage};
 use crate::event::{EventKind, Source};
 use crate::limits::{SETTLE_POLLS, SILENT_POLLS};
 use crate::outcome::{NotSentCause, Outcome, OutcomeKind, ProviderStatus, UnknownCause};
-use crate::retry::AttemptFailure;
+use crate::retry::{AttemptFailure, GiveUp};
 use crate::row::AttemptRow;
 use crate::state::{Fact, State, Step, state_of};
 use crate::time::Timestamp;
@@ -149,15 +149,18 @@ impl Transition<'_> {
 
     fn not_sent(&mut self, attempt: AttemptRow, cause: NotSentCause, failure: AttemptFailure) {
         let reason = match cause {
-            NotSentCause::RateLimited => Reason::RateLimited,
+            NotSentCause::RateLimited => Some(Reason::RateLimited),
             NotSentCause::Dns
             | NotSentCause::Connect
             | NotSentCause::Tls
-            | NotSentCause::ConnectionLost => Reason::Network,
+            | NotSentCause::ConnectionLost => Some(Reason::Network),
+            NotSentCause::DeadlinePassed => None,
         };
         self.step(Fact::OutcomeNotSent);
         self.count_outcome(OutcomeKind::NotSent);
-        self.progress.error = Some(LastError { reason, code: None });
+        if let Some(reason) = reason {
+            self.progress.error = Some(LastError { reason, code: None });
+        }
         self.push(Event {
             kind: EventKind::AttemptNotSent,
             source: Source::Dispatch,
@@ -168,7 +171,15 @@ impl Transition<'_> {
             detail: Some(cause.as_str().to_owned()),
         });
         if self.progress.state == State::Sending {
-            self.decide(&failure, Source::Dispatch);
+            match cause {
+                // Whatever the clock says now: it has passed.
+                NotSentCause::DeadlinePassed => self.stays(GiveUp::Expires, &failure),
+                NotSentCause::Dns
+                | NotSentCause::Connect
+                | NotSentCause::Tls
+                | NotSentCause::ConnectionLost
+                | NotSentCause::RateLimited => self.decide(&failure, Source::Dispatch),
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use delivery::message::SenderName;
 use delivery::outcome::Outcome;
 use delivery::row::{AttemptRow, MessageRow, PersonRow, SenderRow};
+use delivery::sid::Sid;
 use delivery::time::Timestamp;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -226,7 +227,8 @@ impl Lane {
         let name = self.of.name.clone();
         self.sends.spawn(async move {
             let row = attempt.attempt.row;
-            let request = create_request(&dispatch, name, attempt);
+            let service = dispatch.settings.messaging_service;
+            let request = create_request(name, service, attempt);
             let started = dispatch.effects.clock.monotonic();
             let outcome = dispatch.provider.create(&request).await;
             drop(request);
@@ -318,14 +320,17 @@ struct RoundTime {
     monotonic: Instant,
 }
 
-fn create_request(dispatch: &Dispatch, from: SenderName, attempt: OpenAttempt) -> CreateRequest {
-    let now = dispatch.effects.clock.now();
+fn create_request(
+    from: SenderName,
+    messaging_service: Option<Sid>,
+    attempt: OpenAttempt,
+) -> CreateRequest {
     CreateRequest {
         to: attempt.to.in_variant(attempt.variant),
         from,
-        messaging_service: dispatch.settings.messaging_service,
+        messaging_service,
         content: attempt.content,
-        validity: attempt.expires_at.map(|expires| expires.since(now)),
+        expires_at: attempt.expires_at,
         correlation_id: attempt.attempt.to_string(),
     }
 }

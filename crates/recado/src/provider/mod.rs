@@ -2,8 +2,6 @@
 
 pub mod twilio;
 
-use std::time::Duration;
-
 use delivery::message::{Content, SenderName};
 use delivery::outcome::{Outcome, ProviderStatus};
 use delivery::sid::Sid;
@@ -13,7 +11,9 @@ use crate::effects::BoxFuture;
 
 /// Carries messages to people.
 pub trait Provider: Send + Sync {
-    /// Asks the provider to create a message, exactly once: nothing below this call retries.
+    /// Asks the provider to create a message, exactly once: nothing below this call retries. When
+    /// the deadline passes before the first byte, for example because connecting took long, the
+    /// outcome is [`NotSentCause::DeadlinePassed`](delivery::outcome::NotSentCause).
     fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Outcome>;
 
     /// Reads one message back.
@@ -46,8 +46,9 @@ pub struct CreateRequest {
     pub messaging_service: Option<Sid>,
     /// What it says.
     pub content: Content,
-    /// How long the provider may keep it in its queue; sent as whole seconds, 1 to 36,000.
-    pub validity: Option<Duration>,
+    /// Nothing is sent at or after this instant, and the provider is told for how long it may keep
+    /// the message in its queue: whole seconds, 1 to 36,000.
+    pub expires_at: Option<Timestamp>,
     /// Our id of the attempt; the provider repeats it in its reports. Letters and digits only.
     pub correlation_id: String,
 }

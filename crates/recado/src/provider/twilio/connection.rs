@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
@@ -75,6 +75,12 @@ struct Shared {
     clock: Arc<dyn Clock>,
 }
 
+/// A connection that can take a request now.
+pub(super) struct Ready<'a> {
+    connection: Connection,
+    _permit: SemaphorePermit<'a>,
+}
+
 struct Idle {
     connection: Connection,
     since: Instant,
@@ -115,24 +121,50 @@ impl Pool {
     /// # Errors
     /// [`Failure`], of which only [`Failure::NotSent`] says that nothing left.
     pub(super) async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        let ready = self.ready().await.map_err(Failure::NotSent)?;
+        self.exchange_over(ready, request).await
+    }
+
+    /// A connection that can take a request now.
+    ///
+    /// # Errors
+    /// Why there is none; nothing was sent.
+    pub(super) async fn ready(&self) -> Result<Ready<'_>, NotSentCause> {
         let mut connect_end = self.effects.clock.sleep(self.connect_timeout);
         let permit = before(&mut connect_end, self.in_flight.acquire()).await;
         // The semaphore is never closed, so it either gives a permit or the time is over.
-        let Some(Ok(_permit)) = permit else {
-            return Err(Failure::NotSent(NotSentCause::Connect));
+        let Some(Ok(permit)) = permit else {
+            return Err(NotSentCause::Connect);
         };
-        let mut connection = match self.shared.take_idle().await {
+        let connection = match self.shared.take_idle().await {
             Some(connection) => connection,
-            None => self
-                .open(&mut connect_end)
-                .await
-                .map_err(Failure::NotSent)?,
+            None => self.open(&mut connect_end).await?,
         };
-        let answer = self.send(&mut connection, request).await?;
+        Ok(Ready {
+            connection,
+            _permit: permit,
+        })
+    }
+
+    /// Sends a request once over a connection and reads its answer.
+    ///
+    /// # Errors
+    /// As [`Pool::exchange`].
+    pub(super) async fn exchange_over(
+        &self,
+        mut ready: Ready<'_>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, Failure> {
+        let answer = self.send(&mut ready.connection, request).await?;
         if answer.body.is_some() {
-            self.shared.keep(connection);
+            self.give_back(ready);
         }
         Ok(answer)
+    }
+
+    /// Keeps a connection for the next request.
+    pub(super) fn give_back(&self, ready: Ready<'_>) {
+        self.shared.keep(ready.connection);
     }
 
     async fn open(&self, end: &mut BoxFuture<'static, ()>) -> Result<Connection, NotSentCause> {

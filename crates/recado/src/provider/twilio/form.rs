@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use delivery::message::Content;
+use delivery::time::Timestamp;
 use serde::Serializer as _;
 use url::form_urlencoded::Serializer;
 
@@ -15,8 +16,13 @@ const VALIDITY_SECONDS: (u64, u64) = (1, 36_000);
 /// bound on an answer's bytes.
 const PAGE_SIZE: &str = "50";
 
-/// The body of a create request; Twilio reports to `status_callback_url`.
-pub(super) fn create_form(request: &CreateRequest, status_callback_url: Option<&str>) -> String {
+/// The body of a create request that leaves `now`, which is before its deadline; Twilio reports to
+/// `status_callback_url`.
+pub(super) fn create_form(
+    request: &CreateRequest,
+    now: Timestamp,
+    status_callback_url: Option<&str>,
+) -> String {
     let mut form = Serializer::new(String::with_capacity(1024));
     form.append_pair("To", &whatsapp(&request.to));
     if request.from.is_messaging_service() {
@@ -28,8 +34,9 @@ pub(super) fn create_form(request: &CreateRequest, status_callback_url: Option<&
         }
     }
     append_content(&mut form, &request.content);
-    if let Some(validity) = request.validity {
-        form.append_pair("ValidityPeriod", &validity_seconds(validity).to_string());
+    if let Some(expires_at) = request.expires_at {
+        let seconds = validity_seconds(expires_at.since(now));
+        form.append_pair("ValidityPeriod", &seconds.to_string());
     }
     if let Some(url) = status_callback_url {
         form.append_pair(

@@ -15,7 +15,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use delivery::outcome::Outcome;
+use delivery::outcome::{NotSentCause, Outcome};
 use delivery::sid::Sid;
 use http_body_util::Full;
 use hyper::header::{
@@ -32,7 +32,7 @@ use self::connection::{Endpoint, Pool};
 pub use self::settings::{TwilioSettings, TwilioSettingsError};
 pub use self::url::with_overrides;
 pub use crate::config::Credentials;
-use crate::effects::{BoxFuture, Effects};
+use crate::effects::{BoxFuture, Clock, Effects};
 use crate::provider::{
     CreateRequest, InboundListQuery, InboundPage, ListQuery, Provider, ProviderError,
     ProviderMedium, ProviderMessage,
@@ -51,6 +51,7 @@ pub struct Twilio {
     authorization: HeaderValue,
     status_callback_url: Option<String>,
     base_url: String,
+    clock: Arc<dyn Clock>,
 }
 
 impl Twilio {
@@ -83,6 +84,7 @@ impl Twilio {
             authorization: authorization(settings)?,
             status_callback_url: settings.status_callback_url.clone(),
             base_url: settings.base_url.clone(),
+            clock: Arc::clone(&effects.clock),
         })
     }
 
@@ -174,9 +176,23 @@ impl Twilio {
 impl Provider for Twilio {
     fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
+            let late = || request.expires_at.is_some_and(|at| self.clock.now() >= at);
+            if late() {
+                return not_sent(NotSentCause::DeadlinePassed);
+            }
+            let ready = match self.pool.ready().await {
+                Ok(ready) => ready,
+                Err(cause) => return not_sent(cause),
+            };
+            // Waiting for a connection takes up to 5 seconds.
+            if late() {
+                self.pool.give_back(ready);
+                return not_sent(NotSentCause::DeadlinePassed);
+            }
             let path = static_path(self.messages_path());
-            let form = form::create_form(request, self.status_callback_url.as_deref());
-            let result = self.pool.exchange(self.post(&path, form)).await;
+            let url = self.status_callback_url.as_deref();
+            let form = form::create_form(request, self.clock.now(), url);
+            let result = self.pool.exchange_over(ready, self.post(&path, form)).await;
             answer::outcome(result, &self.account_sid)
         })
     }
@@ -212,6 +228,13 @@ impl Provider for Twilio {
             let answer = self.pool.exchange(self.get(&path)).await;
             inbound::media(answer, &format!("{}{resource}", self.base_url))
         })
+    }
+}
+
+fn not_sent(cause: NotSentCause) -> Outcome {
+    Outcome::NotSent {
+        cause,
+        retry_after: None,
     }
 }
 

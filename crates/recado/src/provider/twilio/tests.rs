@@ -23,9 +23,14 @@ fn create_request() -> CreateRequest {
             body: "Bom dia, ação!".into(),
             persistent_action: None,
         },
-        validity: Some(Duration::from_secs(3_600)),
+        // So far ahead that the form is the same whatever the time is.
+        expires_at: Some(delivery::time::Timestamp::from_micros(i64::MAX)),
         correlation_id: "00ff".into(),
     }
+}
+
+fn now() -> delivery::time::Timestamp {
+    Effects::real().clock.now()
 }
 
 fn sent(n: u32) -> Outcome {
@@ -65,7 +70,7 @@ async fn a_request_as_twilio_wants_it() {
         format!("user-agent: recado/{}", env!("CARGO_PKG_VERSION")),
     ];
     assert_eq!(headers, expected);
-    let form = form::create_form(&create_request(), Some(STATUS_CALLBACK));
+    let form = form::create_form(&create_request(), now(), Some(STATUS_CALLBACK));
     assert_eq!(body, form);
     assert!(
         body.ends_with(

@@ -151,6 +151,27 @@ pub(crate) async fn what_could_not_be_sent_for_too_long_fails(fixture: &mut Stor
     assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
 
+pub(crate) async fn what_found_no_connection_before_its_deadline_expires(
+    fixture: &mut StoreFixture,
+) {
+    let message = Message {
+        expires_at: Some(fixture.now.plus(MINUTE)),
+        ..notice(1, "a")
+    };
+    let id = fixture.accept(message).await;
+    // The clock may have been set back since: that it passed is a fact.
+    let outcome = Outcome::NotSent {
+        cause: NotSentCause::DeadlinePassed,
+        retry_after: None,
+    };
+    fixture.attempt(id, outcome).await;
+    let view = fixture.view(id).await;
+    assert_eq!(view.summary.state, State::Expired);
+    assert_eq!(view.summary.error, None);
+    assert_eq!(view.attempts[0].cause.as_deref(), Some("deadline_passed"));
+    assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
+}
+
 pub(crate) async fn waiting_for_its_time_does_not_make_a_message_old(fixture: &mut StoreFixture) {
     let late = Message {
         send_at: Some(fixture.now.plus(Duration::from_secs(48 * 3_600))),

@@ -98,6 +98,7 @@ macro_rules! conformance {
                 what_was_not_sent_is_tried_again_after_a_wait,
                 the_providers_request_to_wait_is_heard_within_reason,
                 what_could_not_be_sent_for_too_long_fails,
+                what_found_no_connection_before_its_deadline_expires,
                 waiting_for_its_time_does_not_make_a_message_old,
                 a_retry_that_would_come_too_late_expires_instead,
                 a_permanent_refusal_fails_for_good,

@@ -9,13 +9,15 @@ use super::*;
 const SERVICE: &str = "MG00000000000000000000000000000001";
 const TEMPLATE: &str = "HX00000000000000000000000000000001";
 
+const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
 fn request(from: &str, content: Content) -> CreateRequest {
     CreateRequest {
         to: "+5511900000001".into(),
         from: SenderName::new(from),
         messaging_service: None,
         content,
-        validity: None,
+        expires_at: None,
         correlation_id: "0123456789abcdef0123456789abcdef".into(),
     }
 }
@@ -28,7 +30,7 @@ fn text(body: &str) -> Content {
 }
 
 fn fields(request: &CreateRequest) -> Vec<(String, String)> {
-    parsed(&create_form(request, None))
+    parsed(&create_form(request, NOW, None))
 }
 
 fn parsed(form: &str) -> Vec<(String, String)> {
@@ -50,7 +52,7 @@ fn check(request: &CreateRequest, expected: &[(&str, &str)]) {
 #[test]
 fn text_from_a_number() {
     let content = text("1+1=2 & ação: \"sim\" 🎉\n%41");
-    let raw = create_form(&request("+551140000000", content), None);
+    let raw = create_form(&request("+551140000000", content), NOW, None);
     assert_eq!(
         raw,
         "To=whatsapp%3A%2B5511900000001&From=whatsapp%3A%2B551140000000&Body=1%2B1%3D2+%26+\
@@ -159,7 +161,7 @@ fn a_medium_with_and_without_caption() {
 #[test]
 fn validity_is_whole_seconds_within_bounds() {
     for (millis, seconds) in [
-        (0, 1),
+        (1, 1),
         (999, 1),
         (1_000, 1),
         (1_999, 1),
@@ -168,9 +170,9 @@ fn validity_is_whole_seconds_within_bounds() {
         (36_001_000, 36_000),
         (u64::MAX, 36_000),
     ] {
-        let validity = Some(Duration::from_millis(millis));
+        let expires_at = Some(NOW.plus(Duration::from_millis(millis)));
         let request = CreateRequest {
-            validity,
+            expires_at,
             ..request(SERVICE, text("oi"))
         };
         let expected = ("ValidityPeriod".to_owned(), seconds.to_string());
@@ -182,6 +184,7 @@ fn validity_is_whole_seconds_within_bounds() {
 fn the_callback_url_names_the_attempt() {
     let form = create_form(
         &request(SERVICE, text("oi")),
+        NOW,
         Some("https://gateway.example.com/cb#rc=3&rp=5xx,ct,rt"),
     );
     let url = "https://gateway.example.com/cb?c=0123456789abcdef0123456789abcdef#rc=3&rp=5xx,ct,rt";

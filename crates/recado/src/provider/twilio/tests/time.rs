@@ -167,6 +167,46 @@ async fn an_idle_connection_is_closed_after_twenty_seconds() {
     assert!((20..=21).contains(&seconds), "{seconds}");
 }
 
+/// A connection that takes three seconds to make.
+struct SlowDial(std::net::SocketAddr);
+
+impl Dial for SlowDial {
+    fn dial<'a>(&'a self, _: &'a str, _: u16) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let stream = tokio::net::TcpStream::connect(self.0).await.unwrap();
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_leaves_at_or_after_the_deadline_however_long_connecting_took() {
+    for (seconds, leaves) in [(0, false), (2, false), (3, false), (4, true)] {
+        let server = Server::answering(|_, _| ok_answer(1)).await;
+        let effects = Effects {
+            dial: Arc::new(SlowDial(server.address)),
+            ..paused_effects()
+        };
+        let twilio = Twilio::new(&settings(server.address), &effects).unwrap();
+        let deadline = effects.clock.now().plus(Duration::from_secs(seconds));
+        let request = CreateRequest {
+            expires_at: Some(deadline),
+            ..create_request()
+        };
+        let outcome = twilio.create(&request).await;
+        if leaves {
+            assert_eq!(outcome, sent(1), "{seconds} s");
+            let sent = String::from_utf8(server.requests().remove(0)).unwrap();
+            // Less than a second is left.
+            assert!(sent.contains("ValidityPeriod=1&"), "{sent}");
+        } else {
+            assert_eq!(outcome, super::not_sent(NotSentCause::DeadlinePassed));
+            assert!(server.requests().is_empty(), "{seconds} s");
+        }
+    }
+}
+
 /// Effects whose clock shows tokio's time, so that a test can pause it.
 fn paused_effects() -> Effects {
     struct PausedClock(tokio::time::Instant);
