@@ -74,7 +74,7 @@ pub(super) struct MessageJson {
 /// A page of messages, newest first.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct MessagePageJson {
-    /// The messages.
+    /// The messages; fewer than `limit`, or none, when few of those looked at match.
     pub messages: Vec<SummaryJson>,
     /// Send it as `cursor` to get the next page; null on the last page.
     pub next_cursor: Option<String>,

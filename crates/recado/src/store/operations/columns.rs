@@ -109,6 +109,60 @@ pub(crate) struct ParkedReport {
 /// Which counter: cohort, metric and code.
 pub(crate) type CounterKey = (CohortRow, Metric, i64);
 
+/// A figure that is kept for the whole account, so that nobody has to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Total {
+    /// Messages that are in a state now; the code is the state's number.
+    State,
+    /// Error codes, each time one was received.
+    Errors,
+    /// Facts that contradicted what was known.
+    Anomalies,
+    /// Messages in the queue; the code is the sender's row.
+    Queued,
+}
+
+impl Total {
+    /// The number in the table.
+    pub(crate) fn number(self) -> i64 {
+        match self {
+            Self::State => 1,
+            Self::Errors => 2,
+            Self::Anomalies => 3,
+            Self::Queued => 4,
+        }
+    }
+
+    /// The figure of a number in the table.
+    pub(crate) fn from_number(number: i64) -> Option<Self> {
+        [Self::State, Self::Errors, Self::Anomalies, Self::Queued]
+            .into_iter()
+            .find(|total| total.number() == number)
+    }
+
+    /// The figure that sums up a counter over all cohorts, if one is kept.
+    pub(crate) fn of(metric: Metric) -> Option<Self> {
+        match metric {
+            Metric::State => Some(Self::State),
+            Metric::Errors => Some(Self::Errors),
+            Metric::Anomalies => Some(Self::Anomalies),
+            Metric::Accepted
+            | Metric::Sent
+            | Metric::Delivered
+            | Metric::Read
+            | Metric::Attempts
+            | Metric::Outcomes
+            | Metric::Retries
+            | Metric::AcceptedToSent
+            | Metric::SentToDelivered
+            | Metric::DeliveredToRead => None,
+        }
+    }
+}
+
+/// Which figure: what, and the code.
+pub(crate) type TotalKey = (Total, i64);
+
 /// Whose messages a counter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Cohort {

@@ -17,7 +17,7 @@ use delivery::window::WindowCheck;
 
 use super::columns::{
     Attempt, AttemptChange, Cohort, ConsentCause, CounterKey, EarlierAnswer, InboundColumns,
-    MessageColumns, NewAttempt, NewestAbout, OpenAttemptColumns, ParkedReport, Pausing,
+    MessageColumns, NewAttempt, NewestAbout, OpenAttemptColumns, ParkedReport, Pausing, TotalKey,
 };
 use crate::secrets::DecryptError;
 use crate::store::person::{Candidate, Person};
@@ -181,7 +181,7 @@ pub(crate) trait WatchRows: Halting {
     fn delete_watch(&mut self, at: Timestamp, attempt: AttemptRow) -> Read<Self, ()>;
 }
 
-/// The tables `cohort`, `template` and `counter`.
+/// The tables `cohort`, `template`, `counter` and `total`.
 pub(crate) trait CounterRows: Halting {
     /// The row of a cohort.
     fn cohort(&mut self, cohort: &Cohort) -> Read<Self, Option<CohortRow>>;
@@ -197,6 +197,9 @@ pub(crate) trait CounterRows: Halting {
 
     /// Adds to counters, each of which is named once.
     fn add_counts(&mut self, counts: &[(CounterKey, i64)]) -> Read<Self, ()>;
+
+    /// Adds to the figures of the account, each of which is named once.
+    fn add_totals(&mut self, totals: &[(TotalKey, i64)]) -> Read<Self, ()>;
 }
 
 /// The tables `person`, `consent_event` and `conversation`.

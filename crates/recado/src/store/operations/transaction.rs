@@ -1,6 +1,6 @@
 //! One transaction under way: its rows, what it counts, and what must be told after its commit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use delivery::codes::Scope;
@@ -8,7 +8,7 @@ use delivery::progress::{Progress, ProgressChange, QueueChange, Rules, Transitio
 use delivery::row::{CohortRow, SenderRow};
 use delivery::time::Timestamp;
 
-use super::columns::{Cohort, CounterKey, Pausing};
+use super::columns::{Cohort, CounterKey, Pausing, Total, TotalKey};
 use super::rows::Rows;
 use crate::secrets::Vault;
 use crate::store::notify::{Notice, PendingNotifications};
@@ -66,6 +66,7 @@ pub(crate) struct Transaction<'a, R> {
     /// What is to be told after the commit.
     pub(crate) pending: PendingNotifications,
     counts: HashMap<CounterKey, i64>,
+    queued: BTreeMap<SenderRow, i64>,
     cohorts: HashMap<Cohort, CohortRow>,
     /// Kept for its memory between facts.
     change: ProgressChange,
@@ -125,6 +126,7 @@ impl<'a, R: Rows> Transaction<'a, R> {
             shared,
             pending: PendingNotifications::default(),
             counts: HashMap::new(),
+            queued: BTreeMap::new(),
             cohorts: HashMap::new(),
             change: ProgressChange::default(),
         }
@@ -135,6 +137,7 @@ impl<'a, R: Rows> Transaction<'a, R> {
     pub(crate) fn restart(&mut self) {
         self.pending = PendingNotifications::default();
         self.counts.clear();
+        self.queued.clear();
         self.cohorts.clear();
     }
 
@@ -223,9 +226,11 @@ impl<'a, R: Rows> Transaction<'a, R> {
         }
         if let Some(due) = due_before {
             self.rows.dequeue(progress, due)?;
+            *self.queued.entry(progress.sender).or_default() -= 1;
         }
         if let QueueChange::Enqueue(due) = change {
             self.rows.enqueue(progress, due)?;
+            *self.queued.entry(progress.sender).or_default() += 1;
             self.pending.queue = true;
         }
         Ok(())
@@ -284,7 +289,18 @@ impl<'a, R: Rows> Transaction<'a, R> {
             self.counts.drain().filter(|(_, by)| *by != 0).collect();
         counts
             .sort_unstable_by_key(|((cohort, metric, code), _)| (*cohort, metric.number(), *code));
-        self.rows.add_counts(&counts)
+        let mut totals: BTreeMap<TotalKey, i64> = BTreeMap::new();
+        for ((_, metric, code), by) in &counts {
+            if let Some(total) = Total::of(*metric) {
+                *totals.entry((total, *code)).or_default() += by;
+            }
+        }
+        for (sender, by) in std::mem::take(&mut self.queued) {
+            totals.insert((Total::Queued, sender.0), by);
+        }
+        let totals: Vec<_> = totals.into_iter().filter(|(_, by)| *by != 0).collect();
+        self.rows.add_counts(&counts)?;
+        self.rows.add_totals(&totals)
     }
 
     /// What waits for the commit.

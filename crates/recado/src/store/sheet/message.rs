@@ -13,6 +13,7 @@ use super::record::{AttemptRecord, EventRecord, MessageRecord, Need};
 use super::tables::{Halt, Sheet};
 use crate::store::operations::columns::{
     Attempt, AttemptChange, Cohort, CounterKey, MessageColumns, NewAttempt, OpenAttemptColumns,
+    TotalKey,
 };
 use crate::store::operations::rows::{
     AttemptRows, Broken, CounterRows, EventRows, MessageRows, QueueRows, WatchRows,
@@ -370,6 +371,11 @@ impl CounterRows for Sheet {
 
     fn add_counts(&mut self, counts: &[(CounterKey, i64)]) -> Result<(), Halt> {
         self.counts.extend_from_slice(counts);
+        Ok(())
+    }
+
+    fn add_totals(&mut self, totals: &[(TotalKey, i64)]) -> Result<(), Halt> {
+        self.totals.extend_from_slice(totals);
         Ok(())
     }
 }

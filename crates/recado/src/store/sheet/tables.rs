@@ -11,7 +11,7 @@ use delivery::state::State;
 use delivery::time::Timestamp;
 
 use crate::store::MessageId;
-use crate::store::operations::columns::{Cohort, CounterKey};
+use crate::store::operations::columns::{Cohort, CounterKey, TotalKey};
 use crate::store::operations::rows::{Broken, Halting};
 use crate::store::person::Person;
 
@@ -75,6 +75,7 @@ pub(crate) struct Sheet {
     pub(crate) events: Vec<EventRecord>,
     pub(crate) consents: Vec<ConsentRecord>,
     pub(crate) counts: Vec<(CounterKey, i64)>,
+    pub(crate) totals: Vec<(TotalKey, i64)>,
     pub(crate) probed: bool,
 }
 
@@ -129,6 +130,7 @@ impl Sheet {
             events: Vec::new(),
             consents: Vec::new(),
             counts: Vec::new(),
+            totals: Vec::new(),
             probed: false,
         };
         for (row, sender) in senders {
@@ -166,6 +168,7 @@ impl Sheet {
         self.events.clear();
         self.consents.clear();
         self.counts.clear();
+        self.totals.clear();
         self.probed = false;
     }
 

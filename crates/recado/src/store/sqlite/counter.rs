@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::SqliteStore;
 use super::column::stored_at;
 use super::statements::{ACCOUNT, Statements};
-use crate::store::operations::columns::{Cohort, CounterKey};
+use crate::store::operations::columns::{Cohort, CounterKey, Total, TotalKey};
 use crate::store::operations::rows::CounterRows;
 use crate::store::{CounterGroup, CounterQuery, CounterRow, Counters, StoreFuture};
 
@@ -64,6 +64,17 @@ impl CounterRows for Statements<'_> {
         }
         Ok(())
     }
+
+    fn add_totals(&mut self, totals: &[(TotalKey, i64)]) -> rusqlite::Result<()> {
+        let mut statement = self.db.prepare_cached(
+            "INSERT INTO total (account_id, what, code, n) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (account_id, what, code) DO UPDATE SET n = n + excluded.n",
+        )?;
+        for ((total, code), by) in totals {
+            statement.execute([ACCOUNT, total.number(), *code, *by])?;
+        }
+        Ok(())
+    }
 }
 
 fn columns(cohort: &Cohort) -> [i64; 6] {
@@ -75,6 +86,24 @@ fn columns(cohort: &Cohort) -> [i64; 6] {
         cohort.template,
         cohort.area,
     ]
+}
+
+/// Reads every figure that is kept for the account: what, code and value.
+pub(super) fn read_totals(
+    db: &Connection,
+    mut show: impl FnMut(Total, i64, i64),
+) -> rusqlite::Result<()> {
+    let mut statement =
+        db.prepare_cached("SELECT what, code, n FROM total WHERE account_id = ?1")?;
+    let mut rows = statement.query([ACCOUNT])?;
+    while let Some(row) = rows.next()? {
+        show(
+            stored_at(row, 0, Total::from_number)?,
+            row.get(1)?,
+            row.get(2)?,
+        );
+    }
+    Ok(())
 }
 
 fn read_counters(db: &Connection, query: CounterQuery) -> rusqlite::Result<Vec<CounterRow>> {

@@ -1,13 +1,12 @@
 //! Sizes, depths and whether a commit goes through.
 
-use delivery::counter::Metric;
 use delivery::progress::WatchKind;
 use delivery::state::State;
-use delivery::time::Timestamp;
 use rusqlite::Connection;
 
 use super::statements::{ACCOUNT, Statements};
-use super::{SqliteStore, verify};
+use super::{SqliteStore, counter, queue, verify};
+use crate::store::operations::columns::Total;
 use crate::store::operations::health::Probe;
 use crate::store::operations::rows::HealthRows;
 use crate::store::{Gauges, Health, StoreError, StoreFuture, VerifyReport};
@@ -60,6 +59,9 @@ impl HealthRows for Statements<'_> {
     }
 }
 
+/// Reports that are counted one by one; a page without a key must not walk more.
+const PARKED_COUNTED_MAX: i64 = 100_000;
+
 fn read_gauges(db: &Connection) -> rusqlite::Result<Gauges> {
     let one = |sql: &str| -> rusqlite::Result<u64> {
         db.prepare_cached(sql)?
@@ -67,36 +69,27 @@ fn read_gauges(db: &Connection) -> rusqlite::Result<Gauges> {
     };
     let unknown = WatchKind::Unknown.number();
     let mut gauges = Gauges {
-        queued: one("SELECT count(*) FROM queue WHERE account_id = ?1")?,
         open_attempts: one("SELECT count(*) FROM open_attempt WHERE account_id = ?1")?,
         unknown_watched: one(&format!(
             "SELECT count(*) FROM watch WHERE account_id = ?1 AND kind = {unknown}"
         ))?,
-        parked: one("SELECT count(*) FROM parked_report WHERE account_id = ?1")?,
+        parked: one(&format!(
+            "SELECT count(*) FROM (SELECT 1 FROM parked_report WHERE account_id = ?1 \
+             LIMIT {PARKED_COUNTED_MAX})"
+        ))?,
+        oldest_due_at: queue::oldest_due(db)?,
         ..Gauges::default()
     };
-    let oldest: Option<i64> = db
-        .prepare_cached("SELECT min(due_at) FROM queue WHERE account_id = ?1")?
-        .query_row([ACCOUNT], |row| row.get(0))?;
-    gauges.oldest_due_at = oldest.map(Timestamp::from_micros);
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT metric, code, sum(n) FROM counter WHERE metric IN ({}, {}, {}) \
-         GROUP BY metric, code",
-        Metric::State.number(),
-        Metric::Errors.number(),
-        Metric::Anomalies.number()
-    ))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (code, n): (i64, i64) = (row.get(1)?, row.get(2)?);
+    counter::read_totals(db, |total, code, n| {
         let n = u64::try_from(n).unwrap_or_default();
-        match Metric::from_number(row.get(0)?) {
-            Some(Metric::State) => gauges
+        match total {
+            Total::State => gauges
                 .states
                 .extend(State::from_number(code).map(|state| (state, n))),
-            Some(Metric::Errors) => gauges.errors.push((code, n)),
-            _ => gauges.anomalies += n,
+            Total::Errors => gauges.errors.push((code, n)),
+            Total::Anomalies => gauges.anomalies += n,
+            Total::Queued => gauges.queued += n,
         }
-    }
+    })?;
     Ok(gauges)
 }

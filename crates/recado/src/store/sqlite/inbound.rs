@@ -72,15 +72,20 @@ fn read_page(
         None => None,
     };
     let before = query.before.unwrap_or(i64::MAX);
-    let mut statement = db.prepare_cached(
+    // Two statements: one that fits both would not use the index of the person, and without a person
+    // an index that begins with the account would be sorted first.
+    let (indexed, of_person) = match person {
+        Some(_) => ("", "inbound.person_id = ?3"),
+        None => ("NOT INDEXED", "?3 IS NULL"),
+    };
+    let mut statement = db.prepare_cached(&format!(
         "SELECT inbound.id, inbound.sid, inbound.person_id, sender.name, inbound.type, \
          inbound.sealed_payload, message.public_id, inbound.received_at \
-         FROM inbound LEFT JOIN sender ON sender.id = inbound.sender_id \
+         FROM inbound {indexed} LEFT JOIN sender ON sender.id = inbound.sender_id \
          LEFT JOIN message ON message.id = inbound.reply_to \
          WHERE inbound.account_id = ?1 AND inbound.id < ?2 \
-         AND (?3 IS NULL OR inbound.person_id = ?3) \
-         ORDER BY inbound.id DESC LIMIT ?4",
-    )?;
+         AND {of_person} ORDER BY inbound.id DESC LIMIT ?4"
+    ))?;
     let mut rows = statement.query(params![ACCOUNT, before, person, limit(query.limit)])?;
     let mut views = Vec::new();
     while let Some(row) = rows.next()? {

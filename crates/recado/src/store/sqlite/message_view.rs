@@ -1,4 +1,4 @@
-//! How messages are shown: one with its history, and pages of them.
+//! How messages are shown: in one line, and with the whole history.
 
 use std::collections::HashMap;
 
@@ -10,19 +10,15 @@ use delivery::row::PersonRow;
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::column::{message_id, stored_at, stored_or_null, time_or_null};
 use super::event::read_entry;
 use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::rows::{Broken, PersonRows};
 use crate::store::operations::transaction::Shared;
-use crate::store::person::blind_index;
 use crate::store::seal::open_column;
-use crate::store::{
-    AttemptView, HistoryView, MessageFilter, MessageId, MessagePage, MessageSummary, MessageView,
-};
+use crate::store::{AttemptView, HistoryView, MessageId, MessageSummary, MessageView};
 
 /// One message with its whole history, as of one moment.
 pub(super) fn view(
@@ -51,7 +47,8 @@ pub(super) fn view(
     }))
 }
 
-const SUMMARY: &str = "SELECT message.id, progress.last_event, message.public_id, progress.state, \
+/// What [`read_summary`] reads, from tables that it joins.
+pub(super) const SUMMARY: &str = "SELECT message.id, progress.last_event, message.public_id, progress.state, \
      message.person_id, sender.name, message.kind, progress.priority, progress.policy, \
      template.content_sid, message.sealed_business_key, message.sealed_metadata, \
      progress.accepted_at, message.send_at, progress.expires_at, progress.due_at, \
@@ -62,7 +59,8 @@ const SUMMARY: &str = "SELECT message.id, progress.last_event, message.public_id
      JOIN sender ON sender.id = progress.sender_id \
      LEFT JOIN template ON template.id = message.template_id";
 
-fn read_summary(
+/// Reads [`SUMMARY`]: the message's key, its last event, and the line itself.
+pub(super) fn read_summary(
     row: &Row<'_>,
     db: &Connection,
     shared: &Shared,
@@ -172,167 +170,4 @@ fn read_attempt(db: &Connection, key: i64) -> rusqlite::Result<AttemptView> {
             cause: row.get(7)?,
         })
     })
-}
-
-/// A page of messages, newest first.
-pub(super) fn page(
-    db: &Connection,
-    shared: &Shared,
-    filter: &MessageFilter,
-) -> rusqlite::Result<MessagePage> {
-    let Some((conditions, mut values)) = conditions(db, shared, filter)? else {
-        return Ok(MessagePage {
-            messages: Vec::new(),
-            next: None,
-        });
-    };
-    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    values.push(Value::Integer(limit.saturating_add(1)));
-    let sql = format!(
-        "{SUMMARY} WHERE {} ORDER BY message.id DESC LIMIT ?{}",
-        conditions.join(" AND "),
-        values.len()
-    );
-    let mut statement = db.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    let mut messages = Vec::new();
-    let mut next = None;
-    let mut last_key = None;
-    while let Some(row) = rows.next()? {
-        if messages.len() >= filter.limit {
-            next = last_key;
-            break;
-        }
-        let (key, _, summary) = read_summary(row, db, shared)?;
-        last_key = Some(key);
-        messages.push(summary);
-    }
-    Ok(MessagePage { messages, next })
-}
-
-/// The states that the partial index `progress_attention` holds: those that somebody may have to
-/// look at, and not the usual ones.
-fn needs_attention(state: State) -> bool {
-    match state {
-        State::Unknown
-        | State::Held
-        | State::Suppressed
-        | State::Expired
-        | State::Canceled
-        | State::Failed
-        | State::Undelivered => true,
-        State::Accepted
-        | State::Scheduled
-        | State::Sending
-        | State::Queued
-        | State::Sent
-        | State::Delivered
-        | State::Read => false,
-    }
-}
-
-/// The condition of that index, word by word as in the schema: without it SQLite would not use the
-/// index. A test compares both.
-const ATTENTION_CONDITION: &str = "state >= 3 AND state <= 11 AND state <> 8 AND state <> 9";
-
-/// The conditions of a filter with their values; `None` when nothing can match.
-fn conditions(
-    db: &Connection,
-    shared: &Shared,
-    filter: &MessageFilter,
-) -> rusqlite::Result<Option<(Vec<String>, Vec<Value>)>> {
-    let mut conditions = Vec::new();
-    let mut values = Vec::new();
-    let mut add = |condition: &str, value: Value| {
-        values.push(value);
-        conditions.push(condition.replace('?', &format!("?{}", values.len())));
-    };
-    add("message.account_id = ?", Value::Integer(ACCOUNT));
-    add(
-        "message.id < ?",
-        Value::Integer(filter.before.unwrap_or(i64::MAX)),
-    );
-    if let Some(state) = filter.state {
-        let number = state.number();
-        let condition = if needs_attention(state) {
-            format!("progress.state = ? AND {ATTENTION_CONDITION}")
-        } else {
-            "progress.state = ?".to_owned()
-        };
-        add(&condition, Value::Integer(number));
-    }
-    if let Some(address) = &filter.to {
-        let index = blind_index(&shared.vault, address);
-        let Some(person) = (Statements { db }).person_of(&index)? else {
-            return Ok(None);
-        };
-        add("message.person_id = ?", Value::Integer(person.row.0));
-    }
-    if let Some(sender) = &filter.sender {
-        let key: Option<i64> = db
-            .prepare_cached("SELECT id FROM sender WHERE account_id = ?1 AND name = ?2")?
-            .query_row(params![ACCOUNT, sender], |row| row.get(0))
-            .optional()?;
-        let Some(key) = key else { return Ok(None) };
-        add("progress.sender_id = ?", Value::Integer(key));
-    }
-    if let Some(code) = filter.error {
-        add("progress.error_code = ?", Value::Integer(i64::from(code)));
-    }
-    for (condition, time) in [("id >= ?", filter.since), ("id < ?", filter.until)] {
-        if let Some(time) = time {
-            let first = first_message_at(db, time)?;
-            add(&format!("message.{condition}"), Value::Integer(first));
-        }
-    }
-    Ok(Some((conditions, values)))
-}
-
-/// The key of the first message accepted at or after a time. Keys and times grow together, so a
-/// search by halves needs no index on the time.
-fn first_message_at(db: &Connection, time: Timestamp) -> rusqlite::Result<i64> {
-    let mut statement = db
-        .prepare_cached("SELECT id, accepted_at FROM message WHERE id >= ?1 ORDER BY id LIMIT 1")?;
-    let last: i64 = db.query_row("SELECT coalesce(max(id), 0) FROM message", [], |row| {
-        row.get(0)
-    })?;
-    let (mut low, mut high) = (1, last + 1);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let found: Option<(i64, i64)> = statement
-            .query_row(params![middle], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        match found {
-            Some((key, at)) if at < time.micros() => low = key + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(low)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_condition_of_the_index_names_the_states_that_need_attention() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(include_str!("migrations/V1__initial.sql"))
-            .unwrap();
-        let index: String = db
-            .query_row(
-                "SELECT sql FROM sqlite_schema WHERE name = 'progress_attention'",
-                [],
-                |row| row.get(0),
-            )
-            .unwrap();
-        assert!(index.ends_with(ATTENTION_CONDITION), "{index}");
-        for &state in State::ALL {
-            let sql = format!("SELECT {ATTENTION_CONDITION} FROM (SELECT ?1 AS state)");
-            let holds: bool = db
-                .query_row(&sql, [state.number()], |row| row.get(0))
-                .unwrap();
-            assert_eq!(holds, needs_attention(state), "{state:?}");
-        }
-    }
 }

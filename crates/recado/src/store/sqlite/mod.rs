@@ -14,6 +14,7 @@ mod key;
 mod lock;
 mod maintenance;
 mod message;
+mod message_list;
 mod message_view;
 mod open;
 mod person;
@@ -33,3 +34,5 @@ mod writer;
 
 pub use open::{OpenMode, Options};
 pub use store::SqliteStore;
+#[cfg(feature = "sheet")]
+pub use through::Noted;

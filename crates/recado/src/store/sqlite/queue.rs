@@ -81,6 +81,28 @@ impl QueueRows for Statements<'_> {
     }
 }
 
+/// The due time of the message that has been or will be due first, over all senders.
+pub(super) fn oldest_due(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let senders: Vec<i64> = db
+        .prepare_cached("SELECT id FROM sender WHERE account_id = ?1")?
+        .query_map([ACCOUNT], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut statement = db.prepare_cached(
+        "SELECT due_at FROM queue WHERE account_id = ?1 AND sender_id = ?2 AND priority = ?3 \
+         ORDER BY due_at LIMIT 1",
+    )?;
+    let mut oldest: Option<i64> = None;
+    for sender in senders {
+        for priority in Priority::ALL {
+            let first = statement
+                .query_row([ACCOUNT, sender, priority.number()], |row| row.get(0))
+                .optional()?;
+            oldest = [oldest, first].into_iter().flatten().min();
+        }
+    }
+    Ok(oldest.map(Timestamp::from_micros))
+}
+
 fn read_page(db: &Connection, query: &DueQuery) -> rusqlite::Result<DuePage> {
     let mut page = DuePage {
         paused: db

@@ -7,6 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+#[cfg(feature = "sheet")]
+use super::error::store_error;
+#[cfg(feature = "sheet")]
+use super::through::{Noted, note};
 use crate::store::StoreError;
 
 /// Connections for lists and sums that callers ask for.
@@ -65,6 +69,17 @@ impl Readers {
             held.extend(pool.take_all().await?);
         }
         Ok(held)
+    }
+
+    pub(super) async fn note_statements(&self, noted: &Noted) -> Result<(), StoreError> {
+        let mut held = self.hold_long_reads().await?;
+        held.extend(self.hold_short_reads().await?);
+        for reader in &mut held {
+            if let Some(connection) = &mut reader.connection {
+                note(connection, noted).map_err(|e| store_error(&e))?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn hold_short_reads(&self) -> Result<Vec<Reader>, StoreError> {

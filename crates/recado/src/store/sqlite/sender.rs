@@ -18,8 +18,8 @@ impl Senders for SqliteStore {
         Box::pin(self.read_long(&self.readers.gauges, |db, _| {
             let mut statement = db.prepare_cached(
                 "SELECT id, name, configured, paused_at, pause_reason, \
-                 (SELECT count(*) FROM queue WHERE queue.account_id = sender.account_id \
-                  AND queue.sender_id = sender.id), \
+                 coalesce((SELECT n FROM total WHERE total.account_id = sender.account_id \
+                  AND total.what = 4 AND total.code = sender.id), 0), \
                  (SELECT count(*) FROM open_attempt WHERE open_attempt.account_id = sender.account_id \
                   AND open_attempt.sender_id = sender.id) \
                  FROM sender WHERE account_id = ?1 ORDER BY name",

@@ -10,6 +10,8 @@ use super::lock::ServerLock;
 #[cfg(feature = "sheet")]
 use super::readers::Reader;
 use super::readers::{Pool, Readers};
+#[cfg(feature = "sheet")]
+use super::through::Noted;
 use super::writer::Writer;
 use crate::store::operations::transaction::Shared;
 use crate::store::{Notifier, StoreError};
@@ -43,6 +45,17 @@ impl SqliteStore {
     /// [`StoreError::Closed`].
     pub async fn hold_long_reads(&self) -> Result<Vec<Reader>, StoreError> {
         self.readers.hold_long_reads().await
+    }
+
+    /// Notes every statement that runs on any connection from now on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_statements(&self) -> Result<Noted, StoreError> {
+        let noted = Noted::default();
+        self.readers.note_statements(&noted).await?;
+        self.writer.controls.note_statements(noted.clone());
+        Ok(noted)
     }
 
     /// Takes every connection for short reads.

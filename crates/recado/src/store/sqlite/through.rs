@@ -4,12 +4,13 @@
 mod load;
 mod save;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::statements::Statements;
 use crate::store::operations::transaction::{Gathered, Shared, Transaction};
@@ -26,6 +27,22 @@ pub(super) trait OnSheet {
 pub(super) struct Controls {
     sheet: Mutex<Option<Option<Fault>>>,
     together: AtomicUsize,
+    noted: Mutex<Option<Noted>>,
+}
+
+/// The statements that have run, each once.
+pub type Noted = Arc<Mutex<BTreeSet<String>>>;
+
+/// Notes what runs on a connection.
+pub(super) fn note(connection: &mut Connection, noted: &Noted) -> rusqlite::Result<()> {
+    let noted = Arc::clone(noted);
+    let note = move |event: TraceEvent<'_>| {
+        if let TraceEvent::Stmt(statement, _) = event {
+            let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            noted.insert(statement.sql().into_owned());
+        }
+    };
+    connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(note))
 }
 
 impl Controls {
@@ -37,6 +54,21 @@ impl Controls {
     /// Lets the next commit wait until it can take this many requests.
     pub(super) fn commit_together(&self, requests: usize) {
         self.together.store(requests, Ordering::SeqCst);
+    }
+
+    /// Notes what the writer's connection runs from the next commit on.
+    pub(super) fn note_statements(&self, noted: Noted) {
+        *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
+    }
+
+    /// Begins with it, if it was asked for.
+    pub(super) fn begin_noting(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        let noted = self
+            .noted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        noted.map_or(Ok(()), |noted| note(connection, &noted))
     }
 
     /// Whether batches run on a sheet, and with which mistake planted.

@@ -1,7 +1,8 @@
 //! Feeds the recount with the rows of the database, and checks what only the engine can see.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use delivery::counter::Metric;
 use delivery::event::EventKind;
 use delivery::outcome::ProviderStatus;
 use delivery::row::{CohortRow, MessageRow};
@@ -10,7 +11,9 @@ use delivery::time::Timestamp;
 use rusqlite::{Connection, Row};
 
 use super::column::{states_that, stored_at, stored_or_null, time_or_null};
+use super::counter::read_totals;
 use crate::store::VerifyReport;
+use crate::store::operations::columns::{Total, TotalKey};
 use crate::store::recount::{LoggedEvent, Recount, Recounted, Shown, Totals};
 
 /// Recounts everything in one reading transaction.
@@ -32,6 +35,7 @@ pub(super) fn recount(db: &Connection) -> rusqlite::Result<VerifyReport> {
         })?
         .collect::<rusqlite::Result<_>>()?;
     recount.counters(&counters);
+    check_totals(db, &counters, &mut recount)?;
     check_queue(db, &mut recount)?;
     let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
@@ -86,6 +90,30 @@ fn read_shown(row: &Row<'_>) -> rusqlite::Result<Shown> {
             accepted_at: Timestamp::from_micros(row.get(7)?),
         },
     })
+}
+
+/// The figures of the account are the sums of its counters, and the lengths of its queues.
+fn check_totals(db: &Connection, counters: &Totals, recount: &mut Recount) -> rusqlite::Result<()> {
+    let mut differences: BTreeMap<TotalKey, i64> = BTreeMap::new();
+    for ((_, metric, code), n) in counters {
+        if let Some(total) = Metric::from_number(*metric).and_then(Total::of) {
+            *differences.entry((total, *code)).or_default() += n;
+        }
+    }
+    let mut statement = db.prepare("SELECT sender_id, count(*) FROM queue GROUP BY sender_id")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        differences.insert((Total::Queued, row.get(0)?), row.get(1)?);
+    }
+    read_totals(db, |total, code, n| {
+        *differences.entry((total, code)).or_default() -= n;
+    })?;
+    for ((total, code), by) in differences.into_iter().filter(|(_, by)| *by != 0) {
+        recount.differs(format!(
+            "the figure {total:?} {code} of the account is {by} too small"
+        ));
+    }
+    Ok(())
 }
 
 /// The queue holds exactly the messages that have a due time, and those are the waiting ones.

@@ -309,6 +309,8 @@ impl WriterThread {
         &mut self,
         batch: &mut [Box<dyn Work>],
     ) -> rusqlite::Result<PendingNotifications> {
+        #[cfg(feature = "sheet")]
+        self.controls.begin_noting(&mut self.connection)?;
         let begun = Instant::now();
         let changes = self.connection.total_changes();
         self.readiness.begins();

@@ -4,6 +4,7 @@ mod account;
 mod disk;
 mod file;
 mod plain;
+mod plans;
 mod readers;
 mod sync;
 mod tamper;

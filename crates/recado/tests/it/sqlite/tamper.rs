@@ -181,6 +181,9 @@ const MEDDLING: &[(&str, &str)] = &[
         "counter",
     ),
     ("DELETE FROM progress WHERE message_id = 1", "no message"),
+    ("UPDATE total SET n = n + 1 WHERE what = 1", "figure State"),
+    ("DELETE FROM total WHERE what = 2", "figure Errors"),
+    ("UPDATE total SET n = 2 WHERE what = 4", "figure Queued"),
     ("DELETE FROM queue", "missing from the queue"),
     ("UPDATE queue SET due_at = due_at + 1", "no waiting message"),
     (

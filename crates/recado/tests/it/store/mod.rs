@@ -16,7 +16,7 @@ mod queue;
 mod report_order;
 mod reports;
 pub(crate) mod samples;
-mod soak;
+pub(crate) mod soak;
 
 mod watches;
 

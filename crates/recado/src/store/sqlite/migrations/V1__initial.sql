@@ -84,6 +84,17 @@ CREATE TABLE counter (
     PRIMARY KEY (cohort_id, metric, code)
 ) STRICT, WITHOUT ROWID;
 
+-- Sums over all cohorts, and the length of each sender's queue, kept in the commits that change them:
+-- reading them costs the same however old the database is.
+CREATE TABLE total (
+    account_id INTEGER NOT NULL,
+    what       INTEGER NOT NULL,
+    -- The state, the error code or the sender.
+    code       INTEGER NOT NULL,
+    n          INTEGER NOT NULL,
+    PRIMARY KEY (account_id, what, code)
+) STRICT, WITHOUT ROWID;
+
 -- What a caller asked for. Written once.
 CREATE TABLE message (
     id                  INTEGER PRIMARY KEY,
@@ -136,6 +147,9 @@ CREATE TABLE progress (
 -- Comparisons and no list: a list is made again, twice, for each update of a row.
 CREATE INDEX progress_attention ON progress (account_id, state, message_id)
     WHERE state >= 3 AND state <= 11 AND state <> 8 AND state <> 9;
+-- What an opt-out stops, found without walking everything that the person was ever sent.
+CREATE INDEX progress_stoppable ON progress (account_id, person_id, message_id)
+    WHERE state <= 4 AND state <> 2 AND state <> 3;
 CREATE INDEX progress_error ON progress (account_id, error_code, message_id)
     WHERE error_code IS NOT NULL;
 CREATE INDEX progress_expiry ON progress (account_id, expires_at)

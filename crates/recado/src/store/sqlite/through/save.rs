@@ -47,6 +47,7 @@ pub(super) fn save(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
         }
     }
     rows.add_counts(&sheet.counts)?;
+    rows.add_totals(&sheet.totals)?;
     if sheet.probed {
         rows.probe()?;
     }
