@@ -330,7 +330,20 @@ async fn answer(
             continue;
         };
         let body = String::from_utf8_lossy(&buffer[head..head + length]).into_owned();
+        let asks = buffer.starts_with(b"GET ");
         buffer.drain(..head + length);
+        if asks {
+            // Nobody has written while the server was away.
+            let nothing = "{\"messages\":[]}";
+            let text = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{nothing}",
+                nothing.len()
+            );
+            if stream.write_all(text.as_bytes()).await.is_err() {
+                return;
+            }
+            continue;
+        }
         let n = count.fetch_add(1, Ordering::Relaxed);
         if let Some(mark) = body.split("mark").nth(1) {
             let mark: String = mark.chars().take_while(char::is_ascii_digit).collect();

@@ -86,6 +86,7 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
     for outage in &*api.outages.borrow() {
         concerns.push(concern(outage, now));
     }
+    concerns.extend(api.inbound_concern.borrow().clone());
     let unknown = gauges
         .states
         .iter()

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use delivery::event::Source;
 use serde::{Deserialize, Serialize};
 
 use super::extract::Query;
@@ -51,6 +52,11 @@ pub(super) struct InboundJson {
     pub reply_to: Option<String>,
     /// When it was stored.
     pub received_at: String,
+    /// When it was written, by Twilio's clock, to the second; null while nobody has asked.
+    pub written_at: Option<String>,
+    /// `callback`, or `poll` for one that was found in Twilio's list because no callback had told of
+    /// it: the list shows text and media, and no buttons, places or names.
+    pub source: String,
 }
 
 /// Lists inbound messages.
@@ -85,6 +91,11 @@ pub(super) async fn list(
 }
 
 fn inbound_json(view: InboundView) -> InboundJson {
+    let source = if view.listed {
+        Source::Poll
+    } else {
+        Source::Callback
+    };
     InboundJson {
         provider_sid: view.sid.to_string(),
         from: view
@@ -99,5 +110,7 @@ fn inbound_json(view: InboundView) -> InboundJson {
             .and_then(|text| serde_json::from_str(text).ok()),
         reply_to: view.reply_to.map(|id| id.to_string()),
         received_at: time_text(view.received_at),
+        written_at: view.written_at.map(time_text),
+        source: source.as_str().to_owned(),
     }
 }

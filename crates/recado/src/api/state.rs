@@ -32,4 +32,6 @@ pub struct Api {
     pub codes: Arc<delivery::codes::Codes>,
     /// Ends the live streams.
     pub shutdown: CancellationToken,
+    /// What is wrong with listing inbound messages.
+    pub inbound_concern: watch::Receiver<Option<String>>,
 }

@@ -28,4 +28,6 @@ pub struct Callbacks {
     pub senders: Arc<Vec<(String, SenderName)>>,
     /// Changes whenever an attempt was closed.
     pub closed: watch::Receiver<u64>,
+    /// Changed whenever an inbound message could not be taken.
+    pub lost: watch::Sender<u64>,
 }

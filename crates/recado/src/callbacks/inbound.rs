@@ -9,6 +9,7 @@ use delivery::consent::{ConsentChange, ProviderKeyword};
 use delivery::message::SenderName;
 use delivery::sid::Sid;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::answer::not_stored;
 use super::form::Form;
@@ -165,6 +166,7 @@ pub(super) async fn receive(callbacks: &Callbacks, form: &Form) -> Response {
         return empty_answer();
     };
     let now = callbacks.effects.clock.now();
+    let untaken = Untaken(&callbacks.lost);
     let inbound = NewInbound {
         sid: message.sid,
         from: from.address,
@@ -180,11 +182,14 @@ pub(super) async fn receive(callbacks: &Callbacks, form: &Form) -> Response {
             .and_then(|button| button.payload)
             .map(str::to_owned),
         provider_keyword: message.opt_out_type,
+        written_at: None,
+        listed: false,
         question_id: new_message_id(now, &*callbacks.effects.random),
         now,
     };
     match callbacks.inbounds.inbound(vec![inbound]).await {
         Ok(results) => {
+            std::mem::forget(untaken);
             for result in results {
                 if result.duplicate || result.change == ConsentChange::OptOut {
                     let clock = &*callbacks.effects.clock;
@@ -201,6 +206,16 @@ pub(super) async fn receive(callbacks: &Callbacks, form: &Form) -> Response {
             empty_answer()
         }
         Err(error) => not_stored(&error),
+    }
+}
+
+/// An inbound message that is not stored yet. Dropped, by a failure or because the request took too
+/// long, it asks for the provider's list to be read: the provider may not come again.
+struct Untaken<'a>(&'a watch::Sender<u64>);
+
+impl Drop for Untaken<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|n| *n = n.wrapping_add(1));
     }
 }
 

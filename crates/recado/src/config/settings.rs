@@ -77,7 +77,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "STATUS_CALLBACK_URL",
         None,
-        "Public URL of `/api/v1/whatsapp/status`; given to Twilio with each message. Required in production.",
+        "Public URL of `/api/v1/whatsapp/status`; given to Twilio with each message. After a change, messages under way may be reported to the earlier URL for 30 days. Required in production.",
     ),
     setting(
         "RECADO_SENDER_RATE",

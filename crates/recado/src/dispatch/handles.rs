@@ -28,6 +28,8 @@ pub struct Dispatch {
     pub outages: watch::Sender<Vec<Outage>>,
     /// What the operator set.
     pub settings: Settings,
+    /// Nothing is sent before this is true: what people wrote while the server was away is known.
+    pub caught_up: watch::Receiver<bool>,
 }
 
 /// What the operator set.

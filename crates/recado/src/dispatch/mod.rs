@@ -20,8 +20,21 @@ use self::lane::{Lane, LaneOf};
 use self::limiter::RequestLimiter;
 
 impl Dispatch {
-    /// Runs every lane until shutdown; open requests are waited for as long as the drain allows.
-    pub async fn run(self, shutdown: CancellationToken) {
+    /// Runs every lane until shutdown, as soon as it is known what people wrote while the server was
+    /// away; open requests are waited for as long as the drain allows.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let caught_up = async {
+            let wanted = self.caught_up.wait_for(|caught_up| *caught_up).await;
+            wanted.is_ok()
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            caught_up = caught_up => if !caught_up {
+                // Nobody will say it any more; shutdown follows.
+                shutdown.cancelled().await;
+                return;
+            }
+        }
         let names = self.settings.senders.iter();
         let limiter = Arc::new(RequestLimiter::new(
             names.map(|(_, name, _)| name.clone()).collect(),

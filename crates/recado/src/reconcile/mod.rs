@@ -1,11 +1,17 @@
 //! Room 4: asks about what nobody reported. Unknown attempts are looked for in the provider's
-//! list, and messages that went silent are fetched.
+//! list, and messages that went silent are fetched; what people wrote while we could not be told is
+//! listed, and when they wrote it is asked where it decides about consent.
 //!
 //! Must not know: HTTP servers, SQL, other rooms.
 
+mod consent_check;
+mod inbound;
 mod settlement;
 mod silent;
 mod unknown;
+
+pub use self::consent_check::ConsentOrder;
+pub use self::inbound::InboundReader;
 
 use std::collections::HashMap;
 use std::sync::Arc;

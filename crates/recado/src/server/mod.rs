@@ -25,10 +25,10 @@ use crate::effects::Effects;
 use crate::maintenance::Maintenance;
 use crate::provider::Provider;
 use crate::provider::twilio::{Twilio, TwilioSettings, with_overrides};
-use crate::reconcile::Reconcile;
+use crate::reconcile::{ConsentOrder, InboundReader, Reconcile};
 use crate::secrets::MasterKeyError;
 use crate::store::sqlite::{OpenMode, Options, SqliteStore};
-use crate::store::{Senders, StoreError};
+use crate::store::{CallbackUrls, Senders, StoreError};
 
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,21 @@ pub struct Server {
     webhook_url: String,
     /// Outages that the dispatcher sees.
     outages: watch::Sender<Vec<Outage>>,
+    /// Status URLs of messages that may still be under way.
+    earlier_status_urls: Vec<String>,
+    /// What the rooms tell each other about inbound messages.
+    inbound: InboundChannels,
+}
+
+/// What the rooms tell each other about inbound messages.
+#[derive(Default)]
+struct InboundChannels {
+    /// A callback about one could not be stored.
+    lost: watch::Sender<u64>,
+    /// What was written before the start is known.
+    caught_up: watch::Sender<bool>,
+    /// What is wrong with listing them.
+    concern: watch::Sender<Option<String>>,
 }
 
 impl Server {
@@ -99,6 +114,9 @@ impl Server {
             .webhook_url
             .clone()
             .unwrap_or_else(|| local("webhook"));
+        let earlier_status_urls = store
+            .use_callback_url(without_query(&status_url), effects.clock.now())
+            .await?;
         let provider = twilio(&config, status_url.clone(), &effects);
         let provider = Arc::new(provider.map_err(StartError::Url)?);
         Ok(Self {
@@ -111,6 +129,8 @@ impl Server {
             status_url,
             webhook_url,
             outages: watch::Sender::new(Vec::new()),
+            earlier_status_urls,
+            inbound: InboundChannels::default(),
         })
     }
 
@@ -141,6 +161,8 @@ impl Server {
         lanes.spawn(dispatch.run(shutdown.clone()));
         let mut rooms = JoinSet::new();
         rooms.spawn(self.reconcile().run(rooms_stop.clone()));
+        rooms.spawn(self.inbound_reader().await?.run(rooms_stop.clone()));
+        rooms.spawn(self.consent_order().run(rooms_stop.clone()));
         rooms.spawn(
             Maintenance {
                 store: self.store.clone(),
@@ -193,25 +215,30 @@ impl Server {
             dedupe_window: self.config.dedupe_window,
             codes: Arc::new(self.config.codes.clone()),
             shutdown: shutdown.clone(),
+            inbound_concern: self.inbound.concern.subscribe(),
         });
-        let verifier = |url: &str| {
-            Verifier::new(&[url], &self.config.signing_tokens)
+        let verifier = |urls: &[&str]| {
+            Verifier::new(urls, &self.config.signing_tokens)
                 .map(Arc::new)
                 .map_err(|_| {
                     StartError::Url(format!(
-                        "{url} is not a URL whose signature can be verified"
+                        "{} is not a URL whose signature can be verified",
+                        urls.join(", ")
                     ))
                 })
         };
+        let mut status_urls = vec![self.status_url.as_str()];
+        status_urls.extend(self.earlier_status_urls.iter().map(String::as_str));
         let callbacks = callbacks::router(Callbacks {
             reports: self.store.clone(),
             inbounds: self.store.clone(),
             queue: self.store.clone(),
             effects: self.effects.clone(),
-            status: verifier(&self.status_url)?,
-            webhook: verifier(&self.webhook_url)?,
+            status: verifier(&status_urls)?,
+            webhook: verifier(&[&self.webhook_url])?,
             senders: Arc::new(self.config.senders.iter().map(canonical_sender).collect()),
             closed: notifier.closed.subscribe(),
+            lost: self.inbound.lost.clone(),
         });
         Ok(api
             .merge(callbacks)
@@ -242,7 +269,37 @@ impl Server {
                 clock_scale: self.config.clock_scale,
                 drain: self.config.drain,
             },
+            caught_up: self.inbound.caught_up.subscribe(),
         })
+    }
+
+    async fn inbound_reader(&self) -> Result<InboundReader, StartError> {
+        let stored = self.store.senders().await?;
+        Ok(InboundReader {
+            store: self.store.clone(),
+            provider: Arc::clone(&self.provider),
+            effects: self.effects.clone(),
+            senders: stored
+                .into_iter()
+                .filter(|sender| sender.configured)
+                .map(|sender| (sender.row, SenderName::new(sender.name)))
+                .collect(),
+            lost: self.inbound.lost.subscribe(),
+            caught_up: self.inbound.caught_up.clone(),
+            concern: self.inbound.concern.clone(),
+            outages: self.outages.clone(),
+            clock_scale: self.config.clock_scale,
+        })
+    }
+
+    fn consent_order(&self) -> ConsentOrder {
+        ConsentOrder {
+            store: self.store.clone(),
+            provider: Arc::clone(&self.provider),
+            effects: self.effects.clone(),
+            checks: self.store.notifier().consent_checks.subscribe(),
+            clock_scale: self.config.clock_scale,
+        }
     }
 
     fn reconcile(&self) -> Reconcile {
@@ -313,4 +370,9 @@ fn canonical_sender(name: &SenderName) -> (String, SenderName) {
         |parsed| parsed.address.canonical().to_owned(),
     );
     (canonical, name.clone())
+}
+
+/// What of a URL signatures are compared with and what is kept of it: a query may hold a secret.
+fn without_query(url: &str) -> String {
+    url.split(['?', '#']).next().unwrap_or_default().to_owned()
 }

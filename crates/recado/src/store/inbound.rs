@@ -3,7 +3,7 @@
 use delivery::address::Address;
 use delivery::consent::{ConsentChange, ProviderKeyword};
 use delivery::message::SenderName;
-use delivery::row::PersonRow;
+use delivery::row::{PersonRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
 
@@ -16,6 +16,26 @@ pub trait Inbounds: Send + Sync {
 
     /// Inbound messages, newest first.
     fn inbound_messages(&self, query: InboundQuery) -> StoreFuture<'_, Vec<InboundView>>;
+
+    /// Which of these SIDs an inbound message has.
+    fn known_inbound(&self, sids: Vec<Sid>) -> StoreFuture<'_, Vec<Sid>>;
+
+    /// How far the provider's list was read for a sender's number; `None` when it never was.
+    fn inbound_cursor(
+        &self,
+        sender: SenderRow,
+        recipient: String,
+    ) -> StoreFuture<'_, Option<InboundCursor>>;
+
+    /// Writes how far the list was read.
+    fn set_inbound_cursor(&self, cursor: InboundCursor) -> StoreFuture<'_, ()>;
+
+    /// People whose words wait to be put into order.
+    fn consent_checks(&self, query: ConsentCheckQuery) -> StoreFuture<'_, ConsentChecks>;
+
+    /// Writes when words were written, and lets the last one of each person stand when that is
+    /// known by now.
+    fn settle_consent_checks(&self, batch: Vec<ConsentCheckResult>) -> StoreFuture<'_, ()>;
 }
 
 /// An inbound message on its way into the store.
@@ -44,6 +64,10 @@ pub struct NewInbound {
     pub provider_keyword: Option<ProviderKeyword>,
     /// A fresh id for the question that an ambiguous word leads to.
     pub question_id: MessageId,
+    /// When it was written, by the provider's clock; a callback does not say it.
+    pub written_at: Option<Timestamp>,
+    /// Found in the provider's list, which shows less than a callback tells.
+    pub listed: bool,
     /// Now.
     pub now: Timestamp,
 }
@@ -78,6 +102,10 @@ pub struct InboundView {
     pub reply_to: Option<MessageId>,
     /// When we stored it.
     pub received_at: Timestamp,
+    /// When it was written, by the provider's clock, when that is known.
+    pub written_at: Option<Timestamp>,
+    /// Found in the provider's list; no callback has told of it.
+    pub listed: bool,
 }
 
 /// Which inbound messages to list.
@@ -89,4 +117,79 @@ pub struct InboundQuery {
     pub before: Option<i64>,
     /// At most this many.
     pub limit: usize,
+}
+
+/// How far the provider's list of inbound messages was read. Times are the provider's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboundCursor {
+    /// The sender that they were written to.
+    pub sender: SenderRow,
+    /// Its number in one form (`+E164`), or the Messaging Service.
+    pub recipient: String,
+    /// Whatever was written before is stored.
+    pub listed_until: Option<Timestamp>,
+    /// A reading that is not at its end.
+    pub reading: Option<InboundReading>,
+}
+
+/// A reading of the provider's list, newest first, that is not at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboundReading {
+    /// What `listed_until` becomes at its end.
+    pub until: Timestamp,
+    /// How far back it goes.
+    pub since: Timestamp,
+    /// Where it goes on, in the provider's words.
+    pub next_page: String,
+}
+
+/// Which waiting words to read.
+#[derive(Clone, Copy, Debug)]
+pub struct ConsentCheckQuery {
+    /// Now.
+    pub now: Timestamp,
+    /// At most this many people.
+    pub limit: usize,
+}
+
+/// People whose words wait to be put into order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConsentChecks {
+    /// Those whose time has come.
+    pub due: Vec<ConsentCheck>,
+    /// When the next one comes, unless some are due.
+    pub next_at: Option<Timestamp>,
+}
+
+/// A person whose words wait to be put into order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsentCheck {
+    /// Who.
+    pub person: PersonRow,
+    /// The message about which the provider must be asked; `None` when enough is known.
+    pub ask: Option<AskedInbound>,
+}
+
+/// An inbound message about which the provider is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskedInbound {
+    /// Its key.
+    pub key: i64,
+    /// The provider's id.
+    pub sid: Sid,
+    /// When we stored it.
+    pub received_at: Timestamp,
+}
+
+/// What asking brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsentCheckResult {
+    /// Whose words.
+    pub person: PersonRow,
+    /// The key of the message, and when it was written; `None` when the provider did not answer.
+    pub learned: Option<(i64, Timestamp)>,
+    /// When to look again, if more must be known.
+    pub again_at: Timestamp,
+    /// Now.
+    pub now: Timestamp,
 }

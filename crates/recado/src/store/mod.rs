@@ -6,6 +6,7 @@
 
 mod api_key;
 mod attempt;
+mod callback_url;
 mod consent;
 mod counter;
 mod error;
@@ -31,6 +32,7 @@ mod watch;
 
 pub use api_key::*;
 pub use attempt::*;
+pub use callback_url::CallbackUrls;
 pub use consent::*;
 pub use counter::*;
 pub use error::*;
@@ -55,6 +57,7 @@ pub trait Store:
     + Queue
     + Reports
     + Inbounds
+    + CallbackUrls
     + Watches
     + Maintenance
     + Consents
@@ -70,6 +73,7 @@ impl<T> Store for T where
         + Queue
         + Reports
         + Inbounds
+        + CallbackUrls
         + Watches
         + Maintenance
         + Consents

@@ -15,6 +15,8 @@ pub struct Notifier {
     pub watches: watch::Sender<u64>,
     /// Changes whenever an attempt was closed.
     pub closed: watch::Sender<u64>,
+    /// Changes whenever a person's words wait to be put into order.
+    pub consent_checks: watch::Sender<u64>,
 }
 
 impl Default for Notifier {
@@ -24,6 +26,7 @@ impl Default for Notifier {
             queue: watch::Sender::new(0),
             watches: watch::Sender::new(0),
             closed: watch::Sender::new(0),
+            consent_checks: watch::Sender::new(0),
         }
     }
 }
@@ -40,6 +43,8 @@ pub(crate) struct PendingNotifications {
     pub(crate) watches: bool,
     /// An attempt was closed.
     pub(crate) closed: bool,
+    /// A person's words wait to be put into order.
+    pub(crate) consent_checks: bool,
     /// What the operator must read.
     pub(crate) notices: Vec<Notice>,
 }
@@ -75,6 +80,7 @@ impl Notifier {
         tell(&self.queue, pending.queue);
         tell(&self.watches, pending.watches);
         tell(&self.closed, pending.closed);
+        tell(&self.consent_checks, pending.consent_checks);
         for notice in pending.notices {
             notice.log();
         }

@@ -10,6 +10,7 @@
 
 mod ahead;
 mod api;
+mod away;
 mod callbacks;
 mod cli;
 mod client;

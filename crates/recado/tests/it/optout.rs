@@ -89,16 +89,17 @@ async fn an_opt_out_holds_in_every_form_of_the_number_until_it_is_taken_back() {
     server
         .until(&first, |m| m["delivered_at"].is_string())
         .await;
-    let says = async |from: &str, text: &str| {
+    let says = async |from: &str, text: &str, written_ms_ago: f64| {
         let inbound = Inbound {
             from: from.to_owned(),
             body: Some(text.to_owned()),
+            written_ms_ago,
             ..Inbound::default()
         };
         assert_eq!(server.simulator.inbound(inbound).await.answered, Some(200));
     };
     // She writes from the form without the ninth digit.
-    says("+558580000001", "parar").await;
+    says("+558580000001", "parar", 5_000.0).await;
     for (place, form) in ["+5585980000001", "(85) 8000-0001", "85 98000-0001"]
         .iter()
         .enumerate()
@@ -107,7 +108,14 @@ async fn an_opt_out_holds_in_every_form_of_the_number_until_it_is_taken_back() {
         server.until_state(&id, "suppressed").await;
     }
     assert_eq!(server.sent_by_now(SENDER).await.len(), 1);
-    says(&mobile(1), "VOLTAR").await;
+    says(&mobile(1), "VOLTAR", 0.0).await;
+    // Twilio is asked first whether they wrote something stricter since.
+    server
+        .eventually("they are in again", async |server| {
+            let consent = server.get("/api/v1/consent?to=5585980000001").await.json();
+            consent["consent"] == "open"
+        })
+        .await;
     let id = server.accept(notice(&mobile(1), "dois")).await;
     server.until(&id, |m| m["delivered_at"].is_string()).await;
 }

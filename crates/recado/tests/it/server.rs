@@ -338,6 +338,12 @@ impl TestServer {
         }
     }
 
+    /// Changes a setting for the next start.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Ends the gateway as a power cut would, and starts it again on the same port.
     #[track_caller]
     pub(crate) fn kill_and_restart(&mut self) {

@@ -228,6 +228,8 @@ impl Inputs {
             button_payload: None,
             provider_keyword: (n % 20 == 5).then_some(delivery::consent::ProviderKeyword::Stop),
             question_id: new_message_id(self.now, &self.random),
+            written_at: None,
+            listed: false,
             now: self.now,
         }
     }

@@ -1,6 +1,7 @@
 //! Rows on their way in and out of a transaction, as far as operations look into them.
 
 use delivery::address::AddressVariant;
+use delivery::consent::ConsentWord;
 use delivery::counter::Metric;
 use delivery::event::Source;
 use delivery::message::Kind;
@@ -218,8 +219,42 @@ pub(crate) struct InboundColumns<'a> {
     pub(crate) reply_to: Option<MessageRow>,
     /// When it was stored.
     pub(crate) received_at: Timestamp,
+    /// When it was written, when that is known.
+    pub(crate) written_at: Option<Timestamp>,
+    /// What it says about consent.
+    pub(crate) word: Option<ConsentWord>,
+    /// Found in the provider's list; no callback has told of it.
+    pub(crate) listed: bool,
     /// Everything readable, sealed.
     pub(crate) sealed_payload: &'a [u8],
+}
+
+/// An inbound message that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KnownInbound {
+    /// Its key.
+    pub(crate) key: i64,
+    /// Who wrote it; the payload is sealed with their key.
+    pub(crate) person: PersonRow,
+    /// What it says about consent.
+    pub(crate) word: Option<ConsentWord>,
+    /// Found in the provider's list; no callback has told of it.
+    pub(crate) listed: bool,
+}
+
+/// An inbound message that says something about consent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WordColumns {
+    /// Its key.
+    pub(crate) key: i64,
+    /// The provider's id.
+    pub(crate) sid: Sid,
+    /// What it says.
+    pub(crate) word: ConsentWord,
+    /// When it was stored.
+    pub(crate) received_at: Timestamp,
+    /// When it was written, when that is known.
+    pub(crate) written_at: Option<Timestamp>,
 }
 
 /// What was answered to an earlier request.

@@ -1,26 +1,27 @@
 //! Inbound messages: deduplicated by SID, sealed, tied to the person; they open the window, teach
 //! the address variant, and may change consent, all in one transaction.
 
-use delivery::consent::{self, Consent, ConsentChange, InboundText};
+use delivery::consent::{self, Consent, ConsentChange, ConsentWord, InboundText};
 use delivery::departure::variant_written_from;
 use delivery::event::Source;
 use delivery::keyword::KeywordLanguage;
 use delivery::limits::CONSENT_ANSWER_MAX;
 use delivery::message::{Content, Kind, Policy, Priority};
 use delivery::progress::{Flags, Progress};
-use delivery::row::SenderRow;
+use delivery::row::{PersonRow, SenderRow};
 use delivery::state::State;
 use delivery::window::WindowCheck;
 
-use super::columns::{Cohort, ConsentCause, InboundColumns, MessageColumns};
+use super::columns::{Cohort, ConsentCause, InboundColumns, KnownInbound, MessageColumns};
 use super::consent::{change_consent, person_at};
+use super::consent_check::in_order;
 use super::message::variant_flag;
 use super::rows::{Broken, Rows};
 use super::transaction::{Transaction, TransitionInput};
 use super::verb::{Verb, each};
 use crate::store::person::{Person, area};
 use crate::store::seal::{SealedColumns, encode, payload_data, seal_column};
-use crate::store::{InboundResult, NewInbound};
+use crate::store::{InboundCursor, InboundResult, NewInbound};
 
 /// Records inbound messages.
 pub(crate) struct RecordInbound(pub(crate) Vec<NewInbound>);
@@ -36,35 +37,47 @@ impl Verb for RecordInbound {
     }
 }
 
+/// Writes how far the provider's list was read.
+pub(crate) struct KeepCursor(pub(crate) InboundCursor);
+
+impl Verb for KeepCursor {
+    type Answer = ();
+
+    fn run<R: Rows>(&self, transaction: &mut Transaction<'_, R>) -> Result<(), R::Error> {
+        transaction.rows.set_inbound_cursor(&self.0)
+    }
+}
+
 fn record<R: Rows>(
     transaction: &mut Transaction<'_, R>,
     inbound: &NewInbound,
 ) -> Result<InboundResult, R::Error> {
     let person = person_at(transaction, &inbound.from)?;
-    if transaction.rows.has_inbound(inbound.sid)? {
-        return Ok(InboundResult {
-            duplicate: true,
-            person: person.row,
-            change: ConsentChange::None,
-        });
+    if let Some(known) = transaction.rows.inbound(inbound.sid)? {
+        return repeat(transaction, inbound, &person, known);
     }
     let sender = match &inbound.to {
         Some(name) => transaction.rows.sender(name)?,
         None => None,
     };
-    let key = insert(transaction, inbound, &person, sender)?;
+    let (word, change) = consent::read_inbound(person.consent, &text_of(inbound));
+    let key = insert(transaction, inbound, &person, sender, word)?;
+    // A message that was found late has opened the window when it was written.
+    let opened = inbound.written_at.unwrap_or(inbound.now).min(inbound.now);
+    let mut is_newest = true;
     if let Some(sender) = sender {
+        if inbound.listed {
+            let last = transaction.rows.last_inbound(person.row, sender)?;
+            is_newest = last.is_none_or(|last| last <= opened);
+        }
         transaction
             .rows
-            .set_last_inbound(person.row, sender, inbound.now)?;
+            .set_last_inbound(person.row, sender, opened)?;
     }
-    learn_variant(transaction, &person, inbound)?;
-    let text = InboundText {
-        body: &inbound.body,
-        button_payload: inbound.button_payload.as_deref(),
-        provider_keyword: inbound.provider_keyword,
-    };
-    let (_, change) = consent::read_inbound(person.consent, &text);
+    if is_newest {
+        learn_variant(transaction, &person, inbound)?;
+    }
+    let change = in_order(transaction, &person, change, inbound.now)?;
     apply_change(transaction, inbound, &person, sender, key, change)?;
     Ok(InboundResult {
         duplicate: false,
@@ -73,28 +86,102 @@ fn record<R: Rows>(
     })
 }
 
+fn text_of(inbound: &NewInbound) -> InboundText<'_> {
+    InboundText {
+        body: &inbound.body,
+        button_payload: inbound.button_payload.as_deref(),
+        provider_keyword: inbound.provider_keyword,
+    }
+}
+
+/// A message that is known already. Its callback tells what the list, in which it was found, does not
+/// show: buttons, for example, and a button may opt out.
+fn repeat<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    inbound: &NewInbound,
+    person: &Person,
+    known: KnownInbound,
+) -> Result<InboundResult, R::Error> {
+    let mut result = InboundResult {
+        duplicate: true,
+        person: person.row,
+        change: ConsentChange::None,
+    };
+    if !known.listed || inbound.listed {
+        return Ok(result);
+    }
+    // What the text alone has said counts once.
+    let (word, change) = match known.word {
+        Some(word) => (Some(word), ConsentChange::None),
+        None => consent::read_inbound(person.consent, &text_of(inbound)),
+    };
+    let owner = transaction.rows.person(known.person)?;
+    let owner = owner.ok_or(Broken::Gone("person"))?;
+    let sender = match &inbound.to {
+        Some(name) => transaction.rows.sender(name)?,
+        None => None,
+    };
+    let sealed = seal(transaction, inbound, &owner)?;
+    let columns = columns(transaction, inbound, owner.row, sender, word, &sealed)?;
+    transaction.rows.complete_inbound(known.key, &columns)?;
+    result.change = in_order(transaction, person, change, inbound.now)?;
+    apply_change(
+        transaction,
+        inbound,
+        person,
+        sender,
+        known.key,
+        result.change,
+    )?;
+    Ok(result)
+}
+
 fn insert<R: Rows>(
     transaction: &mut Transaction<'_, R>,
     inbound: &NewInbound,
     person: &Person,
     sender: Option<SenderRow>,
+    word: Option<ConsentWord>,
 ) -> Result<i64, R::Error> {
+    let sealed = seal(transaction, inbound, person)?;
+    let columns = columns(transaction, inbound, person.row, sender, word, &sealed)?;
+    transaction.rows.insert_inbound(&columns)
+}
+
+fn seal<R: Rows>(
+    transaction: &Transaction<'_, R>,
+    inbound: &NewInbound,
+    person: &Person,
+) -> Result<Vec<u8>, R::Error> {
     let vault = &transaction.shared.vault;
     let key = person.key(vault).map_err(Broken::from)?;
-    let sealed_payload = vault.seal(&key, &payload_data(inbound.sid), inbound.payload.as_bytes());
+    Ok(vault.seal(&key, &payload_data(inbound.sid), inbound.payload.as_bytes()))
+}
+
+fn columns<'a, R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    inbound: &'a NewInbound,
+    person: PersonRow,
+    sender: Option<SenderRow>,
+    word: Option<ConsentWord>,
+    sealed_payload: &'a [u8],
+) -> Result<InboundColumns<'a>, R::Error> {
     let reply_to = match inbound.reply_to {
         Some(sid) => transaction.rows.message_with(sid)?,
         None => None,
     };
-    transaction.rows.insert_inbound(&InboundColumns {
+    Ok(InboundColumns {
         sid: inbound.sid,
-        person: person.row,
+        person,
         sender,
         message_type: &inbound.message_type,
         media: inbound.media,
         reply_to,
         received_at: inbound.now,
-        sealed_payload: &sealed_payload,
+        written_at: inbound.written_at,
+        word,
+        listed: inbound.listed,
+        sealed_payload,
     })
 }
 

@@ -6,8 +6,10 @@
 
 pub(crate) mod api_key;
 pub(crate) mod attempt;
+pub(crate) mod callback_url;
 pub(crate) mod columns;
 pub(crate) mod consent;
+pub(crate) mod consent_check;
 mod consequence;
 pub(crate) mod health;
 pub(crate) mod inbound;

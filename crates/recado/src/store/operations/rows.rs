@@ -17,11 +17,12 @@ use delivery::window::WindowCheck;
 
 use super::columns::{
     Attempt, AttemptChange, Cohort, ConsentCause, CounterKey, EarlierAnswer, InboundColumns,
-    MessageColumns, NewAttempt, NewestAbout, OpenAttemptColumns, ParkedReport, Pausing, TotalKey,
+    KnownInbound, MessageColumns, NewAttempt, NewestAbout, OpenAttemptColumns, ParkedReport,
+    Pausing, TotalKey, WordColumns,
 };
 use crate::secrets::DecryptError;
 use crate::store::person::{Candidate, Person};
-use crate::store::{AttemptId, Idempotency, MessageId, NewApiKey};
+use crate::store::{AttemptId, Idempotency, InboundCursor, MessageId, NewApiKey};
 
 /// Why an operation cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -267,13 +268,52 @@ pub(crate) trait SenderRows: Halting {
     fn set_paused(&mut self, name: &str, paused: bool, now: Timestamp) -> Read<Self, bool>;
 }
 
-/// The table `inbound`.
+/// Words of a person that are put into order; what was said before them is settled.
+pub(crate) const WORDS_MAX: usize = 20;
+
+/// The tables `inbound`, `inbound_cursor` and `consent_check`.
 pub(crate) trait InboundRows: Halting {
-    /// Whether an inbound message is stored.
-    fn has_inbound(&mut self, sid: Sid) -> Read<Self, bool>;
+    /// An inbound message that is stored.
+    fn inbound(&mut self, sid: Sid) -> Read<Self, Option<KnownInbound>>;
 
     /// Inserts an inbound message; returns its key.
     fn insert_inbound(&mut self, inbound: &InboundColumns<'_>) -> Read<Self, i64>;
+
+    /// Writes what a callback tells about a message that was found in the list: its type, media,
+    /// reply, payload and word.
+    fn complete_inbound(&mut self, key: i64, inbound: &InboundColumns<'_>) -> Read<Self, ()>;
+
+    /// The person's last words about consent, newest arrival first, at most [`WORDS_MAX`].
+    fn words(&mut self, person: PersonRow) -> Read<Self, Vec<WordColumns>>;
+
+    /// Writes when one of the person's words was written.
+    fn set_written_at(
+        &mut self,
+        person: PersonRow,
+        key: i64,
+        written_at: Timestamp,
+    ) -> Read<Self, ()>;
+
+    /// Notes that the person's words must be put into order, or when to look again.
+    fn set_consent_check(&mut self, person: PersonRow, due_at: Timestamp) -> Read<Self, ()>;
+
+    /// Notes that the person's words are in order.
+    fn delete_consent_check(&mut self, person: PersonRow) -> Read<Self, ()>;
+
+    /// Writes how far the provider's list was read.
+    fn set_inbound_cursor(&mut self, cursor: &InboundCursor) -> Read<Self, ()>;
+}
+
+/// The table `callback_url`.
+pub(crate) trait CallbackUrlRows: Halting {
+    /// Every URL, and since when it is not in use any more.
+    fn callback_urls(&mut self) -> Read<Self, Vec<(String, Option<Timestamp>)>>;
+
+    /// Writes a URL, in use or replaced.
+    fn set_callback_url(&mut self, url: &str, replaced_at: Option<Timestamp>) -> Read<Self, ()>;
+
+    /// Forgets a URL.
+    fn delete_callback_url(&mut self, url: &str) -> Read<Self, ()>;
 }
 
 /// The tables `idempotency` and `business_key`.
@@ -332,6 +372,7 @@ pub(crate) trait Rows:
     + PersonRows
     + SenderRows
     + InboundRows
+    + CallbackUrlRows
     + KeyRows
     + ApiKeyRows
     + HealthRows
@@ -348,6 +389,7 @@ impl<T> Rows for T where
         + PersonRows
         + SenderRows
         + InboundRows
+        + CallbackUrlRows
         + KeyRows
         + ApiKeyRows
         + HealthRows

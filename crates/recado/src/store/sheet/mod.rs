@@ -6,6 +6,7 @@
 //! own changes, before an engine exists that needs both.
 
 mod fault;
+mod inbound;
 mod key;
 mod message;
 mod person;

@@ -1,16 +1,15 @@
-//! People, senders and inbound messages of a sheet.
+//! People and senders of a sheet.
 
 use delivery::address::AddressVariant;
 use delivery::consent::{Consent, ConsentKind};
 use delivery::message::SenderName;
 use delivery::row::{PersonRow, SenderRow};
-use delivery::sid::Sid;
 use delivery::time::Timestamp;
 
-use super::record::{ConsentRecord, InboundRecord, Need};
+use super::record::{ConsentRecord, Need};
 use super::tables::{Halt, Sheet};
-use crate::store::operations::columns::{ConsentCause, InboundColumns, Pausing};
-use crate::store::operations::rows::{Broken, InboundRows, PersonRows, SenderRows};
+use crate::store::operations::columns::{ConsentCause, Pausing};
+use crate::store::operations::rows::{Broken, PersonRows, SenderRows};
 use crate::store::person::{Candidate, Person};
 
 /// Messages of a person among which a delivery is looked for.
@@ -55,6 +54,7 @@ impl PersonRows for Sheet {
         self.recent.load(row, None);
         self.stoppable.load(row, None);
         self.conversations.load(row, None);
+        self.words.load(row, None);
         Ok(Some(person))
     }
 
@@ -209,28 +209,5 @@ impl SenderRows for Sheet {
         }
         self.senders.set(row, Some(known));
         Ok(true)
-    }
-}
-
-impl InboundRows for Sheet {
-    fn has_inbound(&mut self, sid: Sid) -> Result<bool, Halt> {
-        let found = self.read(|sheet| &sheet.inbound, &sid, || Need::Inbound(sid))?;
-        Ok(found.is_some())
-    }
-
-    fn insert_inbound(&mut self, inbound: &InboundColumns<'_>) -> Result<i64, Halt> {
-        self.next.inbound += 1;
-        let record = InboundRecord {
-            id: self.next.inbound,
-            person: inbound.person,
-            sender: inbound.sender,
-            message_type: inbound.message_type.to_owned(),
-            media: inbound.media,
-            reply_to: inbound.reply_to,
-            received_at: inbound.received_at,
-            sealed_payload: inbound.sealed_payload.to_vec(),
-        };
-        self.inbound.set(inbound.sid, Some(record));
-        Ok(self.next.inbound)
     }
 }

@@ -1,7 +1,7 @@
 //! Rows of a sheet as they are on disk, and what may be missing.
 
 use delivery::address::AddressVariant;
-use delivery::consent::ConsentKind;
+use delivery::consent::{ConsentKind, ConsentWord};
 use delivery::event::Source;
 use delivery::message::Kind;
 use delivery::outcome::{OutcomeKind, ProviderStatus};
@@ -58,6 +58,10 @@ pub(crate) enum Need {
     Template(String),
     /// An inbound message.
     Inbound(Sid),
+    /// The last words of a person about consent.
+    Words(PersonRow),
+    /// Every URL of status callbacks.
+    CallbackUrls,
     /// The answer to an earlier request.
     Answer([u8; 16]),
     /// Answers given before a time.
@@ -174,7 +178,12 @@ pub(crate) struct InboundRecord {
     pub(crate) media: u32,
     pub(crate) reply_to: Option<MessageRow>,
     pub(crate) received_at: Timestamp,
+    pub(crate) written_at: Option<Timestamp>,
+    pub(crate) word: Option<ConsentWord>,
+    pub(crate) listed: bool,
     pub(crate) sealed_payload: Vec<u8>,
+    /// Whether this batch makes it.
+    pub(crate) is_new: bool,
 }
 
 /// A row of `api_key`.

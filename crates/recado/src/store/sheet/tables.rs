@@ -10,10 +10,10 @@ use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
 
-use crate::store::MessageId;
-use crate::store::operations::columns::{Cohort, CounterKey, TotalKey};
+use crate::store::operations::columns::{Cohort, CounterKey, TotalKey, WordColumns};
 use crate::store::operations::rows::{Broken, Halting};
 use crate::store::person::Person;
+use crate::store::{InboundCursor, MessageId};
 
 use super::fault::Fault;
 use super::record::{
@@ -65,15 +65,19 @@ pub(crate) struct Sheet {
     pub(crate) cohorts: Table<Cohort, CohortRow>,
     pub(crate) templates: Table<String, i64>,
     pub(crate) inbound: Table<Sid, InboundRecord>,
+    pub(crate) words: Table<PersonRow, Vec<WordColumns>>,
+    pub(crate) callback_urls: Table<(), Vec<(String, Option<Timestamp>)>>,
     pub(crate) answers: Table<[u8; 16], AnswerRecord>,
     pub(crate) old_answers: Table<Timestamp, Vec<[u8; 16]>>,
     pub(crate) subjects: Table<[u8; 16], (Option<u64>, MessageRow)>,
     pub(crate) api_keys: Table<String, ApiKeyRecord>,
-    /// The queue and the watches are only written.
+    /// The queue, the watches, what must be checked and the cursors are only written.
     pub(crate) queue: Vec<(bool, Progress, Timestamp)>,
     pub(crate) watches: Vec<(Watch, Option<u32>)>,
     pub(crate) events: Vec<EventRecord>,
     pub(crate) consents: Vec<ConsentRecord>,
+    pub(crate) consent_checks: Vec<(PersonRow, Option<Timestamp>)>,
+    pub(crate) cursors: Vec<InboundCursor>,
     pub(crate) counts: Vec<(CounterKey, i64)>,
     pub(crate) totals: Vec<(TotalKey, i64)>,
     pub(crate) probed: bool,
@@ -121,6 +125,8 @@ impl Sheet {
             cohorts: Table::default(),
             templates: Table::default(),
             inbound: Table::default(),
+            words: Table::default(),
+            callback_urls: Table::default(),
             answers: Table::default(),
             old_answers: Table::default(),
             subjects: Table::default(),
@@ -129,6 +135,8 @@ impl Sheet {
             watches: Vec::new(),
             events: Vec::new(),
             consents: Vec::new(),
+            consent_checks: Vec::new(),
+            cursors: Vec::new(),
             counts: Vec::new(),
             totals: Vec::new(),
             probed: false,
@@ -160,6 +168,8 @@ impl Sheet {
         self.cohorts.forget();
         self.templates.forget();
         self.inbound.forget();
+        self.words.forget();
+        self.callback_urls.forget();
         self.answers.forget();
         self.subjects.forget();
         self.api_keys.forget();
@@ -167,6 +177,8 @@ impl Sheet {
         self.watches.clear();
         self.events.clear();
         self.consents.clear();
+        self.consent_checks.clear();
+        self.cursors.clear();
         self.counts.clear();
         self.totals.clear();
         self.probed = false;

@@ -2,6 +2,7 @@
 
 mod api_key;
 mod attempt;
+mod callback_url;
 mod checkpoint;
 mod column;
 mod consent;

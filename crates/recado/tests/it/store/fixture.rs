@@ -357,6 +357,9 @@ impl StoreFixture {
             button_payload: None,
             provider_keyword: None,
             question_id: new_message_id(self.now, &*self.random),
+            // In the order of these calls.
+            written_at: Some(self.now.plus(Duration::from_micros(self.serial))),
+            listed: false,
             now: self.now,
         }
     }

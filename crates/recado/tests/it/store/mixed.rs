@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use delivery::address::{Address, Context};
 use delivery::event::Source;
@@ -122,6 +123,9 @@ impl Mixer {
             button_payload: None,
             provider_keyword: None,
             question_id: new_message_id(self.now, &self.random),
+            // In the order of these calls.
+            written_at: Some(self.now.plus(Duration::from_micros(self.serial))),
+            listed: false,
             now: self.now,
         };
         let store = Arc::clone(&self.store);

@@ -4,6 +4,7 @@
 mod accept;
 mod attempts;
 mod consent;
+mod consent_order;
 pub(crate) mod engine;
 pub(crate) mod fixture;
 mod form;
@@ -151,6 +152,16 @@ macro_rules! conformance {
                 a_held_message_can_be_canceled,
                 start_undoes_an_opt_out_for_what_comes_later,
                 the_operators_word_counts_like_the_persons,
+            }
+            consent_order {
+                words_that_arrive_in_another_order_end_as_they_were_written,
+                until_the_provider_answers_the_stricter_word_stands,
+                an_ordinary_opt_out_asks_nobody,
+                what_the_operator_said_later_stands,
+                a_message_found_in_the_list_counts_when_it_was_written,
+                a_callback_completes_what_was_found_in_the_list,
+                how_far_the_list_was_read_is_kept,
+                earlier_callback_urls_are_known_for_a_month,
             }
             inbound {
                 a_message_counts_once_however_often_it_comes,

@@ -255,11 +255,52 @@ CREATE TABLE inbound (
     media          INTEGER NOT NULL,
     reply_to       INTEGER,
     received_at    INTEGER NOT NULL,
+    -- By the provider's clock; NULL while nobody has asked.
+    written_at     INTEGER,
+    -- What it says about consent; NULL for nothing.
+    word           INTEGER,
+    -- Found in the provider's list; no callback has told of it.
+    listed         INTEGER NOT NULL,
     sealed_payload BLOB NOT NULL,
     UNIQUE (account_id, sid)
 ) STRICT;
 
 CREATE INDEX inbound_by_person ON inbound (account_id, person_id, id);
+
+CREATE INDEX inbound_word ON inbound (account_id, person_id, id) WHERE word IS NOT NULL;
+
+-- How far the provider's list of inbound messages was read, for each number of ours.
+CREATE TABLE inbound_cursor (
+    account_id    INTEGER NOT NULL,
+    sender_id     INTEGER NOT NULL,
+    recipient     TEXT NOT NULL,
+    -- Whatever was written before is stored; by the provider's clock.
+    listed_until  INTEGER,
+    -- A reading that was broken off: what it will have reached, how far back it goes, where it goes on.
+    reading_until INTEGER,
+    reading_since INTEGER,
+    next_page     TEXT,
+    PRIMARY KEY (account_id, sender_id, recipient)
+) STRICT, WITHOUT ROWID;
+
+-- People whose words wait until the provider has said when they were written.
+CREATE TABLE consent_check (
+    account_id INTEGER NOT NULL,
+    person_id  INTEGER NOT NULL,
+    due_at     INTEGER NOT NULL,
+    PRIMARY KEY (account_id, person_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX consent_check_due ON consent_check (account_id, due_at);
+
+-- The URLs that status callbacks were asked for at: messages under way still carry older ones.
+CREATE TABLE callback_url (
+    account_id  INTEGER NOT NULL,
+    url         TEXT NOT NULL,
+    -- NULL for the one in use.
+    replaced_at INTEGER,
+    PRIMARY KEY (account_id, url)
+) STRICT, WITHOUT ROWID;
 
 -- What changed a person's consent, for ever.
 CREATE TABLE consent_event (

@@ -1,7 +1,7 @@
 //! What a sheet misses, read from SQLite.
 
 use delivery::address::AddressVariant;
-use delivery::consent::ConsentKind;
+use delivery::consent::{ConsentKind, ConsentWord};
 use delivery::message::Kind;
 use delivery::outcome::{OutcomeKind, ProviderStatus};
 use delivery::row::{AttemptRow, MessageRow, PersonRow, SenderRow};
@@ -12,7 +12,9 @@ use delivery::window::WindowCheck;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use crate::store::operations::columns::ParkedReport;
-use crate::store::operations::rows::{CounterRows, MessageRows, PersonRows};
+use crate::store::operations::rows::{
+    CallbackUrlRows, CounterRows, InboundRows, MessageRows, PersonRows,
+};
 use crate::store::sheet::{
     AnswerRecord, ApiKeyRecord, AttemptRecord, InboundRecord, MessageRecord, Need, Numbers,
     ParkedRecord, SenderRecord, Sheet,
@@ -336,11 +338,20 @@ fn load_people(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusq
             let record = db
                 .prepare_cached(
                     "SELECT id, person_id, sender_id, type, media, reply_to, received_at, \
-                     sealed_payload FROM inbound WHERE account_id = ?1 AND sid = ?2",
+                     sealed_payload, written_at, word, listed FROM inbound \
+                     WHERE account_id = ?1 AND sid = ?2",
                 )?
                 .query_row(params![ACCOUNT, sid.to_bytes()], read_inbound)
                 .optional()?;
             sheet.inbound.load(*sid, record);
+        }
+        Need::Words(person) => {
+            let words = rows.words(*person)?;
+            sheet.words.load(*person, Some(words));
+        }
+        Need::CallbackUrls => {
+            let urls = rows.callback_urls()?;
+            sheet.callback_urls.load((), Some(urls));
         }
         _ => load_keys(rows, sheet, need)?,
     }
@@ -357,6 +368,10 @@ fn read_inbound(row: &Row<'_>) -> rusqlite::Result<InboundRecord> {
         reply_to: row.get::<_, Option<i64>>(5)?.map(MessageRow),
         received_at: Timestamp::from_micros(row.get(6)?),
         sealed_payload: row.get(7)?,
+        written_at: time_or_null(row, 8)?,
+        word: stored_or_null(row, 9, ConsentWord::from_number)?,
+        listed: row.get(10)?,
+        is_new: false,
     })
 }
 

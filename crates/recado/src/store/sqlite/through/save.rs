@@ -1,12 +1,16 @@
 //! What a sheet has changed, written to SQLite.
 
+use delivery::consent::ConsentWord;
 use delivery::progress::Progress;
 use delivery::row::MessageRow;
+use delivery::sid::Sid;
 use delivery::time::Timestamp;
 use rusqlite::{Connection, Params, params};
 
-use crate::store::operations::rows::{CounterRows, HealthRows, MessageRows, QueueRows, WatchRows};
-use crate::store::sheet::{AttemptRecord, MessageRecord, Sheet};
+use crate::store::operations::rows::{
+    CallbackUrlRows, CounterRows, HealthRows, InboundRows, MessageRows, QueueRows, WatchRows,
+};
+use crate::store::sheet::{AttemptRecord, InboundRecord, MessageRecord, Sheet};
 use crate::store::sqlite::statements::{ACCOUNT, Statements};
 
 /// Writes every change.
@@ -143,24 +147,82 @@ fn save_people(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
 fn save_inbound(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     for (sid, record) in sheet.inbound.changes() {
         let Some(record) = record else { continue };
-        execute(
-            db,
-            "INSERT INTO inbound (account_id, id, sid, person_id, sender_id, type, media, reply_to, \
-             received_at, sealed_payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            params![
-                ACCOUNT,
-                record.id,
-                sid.to_bytes(),
-                record.person.0,
-                record.sender.map(|sender| sender.0),
-                record.message_type,
-                record.media,
-                record.reply_to.map(|message| message.0),
-                record.received_at.micros(),
-                record.sealed_payload
-            ],
-        )?;
+        if record.is_new {
+            insert_inbound(db, *sid, record)?;
+        } else {
+            execute(
+                db,
+                "UPDATE inbound SET type = ?2, media = ?3, reply_to = ?4, sealed_payload = ?5, \
+                 word = ?6, listed = ?7 WHERE id = ?1",
+                params![
+                    record.id,
+                    record.message_type,
+                    record.media,
+                    record.reply_to.map(|message| message.0),
+                    record.sealed_payload,
+                    record.word.map(ConsentWord::number),
+                    record.listed
+                ],
+            )?;
+        }
     }
+    for (_, words) in sheet.words.changes() {
+        for word in words.into_iter().flatten() {
+            execute(
+                db,
+                "UPDATE inbound SET word = ?2, written_at = ?3 WHERE id = ?1",
+                params![
+                    word.key,
+                    word.word.number(),
+                    word.written_at.map(Timestamp::micros)
+                ],
+            )?;
+        }
+    }
+    let mut rows = Statements { db };
+    for (person, due_at) in &sheet.consent_checks {
+        match due_at {
+            Some(due_at) => rows.set_consent_check(*person, *due_at)?,
+            None => rows.delete_consent_check(*person)?,
+        }
+    }
+    for cursor in &sheet.cursors {
+        rows.set_inbound_cursor(cursor)?;
+    }
+    for ((), urls) in sheet.callback_urls.changes() {
+        execute(db, "DELETE FROM callback_url", [])?;
+        for (url, replaced_at) in urls.into_iter().flatten() {
+            rows.set_callback_url(url, *replaced_at)?;
+        }
+    }
+    save_consents(db, sheet)
+}
+
+fn insert_inbound(db: &Connection, sid: Sid, record: &InboundRecord) -> rusqlite::Result<()> {
+    execute(
+        db,
+        "INSERT INTO inbound (account_id, id, sid, person_id, sender_id, type, media, reply_to, \
+         received_at, sealed_payload, written_at, word, listed) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        params![
+            ACCOUNT,
+            record.id,
+            sid.to_bytes(),
+            record.person.0,
+            record.sender.map(|sender| sender.0),
+            record.message_type,
+            record.media,
+            record.reply_to.map(|message| message.0),
+            record.received_at.micros(),
+            record.sealed_payload,
+            record.written_at.map(Timestamp::micros),
+            record.word.map(ConsentWord::number),
+            record.listed
+        ],
+    )
+}
+
+fn save_consents(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     for record in &sheet.consents {
         execute(
             db,
