@@ -132,6 +132,8 @@ impl From<StoreError> for Problem {
             StoreError::Corrupt(_)
             | StoreError::DecryptError
             | StoreError::Locked(_)
+            | StoreError::OtherProgram
+            | StoreError::OtherVersion { .. }
             | StoreError::Engine(_) => {
                 tracing::error!(%error, "a request failed in the database");
                 Self::new(

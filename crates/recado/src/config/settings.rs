@@ -97,7 +97,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RECADO_CONNECTIONS_MAX",
         Some("4096"),
-        "Connections that may be open at once.",
+        "Connections that may be open at once; fewer when the system allows the process too few open files.",
     ),
     setting(
         "RECADO_DEDUPE_SECONDS",

@@ -358,7 +358,14 @@ async fn record(dispatch: &Dispatch, attempt: AttemptRow, outcome: Outcome, now:
         };
         match dispatch.store.close_attempts(vec![request]).await {
             Ok(_) => return,
-            Err(crate::store::StoreError::Closed) => return,
+            Err(crate::store::StoreError::Closed) => {
+                tracing::warn!(
+                    %attempt,
+                    outcome = outcome.kind().as_str(),
+                    "an outcome was not stored before the database closed; it will be looked for"
+                );
+                return;
+            }
             Err(error) => {
                 tracing::error!(%attempt, %error, "an outcome cannot be stored yet");
                 dispatch.effects.clock.sleep(STORE_WAIT).await;

@@ -1,5 +1,6 @@
 //! Builds the rooms from the settings, runs them, and stops them in order.
 
+mod files;
 mod http;
 
 use std::io;
@@ -170,7 +171,7 @@ impl Server {
             }
             .run(rooms_stop.clone()),
         );
-        let connections = usize::try_from(self.config.connections_max).unwrap_or(usize::MAX);
+        let connections = files::connections(self.config.connections_max);
         let drain = self.config.drain;
         let mut broken = false;
         let serving = http::serve(self.listener, router, connections, drain, shutdown.clone());

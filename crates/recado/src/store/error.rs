@@ -26,6 +26,21 @@ pub enum StoreError {
     /// Another server uses the database.
     #[error("another server is using this database ({0}); stop it first")]
     Locked(String),
+    /// The file is the database of another program.
+    #[error("this file is the database of another program; choose another file")]
+    OtherProgram,
+    /// The schema is not the one that this program knows, and a tool changes none: a server may be
+    /// using it.
+    #[error(
+        "the database has schema version {stored}, and this recado knows version {known}; use the \
+         recado of the server, or start the server with this one first"
+    )]
+    OtherVersion {
+        /// The version in the file.
+        stored: String,
+        /// The version that this program knows.
+        known: String,
+    },
     /// The store has stopped.
     #[error("the database has been closed")]
     Closed,

@@ -23,7 +23,12 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts the program and waits until it listens; else gives what it wrote.
     pub(crate) fn start(variables: &[(String, String)]) -> Result<Self, String> {
-        let mut child = command(&["serve"], variables)
+        Self::spawn(command(&["serve"], variables))
+    }
+
+    /// Starts a server by any command and waits until it listens; else gives what it wrote.
+    pub(crate) fn spawn(mut serve: Command) -> Result<Self, String> {
+        let mut child = serve
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -37,6 +42,11 @@ impl Gateway {
         child.wait().ok();
         log.finish();
         Err(log.text())
+    }
+
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL.

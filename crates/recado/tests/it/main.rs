@@ -17,6 +17,7 @@ mod client;
 mod crash;
 mod end_to_end;
 mod gateway;
+mod open_files;
 mod optout;
 mod outage;
 mod rng;

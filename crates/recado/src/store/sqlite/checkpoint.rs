@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
 use super::error::stop_on_failed_sync;
+use super::thread;
 
 /// Pages that the log may grow by between two checkpoints: 128 MiB.
 const PAGES: usize = 32_768;
@@ -41,10 +42,9 @@ impl Checkpointer {
         let (start, asked) = sync_channel(1);
         let nearly_done = Arc::new(AtomicBool::new(false));
         let done = Arc::clone(&nearly_done);
-        let thread = std::thread::Builder::new()
-            .name("recado-checkpoint".to_owned())
-            .spawn(move || run(&connection, &asked, &done));
-        let thread = match thread {
+        let thread = match thread::start("recado-checkpoint", move || {
+            run(&connection, &asked, &done);
+        }) {
             Ok(thread) => Some(thread),
             Err(error) => {
                 tracing::warn!(%error, "the thread of the checkpoints cannot start");
@@ -88,7 +88,7 @@ impl Drop for Checkpointer {
     fn drop(&mut self) {
         drop(self.start.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was reported when it happened.
+            // A panic of the thread would have ended the process.
             drop(thread.join());
         }
     }

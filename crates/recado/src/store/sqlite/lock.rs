@@ -6,22 +6,44 @@ use std::path::Path;
 
 use crate::store::StoreError;
 
-/// The lock that a server holds as long as it has the database open.
-pub(super) struct ServerLock(File);
+/// The locks that a server holds as long as it has the database open.
+pub(super) struct ServerLock {
+    /// Beside the database, by its path; it says who is there.
+    named: File,
+    /// The database itself, which a hard link or a second mount shows under another path.
+    database: File,
+}
 
 impl Drop for ServerLock {
     fn drop(&mut self) {
         // Closing is not enough at once: a child process that is just being started holds a copy
         // of every handle until it becomes another program.
-        if let Err(error) = self.0.unlock() {
-            tracing::debug!(%error, "the lock of the database ends with the process");
+        for file in [&self.database, &self.named] {
+            if let Err(error) = file.unlock() {
+                tracing::debug!(%error, "the lock of the database ends with the process");
+            }
         }
     }
 }
 
-/// A second server would send what the first one is sending. The lock lives as long as the file
-/// handle, so a killed server leaves none behind.
+/// A second server would send what the first one is sending. The locks live as long as the file
+/// handles, so a killed server leaves none behind.
 pub(super) fn lock(path: &Path) -> Result<ServerLock, StoreError> {
+    let named = lock_named(path)?;
+    // Only now, and for as long as the database is open: closing a handle of a file ends the locks
+    // that SQLite holds on it in the same process.
+    let database = File::open(path).map_err(|error| unusable(path, &error))?;
+    match database.try_lock() {
+        Ok(()) => Ok(ServerLock { named, database }),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(format!(
+            "{}, which it has under another path",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(unusable(path, &error)),
+    }
+}
+
+fn lock_named(path: &Path) -> Result<File, StoreError> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let mut file = OpenOptions::new()
@@ -29,7 +51,7 @@ pub(super) fn lock(path: &Path) -> Result<ServerLock, StoreError> {
         .create(true)
         .truncate(false)
         .open(&lock_path)
-        .map_err(|error| StoreError::ReadOnly(format!("{}: {error}", path.display())))?;
+        .map_err(|error| unusable(path, &error))?;
     match file.try_lock() {
         Ok(()) => {
             // Only for the message below: the lock itself is what counts.
@@ -39,7 +61,7 @@ pub(super) fn lock(path: &Path) -> Result<ServerLock, StoreError> {
             if let Err(error) = written {
                 tracing::debug!(%error, "the lock file does not say who holds it");
             }
-            Ok(ServerLock(file))
+            Ok(file)
         }
         Err(TryLockError::WouldBlock) => {
             let holder = std::fs::read_to_string(&lock_path).unwrap_or_default();
@@ -49,6 +71,10 @@ pub(super) fn lock(path: &Path) -> Result<ServerLock, StoreError> {
             };
             Err(StoreError::Locked(holder))
         }
-        Err(TryLockError::Error(error)) => Err(StoreError::ReadOnly(error.to_string())),
+        Err(TryLockError::Error(error)) => Err(unusable(path, &error)),
     }
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::ReadOnly(format!("{}: {error}", path.display()))
 }

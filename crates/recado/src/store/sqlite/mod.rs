@@ -24,9 +24,11 @@ mod queue;
 mod readers;
 mod readiness;
 mod report;
+mod schema;
 mod sender;
 mod statements;
 mod store;
+mod thread;
 #[cfg(feature = "sheet")]
 mod through;
 mod verify;

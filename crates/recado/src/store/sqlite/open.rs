@@ -15,7 +15,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::checkpoint::Checkpointer;
 use super::error::store_error;
 use super::lock::lock;
+<<<<<<< HEAD
 use super::readers::Readers;
+=======
+use super::schema;
+>>>>>>> 3a4d6f6 (Keep a second server, an old tool and a dead writer off the database)
 use super::sender;
 use super::statements::ACCOUNT;
 use super::store::SqliteStore;
@@ -27,9 +31,8 @@ use crate::store::operations::transaction::Shared;
 use crate::store::{Notifier, StoreError};
 use delivery::progress::Rules;
 
-mod migrations {
-    refinery::embed_migrations!("src/store/sqlite/migrations");
-}
+/// How long a statement waits for a lock of another process.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 /// Who opens the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,16 +94,19 @@ impl SqliteStore {
         })
     }
 
-    fn open_file(options: Options) -> Result<Self, StoreError> {
-        check_folder(&options.path)?;
+    fn open_file(mut options: Options) -> Result<Self, StoreError> {
+        options.path = find_or_make(&options.path)?;
         let lock = match options.mode {
             OpenMode::Server => Some(lock(&options.path)?),
             OpenMode::Tool => None,
         };
         let turn = take_turn(&options.path)?;
-        make_private(&options.path)?;
+        check_owner(&options.path)?;
         let mut connection = connect(&options.path, OpenFlags::default())?;
-        migrate(&mut connection)?;
+        match options.mode {
+            OpenMode::Server => schema::migrate(&mut connection)?,
+            OpenMode::Tool => schema::make_or_check(&mut connection)?,
+        }
         let (vault, epoch) = open_account(&mut connection, &options)?;
         drop(turn);
         if options.mode == OpenMode::Server {
@@ -145,6 +151,15 @@ impl SqliteStore {
     }
 }
 
+/// Makes the file when it is not there, and resolves symlinks: whatever the settings call it, one
+/// file has one name for its lock and its other files.
+fn find_or_make(path: &Path) -> Result<PathBuf, StoreError> {
+    check_folder(path)?;
+    make_private(path)?;
+    std::fs::canonicalize(path)
+        .map_err(|error| StoreError::ReadOnly(format!("{}: {error}", path.display())))
+}
+
 fn check_folder(path: &Path) -> Result<(), StoreError> {
     let folder = folder(path);
     if folder.is_dir() {
@@ -166,11 +181,15 @@ fn folder(path: &Path) -> &Path {
 
 /// A new database is its owner's alone; SQLite gives its other files the same mode.
 fn make_private(path: &Path) -> Result<(), StoreError> {
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let made = match options.open(path) {
+        // A symlink to a file that is still to come.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && !path.exists() => {
+            options.create_new(false).create(true).open(path)
+        }
+        made => made,
+    };
     match made {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -188,6 +207,17 @@ fn take_turn(path: &Path) -> Result<File, StoreError> {
         .map_err(|error| StoreError::ReadOnly(format!("{}: {error}", folder.display())))
 }
 
+/// Looks at a file before any setting of it is changed.
+fn check_owner(path: &Path) -> Result<(), StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let looked = Connection::open_with_flags(path, flags).and_then(|connection| {
+        connection.busy_timeout(BUSY_WAIT)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Ok(connection)
+    });
+    schema::check_owner(&looked.map_err(|error| store_error(&error))?)
+}
+
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags).map_err(|e| store_error(&e))?;
     prepare(
@@ -201,7 +231,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
 /// Sets the pragmas and checks that they hold: a library or a build option may ignore them
 /// silently, and then a commit would not be on disk.
 fn prepare(connection: &Connection, read_only: bool) -> rusqlite::Result<()> {
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_WAIT)?;
     connection.set_prepared_statement_cache_capacity(256);
     // Without it a statement is planned again whenever a value is bound that a partial index could
     // depend on: a fifth of the work of accepting a message.
@@ -210,6 +240,8 @@ fn prepare(connection: &Connection, read_only: bool) -> rusqlite::Result<()> {
         connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -8192;")?;
         return Ok(());
     }
+    // No commit checkpoints: the server has a thread for it, and beside a server a tool must not
+    // make others wait.
     connection.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
@@ -218,7 +250,7 @@ fn prepare(connection: &Connection, read_only: bool) -> rusqlite::Result<()> {
          PRAGMA temp_store = MEMORY;
          PRAGMA trusted_schema = OFF;
          PRAGMA cache_size = -65536;
-         PRAGMA wal_autocheckpoint = 65536;
+         PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = 268435456;",
     )?;
     let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
@@ -246,30 +278,6 @@ fn unsupported(name: &str, value: &str) -> rusqlite::Error {
     );
     let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
     rusqlite::Error::SqliteFailure(failure, Some(text))
-}
-
-/// Brings the schema up to date, in one transaction: one by one, a migration and the note that it
-/// was done would be two commits, and a process that is killed between them leaves a database
-/// that never opens again.
-fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    migrations::migrations::runner()
-        .set_grouped(true)
-        .run(connection)
-        .map(|_| ())
-        .map_err(|error| migration_error(&error))
-}
-
-fn migration_error(error: &refinery::Error) -> StoreError {
-    let cause = match error.kind() {
-        refinery::error::Kind::Connection(_, cause) => cause.downcast_ref(),
-        _ => None,
-    };
-    match cause.map(store_error) {
-        None | Some(StoreError::Engine(_)) => {
-            StoreError::Engine(format!("the database cannot be migrated: {error}"))
-        }
-        Some(known) => known,
-    }
 }
 
 fn open_account(

@@ -18,8 +18,14 @@ use crate::store::{Notifier, StoreError};
 
 /// The embedded store.
 pub struct SqliteStore {
+<<<<<<< HEAD
     pub(super) writer: Writer,
     pub(super) readers: Readers,
+=======
+    /// Closed before the writer: the last connection folds the log of changes, and a reader cannot.
+    pub(super) readers: Arc<Readers>,
+    pub(super) writer: Writer,
+>>>>>>> 3a4d6f6 (Keep a second server, an old tool and a dead writer off the database)
     pub(super) shared: Arc<Shared>,
     pub(super) notifier: Notifier,
     pub(super) path: PathBuf,
@@ -32,6 +38,11 @@ impl SqliteStore {
     /// Runs every batch from now on on a sheet, with a mistake planted or without.
     pub fn run_on_sheet(&self, fault: Option<crate::store::Fault>) {
         self.writer.controls.run_on_sheet(fault);
+    }
+
+    /// Lets the writer panic at its next commit.
+    pub fn break_writer(&self) {
+        self.writer.controls.break_writer();
     }
 
     /// Lets the next commit wait until it can take this many requests.

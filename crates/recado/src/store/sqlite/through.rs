@@ -5,7 +5,7 @@ mod load;
 mod save;
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,6 +27,7 @@ pub(super) trait OnSheet {
 pub(super) struct Controls {
     sheet: Mutex<Option<Option<Fault>>>,
     together: AtomicUsize,
+    panic: AtomicBool,
     noted: Mutex<Option<Noted>>,
 }
 
@@ -71,6 +72,11 @@ impl Controls {
         noted.map_or(Ok(()), |noted| note(connection, &noted))
     }
 
+    /// Lets the writer panic at its next commit.
+    pub(super) fn break_writer(&self) {
+        self.panic.store(true, Ordering::SeqCst);
+    }
+
     /// Whether batches run on a sheet, and with which mistake planted.
     pub(super) fn sheet(&self) -> Option<Option<Fault>> {
         *self.sheet.lock().unwrap_or_else(PoisonError::into_inner)
@@ -78,6 +84,7 @@ impl Controls {
 
     /// Waits for the requests that the next commit is to take together.
     pub(super) fn gather<W>(&self, receiver: &Receiver<W>, batch: &mut Vec<W>) {
+        assert!(!self.panic.load(Ordering::SeqCst), "a test wants a panic");
         let together = self.together.swap(0, Ordering::SeqCst);
         while batch.len() < together {
             match receiver.recv() {

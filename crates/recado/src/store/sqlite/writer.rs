@@ -14,6 +14,7 @@ use super::checkpoint::Checkpointer;
 use super::error::{stop_on_failed_sync, store_error};
 use super::readiness::Readiness;
 use super::statements::Statements;
+use super::thread;
 #[cfg(feature = "sheet")]
 use super::through::{self, Controls, OnSheet};
 use crate::store::notify::PendingNotifications;
@@ -123,6 +124,7 @@ impl Writer {
             clippy::expect_used,
             reason = "a machine without a thread to spare runs no server"
         )]
+<<<<<<< HEAD
         let thread = std::thread::Builder::new()
             .name("recado-writer".to_owned())
             .spawn(move || {
@@ -141,6 +143,23 @@ impl Writer {
                 .run(&receiver)
             })
             .expect("the operating system starts a thread");
+=======
+        let thread = thread::start("recado-writer", move || {
+            WriterThread {
+                connection,
+                checkpointer,
+                shared,
+                notifier,
+                replies,
+                waiting: queued,
+                slow_disk: false,
+                #[cfg(feature = "sheet")]
+                controls: controlled,
+            }
+            .run(&receiver);
+        })
+        .expect("the operating system starts a thread");
+>>>>>>> 3a4d6f6 (Keep a second server, an old tool and a dead writer off the database)
         Self {
             sender: Some(sender),
             waiting,
@@ -176,7 +195,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.sender.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of the writer was reported when it happened.
+            // A panic of the writer would have ended the process.
             drop(thread.join());
         }
     }
@@ -213,7 +232,11 @@ impl WriterThread {
                 checkpointer.committed(&self.connection);
             }
         }
-        drop(self.checkpointer.take());
+        // Only a server, which is alone: a tool would make it wait.
+        let Some(checkpointer) = self.checkpointer.take() else {
+            return;
+        };
+        drop(checkpointer);
         // Readers may still look at the log of changes; a checkpoint that fails loses nothing.
         if let Err(error) = self
             .connection

@@ -15,7 +15,7 @@ use crate::rng::Rng;
 use crate::store::fixture::START;
 use crate::store::samples::notice;
 
-fn message(n: u32) -> NewMessage {
+pub(super) fn message(n: u32) -> NewMessage {
     NewMessage {
         id: new_message_id(START, &Rng::new(n.into())),
         message: notice(n, "a"),
