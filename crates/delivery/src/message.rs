@@ -163,6 +163,16 @@ crate::stored! {
     }
 }
 
+crate::stored! {
+    /// Whose subject a business key names.
+    BusinessScope {
+        /// The person's: the same key to somebody else is another subject.
+        Person = 0 "person",
+        /// The account's: one message for everybody.
+        Account = 1 "account",
+    }
+}
+
 /// What a message is about, and which version of the news it carries:
 /// `interview:42:reminder:v3` is subject `interview:42:reminder`, version 3.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,10 +182,12 @@ pub struct BusinessKey {
     /// The number after a trailing `:v`; `None` when the key carries no version, in which case
     /// each later message replaces an unsent earlier one.
     pub version: Option<u64>,
+    /// Whose subject it is.
+    pub scope: BusinessScope,
 }
 
 impl BusinessKey {
-    /// Splits a key into subject and version.
+    /// Splits a key into subject and version. The subject is the person's.
     pub fn parse(text: &str) -> Self {
         if let Some((subject, version)) = text.rsplit_once(":v")
             && !subject.is_empty()
@@ -186,11 +198,13 @@ impl BusinessKey {
             return Self {
                 subject: subject.to_owned(),
                 version: Some(version),
+                scope: BusinessScope::Person,
             };
         }
         Self {
             subject: text.to_owned(),
             version: None,
+            scope: BusinessScope::Person,
         }
     }
 }

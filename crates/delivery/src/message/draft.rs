@@ -2,7 +2,8 @@
 //! found at once, each with the field, a stable code and what to do.
 
 use super::{
-    BusinessKey, Content, DedupeChoice, Kind, Message, Policy, Priority, SenderName, WindowChoice,
+    BusinessKey, BusinessScope, Content, DedupeChoice, Kind, Message, Policy, Priority, SenderName,
+    WindowChoice,
 };
 use crate::address::{Address, Context};
 use crate::limits::{
@@ -44,6 +45,8 @@ pub struct Draft {
     pub window: Option<WindowChoice>,
     /// What the message is about.
     pub business_key: Option<String>,
+    /// Whose subject that is.
+    pub business_scope: Option<BusinessScope>,
     /// The caller's own data as compact JSON.
     pub metadata: Option<String>,
     /// Whether repeated content is refused.
@@ -78,7 +81,7 @@ impl Draft {
         let to = problems.keep(check_to(self.to.as_deref()));
         let content = check_content(&self, &mut problems);
         check_times(&self, now, &mut problems);
-        let business_key = check_business_key(self.business_key.as_deref(), &mut problems);
+        let business_key = check_business_key(&self, &mut problems);
         if self
             .metadata
             .as_ref()
@@ -372,8 +375,17 @@ fn check_times(draft: &Draft, now: Timestamp, problems: &mut Problems) {
     }
 }
 
-fn check_business_key(key: Option<&str>, problems: &mut Problems) -> Option<BusinessKey> {
-    let key = key?;
+fn check_business_key(draft: &Draft, problems: &mut Problems) -> Option<BusinessKey> {
+    let Some(key) = draft.business_key.as_deref() else {
+        if draft.business_scope.is_some() {
+            problems.add(
+                "business_scope",
+                "business_scope_without_key",
+                "A scope needs a business_key; send both or neither.",
+            );
+        }
+        return None;
+    };
     if key.is_empty() || key.len() > BUSINESS_KEY_BYTES_MAX || key.chars().any(char::is_control) {
         let detail = format!(
             "A business key has 1 to {BUSINESS_KEY_BYTES_MAX} bytes and no control characters, \
@@ -382,7 +394,10 @@ fn check_business_key(key: Option<&str>, problems: &mut Problems) -> Option<Busi
         problems.add("business_key", "business_key_invalid", detail);
         return None;
     }
-    Some(BusinessKey::parse(key))
+    Some(BusinessKey {
+        scope: draft.business_scope.unwrap_or(BusinessScope::Person),
+        ..BusinessKey::parse(key)
+    })
 }
 
 fn check_together(message: &Message, problems: &mut Problems) {

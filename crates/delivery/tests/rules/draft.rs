@@ -1,6 +1,6 @@
 //! Drafts: every problem is named with its field and code, all of them at once.
 
-use delivery::message::{Content, Draft, Kind, Priority};
+use delivery::message::{BusinessScope, Content, Draft, Kind, Priority};
 use delivery::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -199,6 +199,13 @@ fn mistakes_around_it() -> Vec<Case> {
                 ..text("oi")
             },
             &["business_key business_key_invalid"],
+        ),
+        (
+            Draft {
+                business_scope: Some(BusinessScope::Account),
+                ..text("oi")
+            },
+            &["business_scope business_scope_without_key"],
         ),
         (
             Draft {

@@ -7,7 +7,7 @@ use delivery::address::AddressVariant;
 use delivery::consent::{ConsentKind, ConsentWord};
 use delivery::counter::Metric;
 use delivery::event::{EventKind, Source};
-use delivery::message::{DedupeChoice, Kind, Policy, Priority, WindowChoice};
+use delivery::message::{BusinessScope, DedupeChoice, Kind, Policy, Priority, WindowChoice};
 use delivery::outcome::{OutcomeKind, ProviderStatus};
 use delivery::progress::{Reason, WatchKind};
 use delivery::state::State;
@@ -46,6 +46,7 @@ fn numbers_and_words_never_change_their_meaning() {
         WindowChoice,
         WindowCheck,
         DedupeChoice,
+        BusinessScope,
         ConsentKind,
         ConsentWord,
         AddressVariant,

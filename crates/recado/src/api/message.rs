@@ -163,6 +163,12 @@ fn refused(refusal: AcceptRefusal) -> Problem {
              (message_id).",
             by,
         ),
+        AcceptRefusal::KeyRepeated { first } => conflict(
+            "business_key_repeated",
+            "Another item of this request has the same business key (message_id). Send this one in \
+             a request of its own, if it is to take that one's place.",
+            first,
+        ),
         AcceptRefusal::WindowClosed => Problem::field(
             "body",
             "window_closed",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use delivery::message::{
-    DedupeChoice, Draft, DraftError, Kind, Message, Policy, Priority, WindowChoice,
+    BusinessScope, DedupeChoice, Draft, DraftError, Kind, Message, Policy, Priority, WindowChoice,
 };
 use delivery::time::Timestamp;
 use serde::Deserialize;
@@ -49,6 +49,9 @@ pub(super) struct MessageRequest {
     /// What the message is about, for example `interview:42:reminder:v3`: a newer version
     /// replaces an older one that has not been sent.
     pub business_key: Option<String>,
+    /// Whose subject `business_key` names: `person` (default), so that the same key to somebody else
+    /// is another subject, or `account`, one subject for everybody.
+    pub business_scope: Option<String>,
     /// `refuse` (default) or `allow` the same content to the same person within ten minutes.
     pub dedupe: Option<String>,
     /// Your own data, an object of at most 4,096 bytes; returned as given.
@@ -80,6 +83,14 @@ impl MessageRequest {
             }),
             dedupe: parse(self.dedupe, &mut errors, |text| {
                 parse_choice("dedupe", text, DedupeChoice::ALL, DedupeChoice::as_str)
+            }),
+            business_scope: parse(self.business_scope, &mut errors, |text| {
+                parse_choice(
+                    "business_scope",
+                    text,
+                    BusinessScope::ALL,
+                    BusinessScope::as_str,
+                )
             }),
             send_at: parse(self.send_at, &mut errors, |text| {
                 parse_time("send_at", text)

@@ -25,7 +25,7 @@ const NUMBER_COLUMNS: [&str; 9] = [
     "telephone",
 ];
 /// Columns that go to the API under their own name.
-const FIELD_COLUMNS: [&str; 9] = [
+const FIELD_COLUMNS: [&str; 10] = [
     "body",
     "content_sid",
     "media_url",
@@ -35,6 +35,7 @@ const FIELD_COLUMNS: [&str; 9] = [
     "expires_at",
     "delivery",
     "business_key",
+    "business_scope",
 ];
 
 /// What is the same for every row, unless the row says otherwise.

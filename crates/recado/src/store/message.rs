@@ -107,6 +107,16 @@ pub enum AcceptResult {
     Refused(AcceptRefusal),
 }
 
+impl AcceptResult {
+    /// The message that is stored, by this request or an earlier one.
+    pub fn id(&self) -> Option<MessageId> {
+        match self {
+            Self::Accepted { id, .. } | Self::Replayed { id, .. } => Some(*id),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
 /// Why a message was not stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AcceptRefusal {
@@ -121,6 +131,11 @@ pub enum AcceptRefusal {
     Superseded {
         /// That message.
         by: MessageId,
+    },
+    /// An item before it in the same request has the same business key: it would cancel that one.
+    KeyRepeated {
+        /// That item's message.
+        first: MessageId,
     },
     /// Free-form content while the person has not written within 24 hours.
     WindowClosed,

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use delivery::address::Address;
 use delivery::event::Source;
-use delivery::message::{BusinessKey, Content, Kind, Message, Policy, Priority, SenderName};
+use delivery::message::{
+    BusinessKey, BusinessScope, Content, Kind, Message, Policy, Priority, SenderName,
+};
 use delivery::message::{DedupeChoice, WindowChoice};
 use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, RetryAfter, UnknownCause};
 use delivery::sid::Sid;
@@ -93,8 +95,9 @@ impl Inputs {
                 expires_at: (n.is_multiple_of(7) || n % 200 == 7)
                     .then(|| self.now.plus(Duration::from_secs(deadline))),
                 // Pairs: the second version takes the place of the first.
-                business_key: n.is_multiple_of(5).then(|| {
-                    BusinessKey::parse(&format!("interview:{}:v{}", n / 10, n % 10 / 5 + 1))
+                business_key: n.is_multiple_of(5).then(|| BusinessKey {
+                    scope: BusinessScope::Account,
+                    ..BusinessKey::parse(&format!("interview:{}:v{}", n / 10, n % 10 / 5 + 1))
                 }),
                 metadata: n
                     .is_multiple_of(3)

@@ -267,6 +267,15 @@ pub(crate) struct EarlierAnswer {
     pub(crate) state: State,
 }
 
+/// What messages are about, as it is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Subject {
+    /// Whose it is; `None` when it is the account's.
+    pub(crate) person: Option<PersonRow>,
+    /// The keyed hash of its name.
+    pub(crate) index: [u8; 16],
+}
+
 /// The newest message about a subject.
 #[derive(Clone, Copy)]
 pub(crate) struct NewestAbout {

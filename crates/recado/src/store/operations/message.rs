@@ -10,7 +10,7 @@ use delivery::state::State;
 use delivery::time::Timestamp;
 use delivery::window::{self, WindowCheck};
 
-use super::columns::{Cohort, MessageColumns, NewestAbout};
+use super::columns::{Cohort, MessageColumns, NewestAbout, Subject};
 use super::prepare::Prepared;
 use super::rows::{Broken, KeyRows, Read, Rows};
 use super::transaction::{Transaction, TransitionInput};
@@ -30,7 +30,12 @@ impl Verb for Accept {
         &self,
         transaction: &mut Transaction<'_, R>,
     ) -> Result<Vec<AcceptResult>, R::Error> {
-        each(transaction, &self.0, accept)
+        let mut earlier = Vec::with_capacity(self.0.len());
+        each(transaction, &self.0, |transaction, item| {
+            let result = accept(transaction, item, &earlier)?;
+            earlier.extend(result.id());
+            Ok(result)
+        })
     }
 }
 
@@ -55,9 +60,11 @@ impl Verb for Command {
     }
 }
 
+/// Accepts one item; `earlier` are the messages of the items before it in the same request.
 fn accept<R: Rows>(
     transaction: &mut Transaction<'_, R>,
     item: &Prepared,
+    earlier: &[MessageId],
 ) -> Result<AcceptResult, R::Error> {
     if let Some(idempotency) = &item.new.idempotency
         && let Some(earlier) = replay(&mut transaction.rows, idempotency)?
@@ -68,12 +75,22 @@ fn accept<R: Rows>(
     let Some(sender) = choose_sender(transaction, &person, is_new, item)? else {
         return Ok(AcceptResult::Refused(AcceptRefusal::UnknownSender));
     };
-    let newest = match &item.subject_index {
-        Some(subject) => transaction.rows.newest_about(subject)?,
+    let newest = match item.subject(&person) {
+        // Nothing was ever said to a new person.
+        Some(Subject {
+            person: Some(_), ..
+        }) if is_new => None,
+        Some(subject) => transaction.rows.newest_about(&subject)?,
         None => None,
     };
     if let Some(refusal) = refusal(transaction, &person, is_new, sender, newest, item)? {
         return Ok(AcceptResult::Refused(refusal));
+    }
+    // It would cancel, in the same commit, what the same request is told was accepted.
+    if let Some(newest) = newest.filter(|newest| earlier.contains(&newest.id)) {
+        return Ok(AcceptResult::Refused(AcceptRefusal::KeyRepeated {
+            first: newest.id,
+        }));
     }
     let state = insert(transaction, &person, sender, newest, item)?;
     Ok(AcceptResult::Accepted {
@@ -206,7 +223,7 @@ fn insert<R: Rows>(
             transition.suppress(Source::Api);
         }
     })?;
-    supersede(transaction, row, newest, item)?;
+    supersede(transaction, person, row, newest, item)?;
     if let Some(idempotency) = &new.idempotency {
         transaction
             .rows
@@ -247,16 +264,17 @@ fn insert_columns<R: Rows>(
 /// The newest message about a subject takes the place of an unsent older one.
 fn supersede<R: Rows>(
     transaction: &mut Transaction<'_, R>,
+    person: &Person,
     row: MessageRow,
     newest: Option<NewestAbout>,
     item: &Prepared,
 ) -> Result<(), R::Error> {
-    let (Some(subject), Some(key)) = (&item.subject_index, &item.new.message.business_key) else {
+    let (Some(subject), Some(key)) = (item.subject(person), &item.new.message.business_key) else {
         return Ok(());
     };
     transaction
         .rows
-        .set_newest_about(subject, key.version, row)?;
+        .set_newest_about(&subject, key.version, row)?;
     let Some(older) = newest else { return Ok(()) };
     if let Some(mut progress) = transaction.rows.progress(older.message)? {
         let input = TransitionInput::at(item.new.now);

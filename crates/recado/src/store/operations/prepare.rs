@@ -1,7 +1,8 @@
 //! Messages made ready outside the transaction: hashing and sealing happen on the caller's core.
 
-use delivery::message::BusinessKey;
+use delivery::message::{BusinessKey, BusinessScope};
 
+use super::columns::Subject;
 use super::rows::{PersonRows, Read};
 use super::transaction::Shared;
 use crate::secrets::PersonKey;
@@ -16,10 +17,11 @@ pub(crate) struct Prepared {
     pub(super) new: NewMessage,
     /// The keyed hash of the recipient's address.
     pub(super) blind_index: [u8; 32],
-    /// The keyed hash of recipient and content.
+    /// The keyed hash of recipient, content and what the message is about: two notices with the
+    /// same words about different things are no repetition.
     pub(super) content_index: [u8; 16],
     /// The keyed hash of what the message is about.
-    pub(super) subject_index: Option<[u8; 16]>,
+    subject_index: Option<[u8; 16]>,
     /// Set when the person was not known.
     pub(super) candidate: Option<Candidate>,
     sealed: SealedColumns,
@@ -53,12 +55,12 @@ impl Prepared {
             }
         };
         let plain = encode(&new.message.content);
-        let content = [&blind_index[..], &plain].concat();
+        let key_of_message = new.message.business_key.as_ref();
+        let subject = key_of_message.map_or(&[][..], |key| key.subject.as_bytes());
+        let content = [&blind_index[..], &plain, subject].concat();
         let content_index = short(shared.vault.index("content", &content));
-        let subject_index = new.message.business_key.as_ref().map(|key| {
-            let subject = key.subject.as_bytes();
-            short(shared.vault.index("business_key", subject))
-        });
+        let subject_index =
+            key_of_message.map(|_| short(shared.vault.index("business_key", subject)));
         let sealed = seal_columns(shared, &key, &new, &plain);
         Ok(Self {
             new,
@@ -68,6 +70,18 @@ impl Prepared {
             candidate,
             sealed,
             sealed_for,
+        })
+    }
+
+    /// What it is about, when it says so.
+    pub(super) fn subject(&self, person: &Person) -> Option<Subject> {
+        let key = self.new.message.business_key.as_ref()?;
+        Some(Subject {
+            person: match key.scope {
+                BusinessScope::Person => Some(person.row),
+                BusinessScope::Account => None,
+            },
+            index: self.subject_index?,
         })
     }
 

@@ -18,7 +18,7 @@ use delivery::window::WindowCheck;
 use super::columns::{
     Attempt, AttemptChange, Cohort, ConsentCause, CounterKey, EarlierAnswer, InboundColumns,
     KnownInbound, MessageColumns, NewAttempt, NewestAbout, OpenAttemptColumns, ParkedReport,
-    Pausing, TotalKey, WordColumns,
+    Pausing, Subject, TotalKey, WordColumns,
 };
 use crate::secrets::DecryptError;
 use crate::store::person::{Candidate, Person};
@@ -334,12 +334,12 @@ pub(crate) trait KeyRows: Halting {
     fn prune_answers(&mut self, before: Timestamp, limit: usize) -> Read<Self, u64>;
 
     /// The newest message about a subject.
-    fn newest_about(&mut self, subject_index: &[u8; 16]) -> Read<Self, Option<NewestAbout>>;
+    fn newest_about(&mut self, subject: &Subject) -> Read<Self, Option<NewestAbout>>;
 
     /// Writes which message about a subject is the newest.
     fn set_newest_about(
         &mut self,
-        subject_index: &[u8; 16],
+        subject: &Subject,
         version: Option<u64>,
         message: MessageRow,
     ) -> Read<Self, ()>;

@@ -6,7 +6,7 @@ use delivery::time::Timestamp;
 
 use super::record::{AnswerRecord, ApiKeyRecord, Need};
 use super::tables::{Halt, Sheet};
-use crate::store::operations::columns::{EarlierAnswer, NewestAbout};
+use crate::store::operations::columns::{EarlierAnswer, NewestAbout, Subject};
 use crate::store::operations::rows::{ApiKeyRows, Broken, HealthRows, KeyRows};
 use crate::store::{Idempotency, MessageId, NewApiKey};
 
@@ -57,9 +57,9 @@ impl KeyRows for Sheet {
         Ok(removed)
     }
 
-    fn newest_about(&mut self, subject_index: &[u8; 16]) -> Result<Option<NewestAbout>, Halt> {
-        let need = || Need::Subject(*subject_index);
-        let found = self.read(|sheet| &sheet.subjects, subject_index, need)?;
+    fn newest_about(&mut self, subject: &Subject) -> Result<Option<NewestAbout>, Halt> {
+        let need = || Need::Subject(*subject);
+        let found = self.read(|sheet| &sheet.subjects, subject, need)?;
         let Some((version, message)) = found else {
             return Ok(None);
         };
@@ -72,11 +72,11 @@ impl KeyRows for Sheet {
 
     fn set_newest_about(
         &mut self,
-        subject_index: &[u8; 16],
+        subject: &Subject,
         version: Option<u64>,
         message: MessageRow,
     ) -> Result<(), Halt> {
-        self.subjects.set(*subject_index, Some((version, message)));
+        self.subjects.set(*subject, Some((version, message)));
         Ok(())
     }
 }

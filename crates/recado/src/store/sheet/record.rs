@@ -12,7 +12,7 @@ use delivery::state::State;
 use delivery::time::Timestamp;
 use delivery::window::WindowCheck;
 
-use crate::store::operations::columns::{Attempt, Cohort, ParkedReport};
+use crate::store::operations::columns::{Attempt, Cohort, ParkedReport, Subject};
 use crate::store::{AttemptId, KeyScope, MessageId};
 
 /// What must be loaded before a run can go on.
@@ -67,7 +67,7 @@ pub(crate) enum Need {
     /// Answers given before a time.
     OldAnswers(Timestamp),
     /// The newest message about a subject.
-    Subject([u8; 16]),
+    Subject(Subject),
     /// A key of the API.
     ApiKey(String),
 }

@@ -10,7 +10,7 @@ use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
 
-use crate::store::operations::columns::{Cohort, CounterKey, TotalKey, WordColumns};
+use crate::store::operations::columns::{Cohort, CounterKey, Subject, TotalKey, WordColumns};
 use crate::store::operations::rows::{Broken, Halting};
 use crate::store::person::Person;
 use crate::store::{InboundCursor, MessageId};
@@ -69,7 +69,7 @@ pub(crate) struct Sheet {
     pub(crate) callback_urls: Table<(), Vec<(String, Option<Timestamp>)>>,
     pub(crate) answers: Table<[u8; 16], AnswerRecord>,
     pub(crate) old_answers: Table<Timestamp, Vec<[u8; 16]>>,
-    pub(crate) subjects: Table<[u8; 16], (Option<u64>, MessageRow)>,
+    pub(crate) subjects: Table<Subject, (Option<u64>, MessageRow)>,
     pub(crate) api_keys: Table<String, ApiKeyRecord>,
     /// The queue, the watches, what must be checked and the cursors are only written.
     pub(crate) queue: Vec<(bool, Progress, Timestamp)>,

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, params};
 use super::column::{limit, message_id, stored_at};
 use super::statements::{ACCOUNT, Statements};
 use crate::store::Idempotency;
-use crate::store::operations::columns::{EarlierAnswer, NewestAbout};
+use crate::store::operations::columns::{EarlierAnswer, NewestAbout, Subject};
 use crate::store::operations::rows::KeyRows;
 
 impl KeyRows for Statements<'_> {
@@ -63,14 +63,15 @@ impl KeyRows for Statements<'_> {
         Ok(u64::try_from(removed).unwrap_or(u64::MAX))
     }
 
-    fn newest_about(&mut self, subject_index: &[u8; 16]) -> rusqlite::Result<Option<NewestAbout>> {
+    fn newest_about(&mut self, subject: &Subject) -> rusqlite::Result<Option<NewestAbout>> {
         self.db
             .prepare_cached(
                 "SELECT business_key.version, message.id, message.public_id FROM business_key \
                  JOIN message ON message.id = business_key.message_id \
-                 WHERE business_key.account_id = ?1 AND business_key.subject_index = ?2",
+                 WHERE business_key.account_id = ?1 AND business_key.person_id = ?2 \
+                 AND business_key.subject_index = ?3",
             )?
-            .query_row(params![ACCOUNT, subject_index], |row| {
+            .query_row(params![ACCOUNT, owner(subject), subject.index], |row| {
                 Ok(NewestAbout {
                     version: row.get(0)?,
                     message: MessageRow(row.get(1)?),
@@ -82,7 +83,7 @@ impl KeyRows for Statements<'_> {
 
     fn set_newest_about(
         &mut self,
-        subject_index: &[u8; 16],
+        subject: &Subject,
         version: Option<u64>,
         message: MessageRow,
     ) -> rusqlite::Result<()> {
@@ -90,10 +91,21 @@ impl KeyRows for Statements<'_> {
         let version = version.map(|version| i64::try_from(version).unwrap_or(i64::MAX));
         self.db
             .prepare_cached(
-                "INSERT OR REPLACE INTO business_key (account_id, subject_index, version, \
-                 message_id) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR REPLACE INTO business_key (account_id, person_id, subject_index, \
+                 version, message_id) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![ACCOUNT, subject_index, version, message.0])?;
+            .execute(params![
+                ACCOUNT,
+                owner(subject),
+                subject.index,
+                version,
+                message.0
+            ])?;
         Ok(())
     }
+}
+
+/// The column `person_id` of a subject: 0 for the account's.
+pub(super) fn owner(subject: &Subject) -> i64 {
+    subject.person.map_or(0, |person| person.0)
 }

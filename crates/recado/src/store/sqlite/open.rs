@@ -15,11 +15,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::checkpoint::Checkpointer;
 use super::error::store_error;
 use super::lock::lock;
-<<<<<<< HEAD
 use super::readers::Readers;
-=======
 use super::schema;
->>>>>>> 3a4d6f6 (Keep a second server, an old tool and a dead writer off the database)
 use super::sender;
 use super::statements::ACCOUNT;
 use super::store::SqliteStore;
@@ -151,13 +148,17 @@ impl SqliteStore {
     }
 }
 
-/// Makes the file when it is not there, and resolves symlinks: whatever the settings call it, one
-/// file has one name for its lock and its other files.
+/// Makes the file when it is not there, and follows a symlink: its lock and its other files are those
+/// of the file that it names.
 fn find_or_make(path: &Path) -> Result<PathBuf, StoreError> {
     check_folder(path)?;
     make_private(path)?;
-    std::fs::canonicalize(path)
-        .map_err(|error| StoreError::ReadOnly(format!("{}: {error}", path.display())))
+    if path.is_symlink() {
+        std::fs::canonicalize(path)
+            .map_err(|error| StoreError::ReadOnly(format!("{}: {error}", path.display())))
+    } else {
+        Ok(path.to_owned())
+    }
 }
 
 fn check_folder(path: &Path) -> Result<(), StoreError> {

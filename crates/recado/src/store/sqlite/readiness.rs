@@ -66,6 +66,8 @@ impl Readiness {
             StoreError::Busy
             | StoreError::DecryptError
             | StoreError::Locked(_)
+            | StoreError::OtherProgram
+            | StoreError::OtherVersion { .. }
             | StoreError::Closed
             | StoreError::Engine(_) => last.doubtful = true,
         }

@@ -18,14 +18,9 @@ use crate::store::{Notifier, StoreError};
 
 /// The embedded store.
 pub struct SqliteStore {
-<<<<<<< HEAD
-    pub(super) writer: Writer,
+    /// Closed before the writer: the last connection checkpoints, which a reader cannot.
     pub(super) readers: Readers,
-=======
-    /// Closed before the writer: the last connection folds the log of changes, and a reader cannot.
-    pub(super) readers: Arc<Readers>,
     pub(super) writer: Writer,
->>>>>>> 3a4d6f6 (Keep a second server, an old tool and a dead writer off the database)
     pub(super) shared: Arc<Shared>,
     pub(super) notifier: Notifier,
     pub(super) path: PathBuf,

@@ -124,26 +124,6 @@ impl Writer {
             clippy::expect_used,
             reason = "a machine without a thread to spare runs no server"
         )]
-<<<<<<< HEAD
-        let thread = std::thread::Builder::new()
-            .name("recado-writer".to_owned())
-            .spawn(move || {
-                WriterThread {
-                    connection,
-                    checkpointer,
-                    shared,
-                    notifier,
-                    replies,
-                    waiting: queued,
-                    readiness: shown,
-                    slow_disk: false,
-                    #[cfg(feature = "sheet")]
-                    controls: controlled,
-                }
-                .run(&receiver)
-            })
-            .expect("the operating system starts a thread");
-=======
         let thread = thread::start("recado-writer", move || {
             WriterThread {
                 connection,
@@ -152,6 +132,7 @@ impl Writer {
                 notifier,
                 replies,
                 waiting: queued,
+                readiness: shown,
                 slow_disk: false,
                 #[cfg(feature = "sheet")]
                 controls: controlled,
@@ -159,7 +140,6 @@ impl Writer {
             .run(&receiver);
         })
         .expect("the operating system starts a thread");
->>>>>>> 3a4d6f6 (Keep a second server, an old tool and a dead writer off the database)
         Self {
             sender: Some(sender),
             waiting,

@@ -57,6 +57,42 @@ async fn a_thousand_are_taken_in_order_and_more_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_may_use_one_business_key_for_everybody() {
+    let server = TestServer::start().await;
+    let keyed = |n: usize, more: Value| {
+        let message = with(
+            notice(&mobile(n), "oi"),
+            json!({ "business_key": "campaign-7" }),
+        );
+        with(message, more)
+    };
+    let items: Vec<Value> = (0..20).map(|n| keyed(n, json!({}))).collect();
+    let answer = bulk(&server, &items).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    for result in answer.json()["results"].as_array().unwrap() {
+        let id = result["id"].as_str().unwrap();
+        server
+            .until(id, |message| message["delivered_at"].is_string())
+            .await;
+    }
+    let account = json!({ "business_scope": "account", "dedupe": "allow" });
+    let items = [keyed(1, account.clone()), keyed(2, account)];
+    let answer = bulk(&server, &items).await;
+    assert_eq!(answer.status, 207, "{}", answer.text);
+    let results = answer.json()["results"].clone();
+    assert_eq!(results[1]["status"], 409);
+    assert_eq!(results[1]["error"]["code"], "business_key_repeated");
+    assert_eq!(results[1]["error"]["message_id"], results[0]["id"]);
+    well_formed(&results[1]["error"], 409);
+    let wrong = with(
+        later(&mobile(1), "x"),
+        json!({ "business_scope": "account" }),
+    );
+    let answer = server.post("/api/v1/messages", &wrong).await;
+    field_problem(&answer, "business_scope", "business_scope_without_key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_item_has_a_result_of_its_own() {
     let server = TestServer::start().await;
     let opted_out = json!({ "to": mobile(9), "consent": "opted_out" });

@@ -57,6 +57,7 @@ fn types() -> Vec<Row> {
         "delivery",
         "window",
         "business_key",
+        "business_scope",
         "dedupe",
     ] {
         for value in [json!(5), json!(true), json!(["x"]), json!({ "x": 1 })] {
@@ -69,6 +70,7 @@ fn types() -> Vec<Row> {
         ("delivery", "delivery_unknown"),
         ("window", "window_unknown"),
         ("dedupe", "dedupe_unknown"),
+        ("business_scope", "business_scope_unknown"),
     ] {
         for word in ["", "URGENT", "none"] {
             rows.push((changed(json!({ field: word })), field, code));

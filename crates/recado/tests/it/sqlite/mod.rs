@@ -1,10 +1,7 @@
 //! What is true of the embedded engine alone: its file, its lock, its disk.
 
-<<<<<<< HEAD
 mod account;
-=======
 mod beside;
->>>>>>> 3a4d6f6 (Keep a second server, an old tool and a dead writer off the database)
 mod disk;
 mod file;
 mod plain;

@@ -18,6 +18,7 @@ mod report_order;
 mod reports;
 pub(crate) mod samples;
 pub(crate) mod soak;
+mod subjects;
 
 mod watches;
 
@@ -75,6 +76,12 @@ macro_rules! conformance {
                 an_answer_comes_from_where_the_person_wrote,
                 everything_that_was_asked_for_reads_back,
                 a_time_that_has_come_is_no_schedule,
+            }
+            subjects {
+                a_subject_belongs_to_the_person,
+                a_subject_of_the_account_is_one_for_everybody,
+                a_request_never_cancels_what_it_accepts,
+                the_same_words_about_something_else_are_no_repetition,
             }
             queue {
                 urgent_goes_before_normal_before_bulk_each_by_due_time,

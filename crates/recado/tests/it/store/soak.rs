@@ -9,7 +9,8 @@ use std::time::Duration;
 use delivery::consent::Consent;
 use delivery::event::Source;
 use delivery::message::{
-    BusinessKey, Content, DedupeChoice, Kind, Message, Policy, Priority, SenderName, WindowChoice,
+    BusinessKey, BusinessScope, Content, DedupeChoice, Kind, Message, Policy, Priority, SenderName,
+    WindowChoice,
 };
 use delivery::outcome::{NotSentCause, Outcome, ProviderStatus, RetryAfter, UnknownCause};
 use delivery::progress::WatchKind;
@@ -135,7 +136,10 @@ impl Soak {
             expires_at: self.chance(4).then(|| now.plus(self.some_time())),
             business_key: self.chance(6).then(|| {
                 let key = format!("key{}:v{}", self.rng.below(5), self.rng.below(50));
-                BusinessKey::parse(&key)
+                BusinessKey {
+                    scope: self.pick(BusinessScope::ALL),
+                    ..BusinessKey::parse(&key)
+                }
             }),
             metadata: None,
             dedupe: self.pick(DedupeChoice::ALL),

@@ -4,13 +4,11 @@
 -- (`stored!`). They have no CHECK: SQLite cannot change one without copying the table, and each new
 -- state would copy the largest ones. Readers refuse a number they do not know.
 
-<<<<<<< HEAD
 -- Each row says whose it is, and keys that are searched by begin with it; row numbers are unique in
 -- the file. Only `counter` does without: a counter belongs to its cohort, and is found by it.
-=======
+
 -- "Rcdo": a file with tables that has another number here belongs to another program.
 PRAGMA application_id = 0x5263646f;
->>>>>>> 3a4d6f6 (Keep a second server, an old tool and a dead writer off the database)
 
 -- A set of Twilio credentials and senders, with its two keys wrapped by the master key.
 CREATE TABLE account (
@@ -337,10 +335,12 @@ CREATE INDEX idempotency_age ON idempotency (account_id, created_at);
 -- The newest message about a subject.
 CREATE TABLE business_key (
     account_id    INTEGER NOT NULL,
+    -- 0 when the subject is the account's.
+    person_id     INTEGER NOT NULL,
     subject_index BLOB NOT NULL,
     version       INTEGER,
     message_id    INTEGER NOT NULL,
-    PRIMARY KEY (account_id, subject_index)
+    PRIMARY KEY (account_id, person_id, subject_index)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE api_key (

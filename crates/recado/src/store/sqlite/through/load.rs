@@ -22,6 +22,7 @@ use crate::store::sheet::{
 use crate::store::sqlite::column::{
     message_id, states_that, stored_at, stored_or_null, time_or_null,
 };
+use crate::store::sqlite::key::owner;
 use crate::store::sqlite::statements::{ACCOUNT, Statements};
 use crate::store::{KeyScope, MessageId};
 
@@ -408,9 +409,9 @@ fn load_keys(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqli
             let newest: Option<(Option<u64>, MessageRow)> = db
                 .prepare_cached(
                     "SELECT version, message_id FROM business_key \
-                     WHERE account_id = ?1 AND subject_index = ?2",
+                     WHERE account_id = ?1 AND person_id = ?2 AND subject_index = ?3",
                 )?
-                .query_row(params![ACCOUNT, subject], |row| {
+                .query_row(params![ACCOUNT, owner(subject), subject.index], |row| {
                     Ok((row.get(0)?, MessageRow(row.get(1)?)))
                 })
                 .optional()?;

@@ -11,6 +11,7 @@ use crate::store::operations::rows::{
     CallbackUrlRows, CounterRows, HealthRows, InboundRows, MessageRows, QueueRows, WatchRows,
 };
 use crate::store::sheet::{AttemptRecord, InboundRecord, MessageRecord, Sheet};
+use crate::store::sqlite::key::owner;
 use crate::store::sqlite::statements::{ACCOUNT, Statements};
 
 /// Writes every change.
@@ -410,9 +411,9 @@ fn save_keys(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
             let version = version.map(|version| i64::try_from(version).unwrap_or(i64::MAX));
             execute(
                 db,
-                "INSERT OR REPLACE INTO business_key (account_id, subject_index, version, message_id) \
-                 VALUES (?1, ?2, ?3, ?4)",
-                params![ACCOUNT, subject, version, message.0],
+                "INSERT OR REPLACE INTO business_key (account_id, person_id, subject_index, version, \
+                 message_id) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![ACCOUNT, owner(subject), subject.index, version, message.0],
             )?;
         }
     }
