@@ -29,6 +29,7 @@ pub(super) async fn run(command: Verify) -> Result<Exit, Failure> {
             "messages": report.messages,
             "events": report.events,
             "counters": report.counters,
+            "skipped": report.skipped,
             "differences": report.differences,
         }));
     } else {
@@ -39,6 +40,13 @@ pub(super) async fn run(command: Verify) -> Result<Exit, Failure> {
             report.counters,
             report.differences.len()
         ));
+        if report.skipped > 0 {
+            print::line(&format!(
+                "{} groups of counters were not compared: their old messages were being removed \
+                 meanwhile; run it again",
+                report.skipped
+            ));
+        }
         for difference in &report.differences {
             print::line(difference);
         }

@@ -1,8 +1,8 @@
 //! The recount: every counter, every state and every time from the log alone, compared with what is
 //! shown. It shares nothing with the code that counts, except the numbers of the store. Engines feed
-//! it with their rows.
+//! it with their rows, message by message.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
 use delivery::counter::{Metric, Stage, bucket};
 use delivery::event::EventKind;
@@ -21,6 +21,7 @@ const DIFFERENCES_MAX: usize = 100;
 pub(crate) type Totals = BTreeMap<(CohortRow, i64, i64), i64>;
 
 /// An event as it is on disk.
+#[derive(Clone, Copy)]
 pub(crate) struct LoggedEvent<'a> {
     /// Its key.
     pub(crate) id: i64,
@@ -69,48 +70,138 @@ pub(crate) struct Recounted {
     pub(crate) attempts: i64,
 }
 
-/// A recount under way: events first, oldest first, then what is shown of each message, then the
-/// counters.
+/// The log of one message, first to last.
+#[derive(Default)]
+pub(crate) struct Log {
+    /// Each event with its detail.
+    pub(crate) events: Vec<(LoggedEvent<'static>, Option<String>)>,
+    /// What is wrong with the chain.
+    pub(crate) broken: Option<String>,
+}
+
+/// A recount under way. What the log of each message tells is added, what the counters show is
+/// subtracted, in any order: what is left differs. Counters that agree take no memory.
 pub(crate) struct Recount {
-    cohorts: HashMap<MessageRow, CohortRow>,
-    messages: HashMap<MessageRow, (State, Recounted)>,
     totals: Totals,
     report: VerifyReport,
 }
 
 impl Recount {
-    /// Begins with the cohort of each message.
-    pub(crate) fn new(cohorts: HashMap<MessageRow, CohortRow>) -> Self {
+    /// Begins.
+    pub(crate) fn new() -> Self {
         Self {
-            cohorts,
-            messages: HashMap::new(),
             totals: Totals::new(),
             report: VerifyReport::default(),
         }
     }
 
-    /// Counts one event.
-    pub(crate) fn event(&mut self, event: &LoggedEvent<'_>) {
-        self.report.events += 1;
-        let Some(&cohort) = self.cohorts.get(&event.message) else {
-            self.differs(format!("event {} is about no message", event.id));
-            return;
-        };
-        let mut recounted = self
-            .messages
-            .get(&event.message)
-            .map(|(_, recounted)| *recounted)
-            .unwrap_or_default();
-        if event.prev != recounted.last_event {
-            self.differs(format!(
-                "event {} does not follow the event before it",
-                event.id
-            ));
+    /// Compares what is shown of a message with its log, and adds what its events up to `until`
+    /// count.
+    pub(crate) fn message(&mut self, cohort: CohortRow, shown: &Shown, log: &Log, until: i64) {
+        self.report.messages += 1;
+        let message = shown.message;
+        if let Some(broken) = &log.broken {
+            self.differs(broken.clone());
         }
-        recounted.last_event = event.id;
-        self.count(cohort, event, &mut recounted);
-        self.messages
-            .insert(event.message, (event.state, recounted));
+        let known = log.events.iter().filter(|(event, _)| event.id <= until);
+        self.report.events += u64::try_from(known.count()).unwrap_or(u64::MAX);
+        match self.count_between(cohort, log, 0, until) {
+            None if log.broken.is_none() => {
+                self.differs(format!("message {message} has no event"));
+            }
+            Some((state, recounted)) if state != shown.state || recounted != shown.recounted => {
+                self.differs(format!(
+                    "message {message} shows another progress than its log tells"
+                ));
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds what the events after `from` up to `until` count. Returns what the whole log tells.
+    pub(crate) fn count_between(
+        &mut self,
+        cohort: CohortRow,
+        log: &Log,
+        from: i64,
+        until: i64,
+    ) -> Option<(State, Recounted)> {
+        let mut recounted = Recounted::default();
+        let (mut state, mut before, mut after) = (None, None, None);
+        for (event, detail) in &log.events {
+            let event = LoggedEvent {
+                detail: detail.as_deref(),
+                ..*event
+            };
+            recounted.last_event = event.id;
+            state = Some(event.state);
+            if event.id <= from {
+                before = state;
+            }
+            if event.id <= until {
+                after = state;
+            }
+            if event.id > from && event.id <= until {
+                self.count(cohort, &event, &mut recounted);
+            } else {
+                // Only what it tells about the message is wanted.
+                let totals = std::mem::take(&mut self.totals);
+                self.count(cohort, &event, &mut recounted);
+                self.totals = totals;
+            }
+        }
+        if before != after {
+            for (state, by) in [(before, -1), (after, 1)] {
+                if let Some(state) = state {
+                    self.add((cohort, Metric::State.number(), state.number()), by);
+                }
+            }
+        }
+        Some((state?, recounted))
+    }
+
+    /// Adds to what is counted of one kind.
+    pub(crate) fn add(&mut self, key: (CohortRow, i64, i64), by: i64) {
+        *self.totals.entry(key).or_default() += by;
+    }
+
+    /// Subtracts what a counter shows of messages that are stored.
+    pub(crate) fn counter(&mut self, key: (CohortRow, i64, i64), shows: i64) {
+        self.report.counters += 1;
+        self.add(key, -shows);
+    }
+
+    /// Forgets what agrees.
+    pub(crate) fn settle(&mut self) {
+        self.totals.retain(|_, left| *left != 0);
+    }
+
+    /// What is left, and is forgotten here.
+    pub(crate) fn take_totals(&mut self) -> Totals {
+        std::mem::take(&mut self.totals)
+    }
+
+    /// Leaves out a cohort whose messages were being removed.
+    pub(crate) fn skip(&mut self, cohort: CohortRow) {
+        self.totals.retain(|(of, _, _), _| *of != cohort);
+        self.report.skipped += 1;
+    }
+
+    /// Names the counters that differ. Everything was added and subtracted.
+    pub(crate) fn compare(&mut self) {
+        for ((cohort, metric, code), by) in self.take_totals() {
+            if by != 0 {
+                let name = Metric::from_number(metric).map_or("?", Metric::as_str);
+                self.differs(format!(
+                    "counter {name} {code} of cohort {cohort} shows {by} less than the log tells"
+                ));
+            }
+        }
+    }
+
+    /// How many events were counted.
+    pub(crate) fn events(&self) -> u64 {
+        self.report.events
     }
 
     fn count(&mut self, cohort: CohortRow, event: &LoggedEvent<'_>, recounted: &mut Recounted) {
@@ -208,43 +299,6 @@ impl Recount {
                 Stage::DeliveredToRead,
                 from,
             );
-        }
-    }
-
-    /// Compares what is shown of a message with its log.
-    pub(crate) fn message(&mut self, shown: &Shown) {
-        self.report.messages += 1;
-        let message = shown.message;
-        let Some((state, recounted)) = self.messages.get(&message).copied() else {
-            self.differs(format!("message {message} has no event"));
-            return;
-        };
-        if state != shown.state || recounted != shown.recounted {
-            self.differs(format!(
-                "message {message} shows another progress than its log tells"
-            ));
-        }
-        if let Some(&cohort) = self.cohorts.get(&message) {
-            let key = (cohort, Metric::State.number(), state.number());
-            *self.totals.entry(key).or_default() += 1;
-        }
-    }
-
-    /// Compares the counters.
-    pub(crate) fn counters(&mut self, shown: &Totals) {
-        self.report.counters = u64::try_from(shown.len()).unwrap_or(u64::MAX);
-        let totals = std::mem::take(&mut self.totals);
-        let keys: BTreeSet<_> = totals.keys().chain(shown.keys()).collect();
-        for key in keys {
-            let counted = shown.get(key).copied().unwrap_or(0);
-            let recounted = totals.get(key).copied().unwrap_or(0);
-            if counted != recounted {
-                let (cohort, metric, code) = key;
-                let name = Metric::from_number(*metric).map_or("?", Metric::as_str);
-                self.differs(format!(
-                    "counter {name} {code} of cohort {cohort} shows {counted}, the log {recounted}"
-                ));
-            }
         }
     }
 

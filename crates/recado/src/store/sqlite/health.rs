@@ -4,6 +4,7 @@ use delivery::progress::WatchKind;
 use delivery::state::State;
 use rusqlite::Connection;
 
+use super::error::store_error;
 use super::statements::{ACCOUNT, Statements};
 use super::{SqliteStore, counter, queue, verify};
 use crate::store::operations::columns::Total;
@@ -13,7 +14,12 @@ use crate::store::{Gauges, Health, StoreError, StoreFuture, VerifyReport};
 
 impl Health for SqliteStore {
     fn verify(&self) -> StoreFuture<'_, VerifyReport> {
-        Box::pin(self.read_long(&self.readers.lists, |db, _| verify::recount(db)))
+        Box::pin(async move {
+            let reader = self.readers.lists.take().await?;
+            let recount = move || verify::recount(&reader).map_err(|error| store_error(&error));
+            let joined = tokio::task::spawn_blocking(recount);
+            joined.await.map_err(|_| StoreError::Closed)?
+        })
     }
 
     fn gauges(&self) -> StoreFuture<'_, Gauges> {

@@ -1,6 +1,12 @@
 //! Feeds the recount with the rows of the database, and checks what only the engine can see.
+//!
+//! It reads in short transactions, a range of messages at a time, so that neither its memory nor the
+//! write-ahead log grows with the database. Its figures are exact all the same: each message counts
+//! as of one event, the last one when the recount began; each counter is compared as of the moment
+//! at which it was read; and for messages to which something happened in between, the events in
+//! between make up the difference. The log is only appended to, so all of that can be read later.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use delivery::counter::Metric;
 use delivery::event::EventKind;
@@ -8,73 +14,303 @@ use delivery::outcome::ProviderStatus;
 use delivery::row::{CohortRow, MessageRow};
 use delivery::state::State;
 use delivery::time::Timestamp;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::column::{states_that, stored_at, stored_or_null, time_or_null};
+use super::column::{limit, stored_at, stored_or_null, time_or_null};
 use super::counter::read_totals;
+use super::message::STOPPABLE_CONDITION;
+use super::statements::ACCOUNT;
 use crate::store::VerifyReport;
 use crate::store::operations::columns::{Total, TotalKey};
-use crate::store::recount::{LoggedEvent, Recount, Recounted, Shown, Totals};
+use crate::store::recount::{Log, LoggedEvent, Recount, Recounted, Shown};
 
-/// Recounts everything in one reading transaction.
+/// Messages read in one transaction.
+const MESSAGES: usize = 2_000;
+/// Events counted in one transaction.
+const EVENTS: i64 = 500_000;
+/// Cohorts whose counters are read in one transaction.
+const COHORTS: i64 = 2_000;
+
+/// Recounts everything.
 pub(super) fn recount(db: &Connection) -> rusqlite::Result<VerifyReport> {
-    let cohorts: HashMap<MessageRow, CohortRow> = db
-        .prepare("SELECT message_id, cohort_id FROM progress")?
-        .query_map([], |row| {
-            Ok((MessageRow(row.get(0)?), CohortRow(row.get(1)?)))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    let mut recount = Recount::new(cohorts);
-    read_events(db, &mut recount)?;
-    read_messages(db, &mut recount)?;
-    let counters: Totals = db
-        .prepare("SELECT cohort_id, metric, code, n FROM counter WHERE n <> 0")?
-        .query_map([], |row| {
-            let key = (CohortRow(row.get(0)?), row.get(1)?, row.get(2)?);
-            Ok((key, row.get(3)?))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    recount.counters(&counters);
-    check_totals(db, &counters, &mut recount)?;
-    check_queue(db, &mut recount)?;
-    let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
-        recount.differs(format!("the database file is damaged: {verdict}"));
+    let mut run = Run::begin(db)?;
+    while run.messages()? {
+        run.counters(run.newest_cohort)?;
     }
-    Ok(recount.report())
+    let last = one(db, "SELECT coalesce(max(id), 0) FROM cohort")?;
+    while run.counters_until < last {
+        run.counters(last)?;
+    }
+    run.count_events()?;
+    run.catch_up()?;
+    run.compare()?;
+    check_queue(db, &mut run.recount)?;
+    check_file(db, &mut run.recount)?;
+    Ok(run.recount.report())
 }
 
-fn read_events(db: &Connection, recount: &mut Recount) -> rusqlite::Result<()> {
-    let mut statement = db.prepare(
-        "SELECT id, message_id, prev, at, kind, state, status, code, detail FROM event ORDER BY id",
-    )?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        recount.event(&LoggedEvent {
-            id: row.get(0)?,
-            message: MessageRow(row.get(1)?),
-            prev: row.get(2)?,
-            at: Timestamp::from_micros(row.get(3)?),
-            kind: stored_at(row, 4, EventKind::from_number)?,
-            state: stored_at(row, 5, State::from_number)?,
-            status: stored_or_null(row, 6, ProviderStatus::from_number)?,
-            code: row.get(7)?,
-            detail: row.get_ref(8)?.as_str_or_null()?,
-        });
-    }
-    Ok(())
+/// A recount under way.
+struct Run<'a> {
+    db: &'a Connection,
+    recount: Recount,
+    /// The last event when it began: messages count as of it.
+    began: i64,
+    /// The last removal of old messages when it began.
+    removal: i64,
+    /// The last message that was read.
+    message: i64,
+    /// The newest cohort of those messages.
+    newest_cohort: i64,
+    /// The last cohort whose counters were read.
+    counters_until: i64,
+    /// Up to which cohort counters were read when which event was the last.
+    counters_as_of: Vec<(i64, i64)>,
+    /// Sums of the counters, with what happened after they were read.
+    sums: BTreeMap<TotalKey, i64>,
 }
 
-fn read_messages(db: &Connection, recount: &mut Recount) -> rusqlite::Result<()> {
-    let mut statement = db.prepare(
-        "SELECT message_id, state, last_event, sent_at, delivered_at, read_at, attempts, \
-         accepted_at FROM progress",
-    )?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        recount.message(&read_shown(row)?);
+fn one(db: &Connection, sql: &str) -> rusqlite::Result<i64> {
+    db.prepare_cached(sql)?.query_row([], |row| row.get(0))
+}
+
+fn last_event(db: &Connection) -> rusqlite::Result<i64> {
+    one(db, "SELECT coalesce(max(id), 0) FROM event")
+}
+
+fn last_removal(db: &Connection) -> rusqlite::Result<i64> {
+    one(db, "SELECT coalesce(max(removal), 0) FROM cohort")
+}
+
+impl<'a> Run<'a> {
+    fn begin(db: &'a Connection) -> rusqlite::Result<Self> {
+        let snapshot = db.unchecked_transaction()?;
+        Ok(Self {
+            db,
+            recount: Recount::new(),
+            began: last_event(&snapshot)?,
+            removal: last_removal(&snapshot)?,
+            message: 0,
+            newest_cohort: 0,
+            counters_until: 0,
+            counters_as_of: Vec::new(),
+            sums: BTreeMap::new(),
+        })
     }
-    Ok(())
+
+    /// Reads the next messages with their logs. `false` when there were none.
+    fn messages(&mut self) -> rusqlite::Result<bool> {
+        let snapshot = self.db.unchecked_transaction()?;
+        let mut statement = snapshot.prepare_cached(
+            "SELECT message_id, state, last_event, sent_at, delivered_at, read_at, attempts, \
+             accepted_at, cohort_id, due_at FROM progress WHERE message_id > ?1 \
+             ORDER BY message_id LIMIT ?2",
+        )?;
+        let mut rows = statement.query([self.message, limit(MESSAGES)])?;
+        let first = self.message;
+        while let Some(row) = rows.next()? {
+            let (shown, cohort) = (read_shown(row)?, row.get(8)?);
+            let log = read_log(&snapshot, shown.message, shown.recounted.last_event)?;
+            self.recount
+                .message(CohortRow(cohort), &shown, &log, self.began);
+            if time_or_null(row, 9)?.is_some() != shown.state.is_waiting() {
+                self.recount.differs(format!(
+                    "message {} waits without a due time, or has one without waiting",
+                    shown.message
+                ));
+            }
+            self.message = shown.message.0;
+            self.newest_cohort = self.newest_cohort.max(cohort);
+        }
+        Ok(self.message > first)
+    }
+
+    /// Reads the next counters, up to those of a cohort.
+    fn counters(&mut self, until: i64) -> rusqlite::Result<()> {
+        let until = until.min(self.counters_until + COHORTS);
+        if until > self.counters_until {
+            let snapshot = self.db.unchecked_transaction()?;
+            let mut statement = snapshot.prepare_cached(
+                "SELECT cohort_id, metric, code, n, baseline FROM counter \
+                 WHERE cohort_id > ?1 AND cohort_id <= ?2 AND n <> 0",
+            )?;
+            let mut rows = statement.query([self.counters_until, until])?;
+            while let Some(row) = rows.next()? {
+                let (metric, code): (i64, i64) = (row.get(1)?, row.get(2)?);
+                let (n, baseline): (i64, i64) = (row.get(3)?, row.get(4)?);
+                let key = (CohortRow(row.get(0)?), metric, code);
+                self.recount.counter(key, n - baseline);
+                self.sum(metric, code, n, baseline);
+            }
+            self.counters_as_of.push((until, last_event(&snapshot)?));
+            self.counters_until = until;
+        }
+        self.recount.settle();
+        Ok(())
+    }
+
+    /// The figure of the states is of messages that are stored; the others never become less.
+    fn sum(&mut self, metric: i64, code: i64, n: i64, baseline: i64) {
+        if let Some(total) = Metric::from_number(metric).and_then(Total::of) {
+            let by = match total {
+                Total::State => n - baseline,
+                Total::Errors | Total::Anomalies | Total::Queued => n,
+            };
+            *self.sums.entry((total, code)).or_default() += by;
+        }
+    }
+
+    /// Each event stands in the log of one message.
+    fn count_events(&mut self) -> rusqlite::Result<()> {
+        let (mut from, mut counted) = (0, 0);
+        while from < self.began {
+            let until = self.began.min(from + EVENTS);
+            let events: u64 = self
+                .db
+                .prepare_cached("SELECT count(*) FROM event WHERE id > ?1 AND id <= ?2")?
+                .query_row([from, until], |row| row.get(0))?;
+            counted += events;
+            from = until;
+        }
+        let lost = counted.saturating_sub(self.recount.events());
+        if lost > 0 {
+            self.recount
+                .differs(format!("{lost} events stand in the log of no message"));
+        }
+        Ok(())
+    }
+
+    /// Makes up for what has happened since messages and counters were read, and compares the
+    /// figures of the account.
+    fn catch_up(&mut self) -> rusqlite::Result<()> {
+        let snapshot = self.db.unchecked_transaction()?;
+        let until = last_event(&snapshot)?;
+        let mut figures = BTreeMap::new();
+        read_totals(&snapshot, |total, code, n| {
+            figures.insert((total, code), n);
+        })?;
+        snapshot.commit()?;
+        for message in self.touched(until)? {
+            let snapshot = self.db.unchecked_transaction()?;
+            let found: Option<(i64, i64)> = snapshot
+                .prepare_cached("SELECT cohort_id, last_event FROM progress WHERE message_id = ?1")?
+                .query_row([message], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((cohort, last)) = found else {
+                continue;
+            };
+            let log = read_log(&snapshot, MessageRow(message), last)?;
+            let as_of = self
+                .counters_as_of
+                .iter()
+                .find(|(until, _)| *until >= cohort)
+                .map_or(0, |(_, event)| *event);
+            let cohort = CohortRow(cohort);
+            self.recount.count_between(cohort, &log, self.began, as_of);
+            let mut later = Recount::new();
+            later.count_between(cohort, &log, as_of, until);
+            for ((_, metric, code), n) in later.take_totals() {
+                self.sum(metric, code, n, 0);
+            }
+        }
+        if last_removal(self.db)? == self.removal {
+            self.compare_figures(figures);
+        }
+        Ok(())
+    }
+
+    /// The messages to which something happened after the recount began.
+    fn touched(&self, until: i64) -> rusqlite::Result<BTreeSet<i64>> {
+        let mut touched = BTreeSet::new();
+        let mut from = self.began;
+        while from < until {
+            let next = until.min(from + EVENTS);
+            let mut statement = self
+                .db
+                .prepare_cached("SELECT message_id FROM event WHERE id > ?1 AND id <= ?2")?;
+            let mut rows = statement.query([from, next])?;
+            while let Some(row) = rows.next()? {
+                touched.insert(row.get(0)?);
+            }
+            from = next;
+        }
+        Ok(touched)
+    }
+
+    fn compare_figures(&mut self, figures: BTreeMap<TotalKey, i64>) {
+        let mut sums = std::mem::take(&mut self.sums);
+        for ((total, code), n) in figures {
+            if total != Total::Queued {
+                *sums.entry((total, code)).or_default() -= n;
+            }
+        }
+        for ((total, code), by) in sums.into_iter().filter(|(_, by)| *by != 0) {
+            self.recount.differs(format!(
+                "the figure {total:?} {code} of the account is {by} too small"
+            ));
+        }
+    }
+
+    /// Names the counters that differ, except those of cohorts that lost messages meanwhile.
+    fn compare(&mut self) -> rusqlite::Result<()> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT id FROM cohort WHERE removal > ?1")?;
+        let mut rows = statement.query([self.removal])?;
+        while let Some(row) = rows.next()? {
+            self.recount.skip(CohortRow(row.get(0)?));
+        }
+        self.recount.compare();
+        Ok(())
+    }
+}
+
+/// Reads the log of a message, from its last event back.
+pub(super) fn read_log(
+    db: &Connection,
+    message: MessageRow,
+    last_event: i64,
+) -> rusqlite::Result<Log> {
+    let mut statement = db.prepare_cached(
+        "SELECT message_id, prev, at, kind, state, status, code, detail FROM event WHERE id = ?1",
+    )?;
+    let mut log = Log::default();
+    let mut next = last_event;
+    while next > 0 {
+        let found = statement
+            .query_row([next], |row| {
+                let event = LoggedEvent {
+                    id: next,
+                    message: MessageRow(row.get(0)?),
+                    prev: row.get(1)?,
+                    at: Timestamp::from_micros(row.get(2)?),
+                    kind: stored_at(row, 3, EventKind::from_number)?,
+                    state: stored_at(row, 4, State::from_number)?,
+                    status: stored_or_null(row, 5, ProviderStatus::from_number)?,
+                    code: row.get(6)?,
+                    detail: None,
+                };
+                Ok((event, row.get(7)?))
+            })
+            .optional()?;
+        match found {
+            Some((event, detail)) if event.message == message && event.prev < next => {
+                next = event.prev;
+                log.events.push((event, detail));
+            }
+            _ if log.events.is_empty() => {
+                log.broken = Some(format!("message {message} has no event {next}"));
+                break;
+            }
+            _ => {
+                log.broken = Some(format!(
+                    "an event of message {message} does not follow an event of its own: {next}"
+                ));
+                break;
+            }
+        }
+    }
+    log.events.reverse();
+    Ok(log)
 }
 
 fn read_shown(row: &Row<'_>) -> rusqlite::Result<Shown> {
@@ -92,57 +328,64 @@ fn read_shown(row: &Row<'_>) -> rusqlite::Result<Shown> {
     })
 }
 
-/// The figures of the account are the sums of its counters, and the lengths of its queues.
-fn check_totals(db: &Connection, counters: &Totals, recount: &mut Recount) -> rusqlite::Result<()> {
-    let mut differences: BTreeMap<TotalKey, i64> = BTreeMap::new();
-    for ((_, metric, code), n) in counters {
-        if let Some(total) = Metric::from_number(*metric).and_then(Total::of) {
-            *differences.entry((total, *code)).or_default() += n;
-        }
+/// The queue holds exactly the messages that have a due time, and its length is known.
+fn check_queue(db: &Connection, recount: &mut Recount) -> rusqlite::Result<()> {
+    let snapshot = db.unchecked_transaction()?;
+    let lost = one(
+        &snapshot,
+        "SELECT count(*) FROM queue LEFT JOIN progress \
+         ON progress.message_id = queue.message_id AND progress.due_at = queue.due_at \
+         AND progress.sender_id = queue.sender_id AND progress.priority = queue.priority \
+         WHERE progress.message_id IS NULL",
+    )?;
+    if lost != 0 {
+        recount.differs(format!("{lost} queue rows stand for no waiting message"));
     }
-    let mut statement = db.prepare("SELECT sender_id, count(*) FROM queue GROUP BY sender_id")?;
+    let waiting: i64 = snapshot
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM progress WHERE account_id = ?1 AND {STOPPABLE_CONDITION} \
+             AND due_at IS NOT NULL"
+        ))?
+        .query_row([ACCOUNT], |row| row.get(0))?;
+    let mut lengths: BTreeMap<i64, i64> = BTreeMap::new();
+    let mut statement =
+        snapshot.prepare_cached("SELECT sender_id, count(*) FROM queue GROUP BY sender_id")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        differences.insert((Total::Queued, row.get(0)?), row.get(1)?);
+        lengths.insert(row.get(0)?, row.get(1)?);
     }
-    read_totals(db, |total, code, n| {
-        *differences.entry((total, code)).or_default() -= n;
-    })?;
-    for ((total, code), by) in differences.into_iter().filter(|(_, by)| *by != 0) {
+    let missing = waiting - lengths.values().sum::<i64>();
+    if missing != 0 {
         recount.differs(format!(
-            "the figure {total:?} {code} of the account is {by} too small"
+            "{missing} waiting messages are missing from the queue"
+        ));
+    }
+    read_totals(&snapshot, |total, code, n| {
+        if total == Total::Queued {
+            *lengths.entry(code).or_default() -= n;
+        }
+    })?;
+    for (sender, by) in lengths.into_iter().filter(|(_, by)| *by != 0) {
+        recount.differs(format!(
+            "the figure Queued of sender {sender} is {by} too small"
         ));
     }
     Ok(())
 }
 
-/// The queue holds exactly the messages that have a due time, and those are the waiting ones.
-fn check_queue(db: &Connection, recount: &mut Recount) -> rusqlite::Result<()> {
-    let waiting = states_that(State::is_waiting);
-    for (sql, text) in [
-        (
-            "SELECT count(*) FROM queue LEFT JOIN progress \
-             ON progress.message_id = queue.message_id AND progress.due_at = queue.due_at \
-             AND progress.sender_id = queue.sender_id AND progress.priority = queue.priority \
-             WHERE progress.message_id IS NULL",
-            "queue rows stand for no waiting message",
-        ),
-        (
-            "SELECT (SELECT count(*) FROM progress WHERE due_at IS NOT NULL) \
-             - (SELECT count(*) FROM queue)",
-            "waiting messages are missing from the queue",
-        ),
-        (
-            &format!(
-                "SELECT count(*) FROM progress \
-                 WHERE (due_at IS NOT NULL) <> (state IN ({waiting}))"
-            ),
-            "messages wait without a due time, or have one without waiting",
-        ),
-    ] {
-        let n: i64 = db.query_row(sql, [], |row| row.get(0))?;
-        if n != 0 {
-            recount.differs(format!("{n} {text}"));
+/// SQLite's own check, table by table: each is a transaction of its own.
+fn check_file(db: &Connection, recount: &mut Recount) -> rusqlite::Result<()> {
+    let mut tables: Vec<String> = db
+        .prepare_cached("SELECT name FROM sqlite_schema WHERE type = 'table'")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    tables.push("sqlite_schema".to_owned());
+    for table in tables {
+        let verdict: String = db
+            .prepare("SELECT quick_check FROM pragma_quick_check(?1)")
+            .and_then(|mut check| check.query_row(params![table], |row| row.get(0)))?;
+        if verdict != "ok" {
+            recount.differs(format!("the database file is damaged: {verdict}"));
         }
     }
     Ok(())

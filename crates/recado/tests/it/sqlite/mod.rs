@@ -7,6 +7,7 @@ mod file;
 mod plain;
 mod plans;
 mod readers;
+mod recount;
 mod sync;
 mod tamper;
 

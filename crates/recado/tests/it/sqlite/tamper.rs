@@ -150,7 +150,7 @@ impl Engine for Watched {
 const MEDDLING: &[(&str, &str)] = &[
     ("UPDATE counter SET n = n + 1 WHERE metric = 0", "counter"),
     ("DELETE FROM counter WHERE metric = 12", "counter"),
-    ("INSERT INTO counter VALUES (1, 11, 63016, 5)", "counter"),
+    ("INSERT INTO counter VALUES (1, 11, 63016, 5, 0)", "counter"),
     (
         "UPDATE progress SET state = 13 WHERE message_id = 1",
         "another progress",
@@ -180,7 +180,10 @@ const MEDDLING: &[(&str, &str)] = &[
         "UPDATE event SET code = 63018 WHERE code = 21617",
         "counter",
     ),
-    ("DELETE FROM progress WHERE message_id = 1", "no message"),
+    (
+        "DELETE FROM progress WHERE message_id = 1",
+        "log of no message",
+    ),
     ("UPDATE total SET n = n + 1 WHERE what = 1", "figure State"),
     ("DELETE FROM total WHERE what = 2", "figure Errors"),
     ("UPDATE total SET n = 2 WHERE what = 4", "figure Queued"),

@@ -76,6 +76,8 @@ CREATE TABLE cohort (
     kind        INTEGER NOT NULL,
     template_id INTEGER NOT NULL,
     area        INTEGER NOT NULL,
+    -- The removal of old messages that was the last one to touch the cohort.
+    removal     INTEGER NOT NULL DEFAULT 0,
     UNIQUE (account_id, hour, sender_id, kind, template_id, area)
 ) STRICT;
 
@@ -84,6 +86,8 @@ CREATE TABLE counter (
     metric    INTEGER NOT NULL,
     code      INTEGER NOT NULL,
     n         INTEGER NOT NULL,
+    -- How much of n was counted for messages that are no longer stored: the recount finds the rest.
+    baseline  INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (cohort_id, metric, code)
 ) STRICT, WITHOUT ROWID;
 
