@@ -48,6 +48,18 @@ pub fn is_due(progress: &Progress, now: Timestamp) -> bool {
     progress.state.is_waiting() && progress.due_at.is_some_and(|due| due <= now)
 }
 
+/// When a waiting message is due after the clock was set back `by` so much: as far ahead as before,
+/// but never before the time that its caller chose. `None` when nothing changes.
+pub fn due_after_clock_step(
+    due_at: Timestamp,
+    send_at: Option<Timestamp>,
+    by: Duration,
+) -> Option<Timestamp> {
+    let moved = due_at.minus(by);
+    let moved = send_at.map_or(moved, |send_at| moved.max(send_at));
+    (moved < due_at).then_some(moved)
+}
+
 /// What decides the variant of the address of the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VariantChoice {
@@ -89,6 +101,21 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_000);
+
+    #[test]
+    fn a_clock_that_is_set_back_takes_due_times_along_but_not_those_that_callers_chose() {
+        let at = Timestamp::from_seconds;
+        let hour = Duration::from_secs(3_600);
+        for (due, send_at, expected) in [
+            (at(5_000), None, Some(at(1_400))),
+            (at(5_000), Some(at(5_000)), None),
+            // Put off after its time had come.
+            (at(5_000), Some(at(4_000)), Some(at(4_000))),
+            (at(5_000), Some(at(100)), Some(at(1_400))),
+        ] {
+            assert_eq!(due_after_clock_step(due, send_at, hour), expected);
+        }
+    }
     const ASKING: Consent = Consent::Asking { since: NOW };
 
     fn with(flags: u32, expires_at: Option<Timestamp>) -> Progress {

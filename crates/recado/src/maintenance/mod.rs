@@ -1,13 +1,17 @@
 //! Room 6: what is done by time alone. Deadlines that passed, questions that were not answered,
-//! rows that are no longer needed.
+//! rows that are no longer needed, and times that follow a clock that was set back.
 //!
 //! Must not know: the provider, HTTP, SQL, other rooms.
+
+mod clock;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use delivery::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use self::clock::ClockSteps;
 use crate::effects::Effects;
 use crate::store;
 
@@ -21,12 +25,17 @@ pub struct Maintenance {
     pub store: Arc<dyn store::Maintenance>,
     /// The clock.
     pub effects: Effects,
+    /// The time of the newest event when the server started.
+    pub newest_event_at: Option<Timestamp>,
 }
 
 impl Maintenance {
     /// Runs until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
+        let clock = Arc::clone(&self.effects.clock);
+        let mut steps = ClockSteps::new(&*clock, self.newest_event_at);
         while !shutdown.is_cancelled() {
+            let follows = steps.follow(&*clock, &*self.store).await;
             let more = match self.store.maintain(self.effects.clock.now()).await {
                 Ok(result) => result.more,
                 Err(error) => {
@@ -37,7 +46,11 @@ impl Maintenance {
             if let Err(error) = self.store.probe_when_idle().await {
                 tracing::debug!(%error, "commits do not go through");
             }
-            let wait = if more { Duration::ZERO } else { INTERVAL };
+            let wait = if more || follows {
+                Duration::ZERO
+            } else {
+                INTERVAL
+            };
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = self.effects.clock.sleep(wait) => {}

@@ -12,6 +12,7 @@ use delivery::address::{Address, Context};
 use delivery::message::SenderName;
 use delivery::outage::Outage;
 use delivery::progress::Rules;
+use delivery::time::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -29,7 +30,7 @@ use crate::provider::twilio::{Twilio, TwilioSettings, with_overrides};
 use crate::reconcile::{ConsentOrder, InboundReader, Reconcile};
 use crate::secrets::MasterKeyError;
 use crate::store::sqlite::{OpenMode, Options, SqliteStore};
-use crate::store::{CallbackUrls, Senders, StoreError};
+use crate::store::{self, CallbackUrls, Senders, StoreError};
 
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,8 @@ pub struct Server {
     earlier_status_urls: Vec<String>,
     /// What the rooms tell each other about inbound messages.
     inbound: InboundChannels,
+    /// The time of the newest event before this server did anything.
+    newest_event_at: Option<Timestamp>,
 }
 
 /// What the rooms tell each other about inbound messages.
@@ -99,6 +102,7 @@ impl Server {
             .local_addr()
             .map_err(|cause| StartError::Listen { address, cause })?;
         let store = Arc::new(open_store(&config, &effects)?);
+        let newest_event_at = store::Maintenance::newest_event_at(&*store).await?;
         let left_open = store.recover(effects.clock.now()).await?;
         if left_open > 0 {
             tracing::warn!(
@@ -132,6 +136,7 @@ impl Server {
             outages: watch::Sender::new(Vec::new()),
             earlier_status_urls,
             inbound: InboundChannels::default(),
+            newest_event_at,
         })
     }
 
@@ -168,6 +173,7 @@ impl Server {
             Maintenance {
                 store: self.store.clone(),
                 effects: self.effects.clone(),
+                newest_event_at: self.newest_event_at,
             }
             .run(rooms_stop.clone()),
         );

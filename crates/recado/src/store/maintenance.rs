@@ -1,5 +1,7 @@
 //! What is done by time alone.
 
+use std::time::Duration;
+
 use delivery::time::Timestamp;
 
 use super::StoreFuture;
@@ -12,6 +14,40 @@ pub trait Maintenance: Send + Sync {
     /// Makes a commit that changes nothing, but only when it takes one to know whether commits go
     /// through: after a failure, or when there was none for a while.
     fn probe_when_idle(&self) -> StoreFuture<'_, ()>;
+
+    /// The latest time among the newest events; `None` when there are none.
+    fn newest_event_at(&self) -> StoreFuture<'_, Option<Timestamp>>;
+
+    /// Moves times of waiting messages and of watches along with a clock that was set back: some of
+    /// them, in one commit. What callers chose stays.
+    fn follow_clock(&self, step: ClockStep) -> StoreFuture<'_, ClockStepResult>;
+}
+
+/// The clock was set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStep {
+    /// Now, by the clock as it is set now.
+    pub now: Timestamp,
+    /// By how much it was set back.
+    pub by: Duration,
+    /// Where the work goes on; the default begins it.
+    pub from: ClockStepCursor,
+}
+
+/// How far the work is: keys of the last queue row and the last watch that were looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockStepCursor {
+    pub(crate) queue: [i64; 4],
+    pub(crate) watch: [i64; 2],
+}
+
+/// What one commit did of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStepResult {
+    /// Messages and watches moved.
+    pub moved: u64,
+    /// Where it goes on; `None` when it is done.
+    pub next: Option<ClockStepCursor>,
 }
 
 /// What a run did.

@@ -2,6 +2,7 @@
 //! deadline is tested without waiting for it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ use crate::gateway::DEADLINE;
 /// A server on its own thread, which outlives no test.
 pub(crate) struct Ahead {
     pub(crate) url: String,
+    /// By how many microseconds its clock is ahead.
+    by: Arc<AtomicI64>,
     shutdown: CancellationToken,
     running: Option<JoinHandle<Result<(), StartError>>>,
 }
@@ -25,8 +28,9 @@ impl Ahead {
     /// Starts the program with these settings and waits until it listens.
     pub(crate) fn start(variables: &[(String, String)], by: Duration) -> Self {
         let config = Config::read(&Variables(variables.iter().cloned().collect())).unwrap();
+        let by = Arc::new(AtomicI64::new(micros(by)));
         let effects = Effects {
-            clock: Arc::new(ClockAhead(by)),
+            clock: Arc::new(ClockAhead(Arc::clone(&by))),
             ..Effects::real()
         };
         let shutdown = CancellationToken::new();
@@ -43,10 +47,22 @@ impl Ahead {
         let address = listening.recv_timeout(DEADLINE).expect("it starts");
         Self {
             url: format!("http://{address}"),
+            by,
             shutdown,
             running: Some(running),
         }
     }
+}
+
+impl Ahead {
+    /// Sets its clock, back or forward.
+    pub(crate) fn set(&self, by: Duration) {
+        self.by.store(micros(by), Ordering::SeqCst);
+    }
+}
+
+fn micros(by: Duration) -> i64 {
+    i64::try_from(by.as_micros()).unwrap()
 }
 
 impl Drop for Ahead {
@@ -60,11 +76,12 @@ impl Drop for Ahead {
 }
 
 /// The clock of the system, ahead by this.
-struct ClockAhead(Duration);
+struct ClockAhead(Arc<AtomicI64>);
 
 impl Clock for ClockAhead {
     fn now(&self) -> Timestamp {
-        SystemClock.now().plus(self.0)
+        let by = self.0.load(Ordering::SeqCst).unsigned_abs();
+        SystemClock.now().plus(Duration::from_micros(by))
     }
 
     fn monotonic(&self) -> Instant {

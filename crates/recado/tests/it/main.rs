@@ -14,6 +14,7 @@ mod away;
 mod callbacks;
 mod cli;
 mod client;
+mod clock;
 mod crash;
 mod end_to_end;
 mod gateway;

@@ -379,6 +379,20 @@ impl TestServer {
         self.http = Http::new();
     }
 
+    /// Sets the clock of the program that was started again by
+    /// [`restart_ahead`](Self::restart_ahead).
+    #[track_caller]
+    pub(crate) fn set_ahead(&self, by: Duration) {
+        self.ahead.as_ref().expect("it was restarted").set(by);
+    }
+
+    /// Ends the program whose clock was ahead in order, and starts the gateway again in present time.
+    #[track_caller]
+    pub(crate) fn restart_in_present(&mut self) {
+        self.ahead = None;
+        self.restart();
+    }
+
     fn keep_port(&mut self) {
         let port = self.gateway.url.rsplit(':').next().unwrap().to_owned();
         self.variables.retain(|(name, _)| name != "PORT");

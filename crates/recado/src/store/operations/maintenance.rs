@@ -6,13 +6,15 @@ use std::time::Duration;
 use delivery::consent::Consent;
 use delivery::event::Source;
 use delivery::limits::CONSENT_ANSWER_MAX;
+use delivery::progress::Watch;
+use delivery::row::MessageRow;
 use delivery::time::Timestamp;
 
 use super::columns::ConsentCause;
 use super::consent::change_consent;
 use super::rows::Rows;
 use super::transaction::{Transaction, TransitionInput};
-use super::verb::Verb;
+use super::verb::{Verb, each};
 use crate::store::MaintenanceResult;
 
 /// Rows of each kind that one run changes, so that no commit takes long.
@@ -21,6 +23,41 @@ const RUN_MAX: usize = 500;
 const IDEMPOTENCY_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long a report waits for somebody to know its message.
 const PARKED_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// Moves times along with a clock that was set back.
+pub(crate) struct FollowClock {
+    /// Messages, with the due time that each had when it was looked at, and its new one.
+    pub(crate) messages: Vec<(MessageRow, Timestamp, Timestamp)>,
+    /// Watches, with the times at which they stand.
+    pub(crate) watches: Vec<(Timestamp, Watch, u32)>,
+}
+
+impl Verb for FollowClock {
+    type Answer = u64;
+
+    fn run<R: Rows>(&self, transaction: &mut Transaction<'_, R>) -> Result<u64, R::Error> {
+        let moved = each(transaction, &self.messages, |transaction, item| {
+            let (message, due_at, new) = *item;
+            let Some(mut progress) = transaction.rows.progress(message)? else {
+                return Ok(0);
+            };
+            // Somebody has put it off, or sent it, in between.
+            if progress.due_at != Some(due_at) {
+                return Ok(0);
+            }
+            let input = TransitionInput::at(due_at);
+            transaction.apply_alone(&mut progress, input, |transition| transition.defer(new))?;
+            Ok(1)
+        })?;
+        each(transaction, &self.watches, |transaction, item| {
+            let (at, watch, polls) = *item;
+            transaction.rows.delete_watch(at, watch.attempt)?;
+            transaction.rows.set_watch(watch, polls)
+        })?;
+        transaction.pending.watches |= !self.watches.is_empty();
+        Ok(moved.iter().sum::<u64>() + self.watches.len() as u64)
+    }
+}
 
 /// One run.
 pub(crate) struct Maintain {

@@ -5,7 +5,7 @@ use delivery::outcome::ProviderStatus;
 use delivery::progress::{Event, Progress};
 use delivery::state::State;
 use delivery::time::Timestamp;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::SqliteStore;
 use super::column::{limit, message_id, stored_at, stored_or_null};
@@ -35,6 +35,17 @@ impl Events for SqliteStore {
     fn last_event(&self) -> StoreFuture<'_, i64> {
         Box::pin(async move { Ok(*self.notifier.last_event.borrow()) })
     }
+}
+
+/// The latest time among the last events: after a step of the clock they are not in its order.
+pub(super) fn newest_at(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let at: Option<i64> = db
+        .prepare_cached(
+            "SELECT max(at) FROM event \
+             WHERE account_id = ?1 AND id > (SELECT max(id) FROM event) - 1000",
+        )?
+        .query_row([ACCOUNT], |row| row.get(0))?;
+    Ok(at.map(Timestamp::from_micros))
 }
 
 impl EventRows for Statements<'_> {

@@ -1,10 +1,21 @@
 //! What is done by time alone.
 
+use delivery::departure::due_after_clock_step;
+use delivery::progress::Watch;
 use delivery::time::Timestamp;
 
 use super::SqliteStore;
-use crate::store::operations::maintenance::Maintain;
-use crate::store::{Health, Maintenance, MaintenanceResult, StoreFuture};
+use super::event::newest_at;
+use super::queue::due_later;
+use super::watch::watches_later;
+use crate::store::operations::maintenance::{FollowClock, Maintain};
+use crate::store::{
+    ClockStep, ClockStepCursor, ClockStepResult, Health, Maintenance, MaintenanceResult,
+    StoreError, StoreFuture,
+};
+
+/// Rows of each table that one commit moves.
+const CLOCK_STEP_ROWS_MAX: usize = 500;
 
 impl Maintenance for SqliteStore {
     fn maintain(&self, now: Timestamp) -> StoreFuture<'_, MaintenanceResult> {
@@ -19,5 +30,60 @@ impl Maintenance for SqliteStore {
                 Ok(())
             }
         })
+    }
+
+    fn newest_event_at(&self) -> StoreFuture<'_, Option<Timestamp>> {
+        Box::pin(self.read(newest_at))
+    }
+
+    fn follow_clock(&self, step: ClockStep) -> StoreFuture<'_, ClockStepResult> {
+        Box::pin(self.follow(step))
+    }
+}
+
+impl SqliteStore {
+    async fn follow(&self, step: ClockStep) -> Result<ClockStepResult, StoreError> {
+        let ClockStep { now, by, from } = step;
+        let read = self
+            .read_long(&self.readers.work, move |db, _| {
+                let messages = due_later(db, now, from.queue, CLOCK_STEP_ROWS_MAX)?;
+                let watches = watches_later(db, now, from.watch, CLOCK_STEP_ROWS_MAX)?;
+                Ok((messages, watches))
+            })
+            .await?;
+        let (messages, watches) = read;
+        let more = messages.len().max(watches.len()) >= CLOCK_STEP_ROWS_MAX;
+        let next = more.then(|| ClockStepCursor {
+            queue: messages.last().map_or(from.queue, |last| last.key),
+            watch: watches.last().map_or(from.watch, |last| {
+                [last.watch.at.micros(), last.watch.attempt.0]
+            }),
+        });
+        let verb = FollowClock {
+            messages: messages
+                .iter()
+                .filter_map(|later| {
+                    let new = due_after_clock_step(later.due_at, later.send_at, by)?;
+                    Some((later.message, later.due_at, new))
+                })
+                .collect(),
+            watches: watches
+                .iter()
+                .map(|later| {
+                    let at = later.watch.at;
+                    let watch = Watch {
+                        at: at.minus(by),
+                        ..later.watch
+                    };
+                    (at, watch, later.polls)
+                })
+                .collect(),
+        };
+        let moved = if verb.messages.is_empty() && verb.watches.is_empty() {
+            0
+        } else {
+            self.writer.run(verb).await?
+        };
+        Ok(ClockStepResult { moved, next })
     }
 }

@@ -7,7 +7,7 @@ use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::SqliteStore;
-use super::column::limit;
+use super::column::{limit, time_or_null};
 use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::attempt::{CloseAttempts, Defer, OpenAttempts};
 use crate::store::operations::rows::QueueRows;
@@ -101,6 +101,53 @@ pub(super) fn oldest_due(db: &Connection) -> rusqlite::Result<Option<Timestamp>>
         }
     }
     Ok(oldest.map(Timestamp::from_micros))
+}
+
+/// A message that is due later, with the key of its row in the queue.
+pub(super) struct LaterMessage {
+    pub(super) key: [i64; 4],
+    pub(super) message: MessageRow,
+    pub(super) due_at: Timestamp,
+    pub(super) send_at: Option<Timestamp>,
+}
+
+/// Messages that are due after `now`, in the order of the queue's key, from the one after `after`.
+pub(super) fn due_later(
+    db: &Connection,
+    now: Timestamp,
+    after: [i64; 4],
+    rows: usize,
+) -> rusqlite::Result<Vec<LaterMessage>> {
+    let [sender, priority, due_at, message] = after;
+    db.prepare_cached(
+        "SELECT queue.sender_id, queue.priority, queue.due_at, queue.message_id, message.send_at \
+         FROM queue JOIN message ON message.id = queue.message_id \
+         WHERE queue.account_id = ?1 AND queue.due_at > ?2 \
+         AND (queue.sender_id, queue.priority, queue.due_at, queue.message_id) > (?3, ?4, ?5, ?6) \
+         ORDER BY queue.sender_id, queue.priority, queue.due_at, queue.message_id LIMIT ?7",
+    )?
+    .query_map(
+        [
+            ACCOUNT,
+            now.micros(),
+            sender,
+            priority,
+            due_at,
+            message,
+            limit(rows),
+        ],
+        |row| {
+            let key = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+            let [_, _, due_at, message] = key;
+            Ok(LaterMessage {
+                key,
+                message: MessageRow(message),
+                due_at: Timestamp::from_micros(due_at),
+                send_at: time_or_null(row, 4)?,
+            })
+        },
+    )?
+    .collect()
 }
 
 fn read_page(db: &Connection, query: &DueQuery) -> rusqlite::Result<DuePage> {

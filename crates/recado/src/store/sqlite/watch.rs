@@ -87,6 +87,40 @@ impl WatchRows for Statements<'_> {
     }
 }
 
+/// A watch and its polls so far.
+pub(super) struct LaterWatch {
+    pub(super) watch: Watch,
+    pub(super) polls: u32,
+}
+
+/// Watches whose time comes after `now`, from the one after this time and attempt.
+pub(super) fn watches_later(
+    db: &Connection,
+    now: Timestamp,
+    after: [i64; 2],
+    rows: usize,
+) -> rusqlite::Result<Vec<LaterWatch>> {
+    let [at, attempt] = after;
+    db.prepare_cached(
+        "SELECT at, attempt_id, kind, polls FROM watch WHERE account_id = ?1 \
+         AND (at, attempt_id) > (?2, ?3) ORDER BY at, attempt_id LIMIT ?4",
+    )?
+    .query_map(
+        [ACCOUNT, at.max(now.micros()), attempt, limit(rows)],
+        |row| {
+            Ok(LaterWatch {
+                watch: Watch {
+                    attempt: AttemptRow(row.get(1)?),
+                    at: Timestamp::from_micros(row.get(0)?),
+                    kind: stored_at(row, 2, WatchKind::from_number)?,
+                },
+                polls: row.get(3)?,
+            })
+        },
+    )?
+    .collect()
+}
+
 fn read_due(
     db: &Connection,
     shared: &Shared,

@@ -1,8 +1,9 @@
 //! What is done by time alone: deadlines, questions without an answer, old keys.
 
 use delivery::message::Message;
+use delivery::outcome::{Outcome, UnknownCause};
 use delivery::state::State;
-use recado::store::{MaintenanceResult, NewMessage};
+use recado::store::{ClockStep, ClockStepCursor, MaintenanceResult, NewMessage, WatchQuery};
 
 use super::fixture::*;
 use super::samples::*;
@@ -46,6 +47,57 @@ pub(crate) async fn deadlines_pass_without_anybody_looking(fixture: &mut StoreFi
         fixture.store().maintain(fixture.now).await.unwrap(),
         MaintenanceResult::default()
     );
+}
+
+pub(crate) async fn times_follow_a_clock_that_is_set_back(fixture: &mut StoreFixture) {
+    let chosen = fixture.now.plus(HOUR);
+    let scheduled = Message {
+        send_at: Some(chosen),
+        ..notice(9_999, "a")
+    };
+    let scheduled = fixture.accept(scheduled).await;
+    let lost = fixture.accept(notice(9_998, "a")).await;
+    fixture
+        .attempt(lost, Outcome::Unknown(UnknownCause::Timeout))
+        .await;
+    let mut batch = Vec::new();
+    for n in 0..1_100 {
+        batch.push(fixture.new_message(notice(n, "a")));
+    }
+    fixture.accept_all(batch).await;
+    assert_eq!(
+        fixture.store().newest_event_at().await.unwrap(),
+        Some(fixture.now)
+    );
+    fixture.now = fixture.now.minus(2 * HOUR);
+    assert!(fixture.due(FIRST).await.due.is_empty());
+    let mut step = ClockStep {
+        now: fixture.now,
+        by: 2 * HOUR,
+        from: ClockStepCursor::default(),
+    };
+    let mut moved = Vec::new();
+    loop {
+        let result = fixture.store().follow_clock(step).await.unwrap();
+        moved.push(result.moved);
+        let Some(next) = result.next else { break };
+        step.from = next;
+        assert!(moved.len() < 10, "it ends");
+    }
+    assert!(moved.len() > 1, "no commit takes long: {moved:?}");
+    assert_eq!(moved.iter().sum::<u64>(), 1_101, "and the watch");
+    let page = fixture.due(FIRST).await;
+    assert_eq!((page.due.len(), page.next_due_at), (100, Some(chosen)));
+    let again = fixture.store().follow_clock(step).await.unwrap();
+    assert_eq!((again.moved, again.next), (0, None));
+    fixture.pass(SECOND_LONG * 10);
+    let query = WatchQuery {
+        now: fixture.now,
+        limit: 10,
+    };
+    assert_eq!(fixture.store().due_watches(query).await.unwrap().len(), 1);
+    fixture.now = chosen.minus(SECOND_LONG);
+    assert!(!fixture.due_ids().await.contains(&scheduled));
 }
 
 pub(crate) async fn long_maintenance_is_done_in_turns(fixture: &mut StoreFixture) {

@@ -203,6 +203,7 @@ macro_rules! conformance {
             maintenance {
                 deadlines_pass_without_anybody_looking,
                 long_maintenance_is_done_in_turns,
+                times_follow_a_clock_that_is_set_back,
                 old_keys_go_and_their_messages_stay,
             }
             message_commands {
