@@ -1,5 +1,7 @@
 //! Recorded inbound messages, and injured ones.
 
+mod lost;
+
 use super::*;
 use crate::callbacks::form::tests::recorded::{injured, recorded};
 

@@ -313,6 +313,32 @@ async fn a_reading_that_was_broken_off_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_list_that_is_very_long_does_not_hold_up_the_lanes_for_ever() {
+    let fresh = Setup::new();
+    {
+        let mut shown = fresh.list.shown();
+        shown.messages = (1..=30)
+            .map(|n| (n, NOON - 60 * (31 - i64::from(n)), "oi", 0))
+            .collect();
+        shown.failure = Some(ProviderError::Unreachable);
+        // The first page and two more.
+        shown.pages_before_failure = 3;
+    }
+    assert!(fresh.read().await.is_err());
+    assert!(!*fresh.caught_up.borrow(), "that is not long");
+    fresh.list.shown().pages_before_failure = 4;
+    let broken = fresh.read().await;
+    assert!(broken.is_err());
+    assert!(*fresh.caught_up.borrow(), "lanes open after so many pages");
+    let concern = fresh.concern.borrow().clone().unwrap();
+    assert!(concern.contains("still being listed"), "{concern}");
+    // Nothing of it is given up.
+    fresh.list.shown().failure = None;
+    fresh.read().await.unwrap();
+    assert_eq!(fresh.stored().await.len(), 30);
+}
+
+#[tokio::test]
 async fn a_page_that_the_provider_has_forgotten_is_read_again_from_the_start() {
     let setup = Setup::new();
     setup.list.shown().messages = vec![(1, NOON - 60, "SAIR", 0)];

@@ -4,12 +4,13 @@
 use std::sync::{Arc, Mutex};
 
 use delivery::address::{Address, Context};
+use delivery::sid::Sid;
 use delivery::state::State;
 use recado::store::sqlite::{Noted, OpenMode};
 use recado::store::{
-    AcceptResult, ApiKeys, Consents, CounterGroup, CounterQuery, Counters, Events, Health,
-    InboundQuery, Inbounds, Maintenance, MessageFilter, Messages, NewMessage, Queue, Senders,
-    Watches, new_message_id,
+    AcceptResult, ApiKeys, ConsentCheckQuery, Consents, CounterGroup, CounterQuery, Counters,
+    Events, Health, InboundQuery, Inbounds, Maintenance, MessageFilter, Messages, NewMessage,
+    Queue, Senders, Watches, new_message_id,
 };
 
 use super::{beside, open};
@@ -24,6 +25,8 @@ use crate::store::soak;
 const SMALL: &[&str] = &[
     "account",
     "api_key",
+    "callback_url",
+    "inbound_cursor",
     "open_attempt",
     "pragma_quick_check",
     "sender",
@@ -158,6 +161,16 @@ async fn look_at_everything(
     store.next_watch().await.unwrap();
     store.gauges().await.unwrap();
     store.maintain(START).await.unwrap();
+    let sender = store.senders().await.unwrap()[0].row;
+    let cursor = store.inbound_cursor(sender, FIRST.to_owned());
+    cursor.await.unwrap();
+    let query = ConsentCheckQuery {
+        now: START,
+        limit: 3,
+    };
+    store.consent_checks(query).await.unwrap();
+    let unknown = Sid::parse_message("SM000000000000000000000000000000aa").unwrap();
+    store.known_inbound(vec![unknown]).await.unwrap();
 }
 
 #[tokio::test]
