@@ -65,7 +65,7 @@ pub const fn verdict(outcome: &Outcome) -> Verdict {
             NotSent::ConnectionLost => Reason::ConnectionLost,
         },
         Outcome::Unknown(cause) => match cause {
-            Unknown::ProcessEnded => return Verdict::Nothing,
+            Unknown::ProcessEnded | Unknown::Restored => return Verdict::Nothing,
             Unknown::Timeout => Reason::NoAnswer,
             Unknown::ConnectionLost => Reason::ConnectionLost,
             Unknown::ServerError(status) => Reason::ServerError(*status),

@@ -64,6 +64,8 @@ pub enum UnknownCause {
     Garbage(u16),
     /// The process ended while the attempt was open.
     ProcessEnded,
+    /// The database was restored or copied: another server may have sent the message since.
+    Restored,
 }
 
 /// The value of a `Retry-After` header (RFC 9110, section 10.2.3).
@@ -188,6 +190,7 @@ impl UnknownCause {
             Self::ServerError(_) => "server_error",
             Self::Garbage(_) => "garbage",
             Self::ProcessEnded => "process_ended",
+            Self::Restored => "restored",
         }
     }
 }

@@ -154,6 +154,8 @@ pub(crate) fn open_store_with(
         random,
         rules: Rules::default(),
         senders: senders.iter().copied().map(SenderName::new).collect(),
+        provider_account: None,
+        machine: None,
         now,
     })
     .unwrap()

@@ -10,7 +10,9 @@ use delivery::time::Timestamp;
 use serde::Serialize;
 
 use super::problem::Problem;
+use super::restore;
 use super::state::Api;
+use crate::store::PAUSED_AS_RESTORED;
 
 /// Answers while the process is alive. It does not check the database or the provider, because a
 /// restart would help neither.
@@ -72,8 +74,12 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
     let gauges = api.store.gauges().await?;
     let now = api.effects.clock.now();
     let mut concerns = Vec::new();
+    let waiting = api.store.waiting_since_restore().await?;
+    concerns.extend(waiting.as_ref().map(restore::concern));
     for sender in api.store.senders().await? {
-        if let Some(reason) = &sender.pause_reason {
+        if let Some(reason) = &sender.pause_reason
+            && reason != PAUSED_AS_RESTORED
+        {
             concerns.push(format!("sender {} is paused: {reason}", sender.name));
         }
         if !sender.configured && sender.queued > 0 {

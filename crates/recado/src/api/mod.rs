@@ -21,6 +21,7 @@ mod openapi;
 mod page;
 pub mod problem;
 mod prometheus;
+mod restore;
 mod routes;
 mod sender;
 mod state;

@@ -133,6 +133,7 @@ impl From<StoreError> for Problem {
             | StoreError::DecryptError
             | StoreError::Locked(_)
             | StoreError::OtherProgram
+            | StoreError::OtherAccount
             | StoreError::OtherVersion { .. }
             | StoreError::Engine(_) => {
                 tracing::error!(%error, "a request failed in the database");

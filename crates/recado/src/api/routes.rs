@@ -11,7 +11,8 @@ use utoipa::OpenApi;
 use super::problem::Problem;
 use super::state::Api;
 use super::{
-    auth, bulk, consent, event, health, inbound, message, metrics, openapi, prometheus, sender,
+    auth, bulk, consent, event, health, inbound, message, metrics, openapi, prometheus, restore,
+    sender,
 };
 use crate::store::KeyScope;
 
@@ -67,6 +68,7 @@ routes! {
     get  "/api/v1/senders"                READ    sender::list;
     post "/api/v1/senders/{name}/pause"   ADMIN   sender::pause;
     post "/api/v1/senders/{name}/resume"  ADMIN   sender::resume;
+    post "/api/v1/resume"                 ADMIN   restore::resume;
     get  "/api/v1/metrics/delivery"       READ    metrics::delivery;
     get  "/api/v1/health"                 READ    health::health;
     get  "/livez"                         PUBLIC  health::live;

@@ -9,6 +9,7 @@ mod exit;
 mod keys;
 mod messages;
 mod print;
+mod resume;
 mod send;
 mod serve;
 mod sheet;
@@ -44,6 +45,8 @@ enum Command {
     Send(send::Send),
     /// List, show, cancel, retry or watch messages of a running server
     Messages(messages::MessagesCommand),
+    /// Let a restored, copied or moved database send again
+    Resume(resume::Resume),
     /// Show how phone numbers are parsed
     Address(address::AddressCommand),
     /// Create, list or revoke API keys
@@ -72,6 +75,7 @@ pub fn run() -> ExitCode {
             Command::Simulate(command) => simulate::run(command).await,
             Command::Send(command) => send::run(command).await,
             Command::Messages(command) => messages::run(command).await,
+            Command::Resume(command) => resume::run(command).await,
             Command::Address(command) => address::run(&command),
             Command::Keys(command) => keys::run(command).await,
             Command::Verify(command) => verify::run(command).await,

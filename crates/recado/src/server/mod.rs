@@ -2,6 +2,7 @@
 
 mod files;
 mod http;
+mod machine;
 
 use std::io;
 use std::net::SocketAddr;
@@ -352,6 +353,8 @@ fn open_store(config: &Config, effects: &Effects) -> Result<SqliteStore, StartEr
             ..Rules::default()
         },
         senders: config.senders.clone(),
+        provider_account: Some(config.account_sid.clone()),
+        machine: machine::id(),
         now: effects.clock.now(),
     })?;
     Ok(store)

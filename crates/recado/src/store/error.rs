@@ -29,6 +29,12 @@ pub enum StoreError {
     /// The file is the database of another program.
     #[error("this file is the database of another program; choose another file")]
     OtherProgram,
+    /// The database belongs to another account at the provider.
+    #[error(
+        "this database belongs to another account at the provider; use the settings of that account, \
+         or another database"
+    )]
+    OtherAccount,
     /// The schema is not the one that this program knows, and a tool changes none: a server may be
     /// using it.
     #[error(

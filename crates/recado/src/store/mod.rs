@@ -22,6 +22,7 @@ mod person;
 mod queue;
 mod recount;
 mod report;
+mod restore;
 mod seal;
 mod sender;
 #[cfg(feature = "sheet")]
@@ -45,6 +46,7 @@ pub use message::*;
 pub use notify::Notifier;
 pub use queue::*;
 pub use report::*;
+pub use restore::*;
 pub use sender::*;
 #[cfg(feature = "sheet")]
 pub use sheet::{FAULTS, Fault};
@@ -62,6 +64,7 @@ pub trait Store:
     + Maintenance
     + Consents
     + Senders
+    + Restores
     + ApiKeys
     + Events
     + Counters
@@ -78,6 +81,7 @@ impl<T> Store for T where
         + Maintenance
         + Consents
         + Senders
+        + Restores
         + ApiKeys
         + Events
         + Counters

@@ -21,6 +21,7 @@ mod gateway;
 mod open_files;
 mod optout;
 mod outage;
+mod restored;
 mod rng;
 mod scan;
 mod server;

@@ -141,6 +141,17 @@ impl TestServer {
         self.folder.database()
     }
 
+    /// Makes a backup of the database in another folder; gives the settings of a server on it.
+    pub(crate) fn back_up(&self, to: &Folder) -> Vec<(String, String)> {
+        let database = rusqlite::Connection::open(self.database()).unwrap();
+        let copy = to.database().display().to_string();
+        database.execute("VACUUM INTO ?1", [&copy]).unwrap();
+        let mut variables = self.variables.clone();
+        variables.retain(|(name, _)| name != "DATABASE_URL");
+        variables.push(("DATABASE_URL".to_owned(), format!("sqlite:{copy}")));
+        variables
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.0.path()
     }

@@ -138,6 +138,8 @@ impl Setup {
             random: Arc::clone(&effects.random),
             rules: Rules::default(),
             senders: vec![SenderName::new(SENDER)],
+            provider_account: None,
+            machine: None,
             now: effects.clock.now(),
         });
         Self {

@@ -129,6 +129,17 @@ fn open<R: Rows>(
         return Ok(OpenResult::Gone);
     };
     let variant = next_variant(transaction, &progress, &person)?;
+    if let Some(since) = transaction.shared.may_have_left_since(&progress) {
+        let from_elsewhere = NewAttempt {
+            message: progress.message,
+            n: progress.attempts + 1,
+            nonce: request.stamp.random,
+            started_at: since.min(now),
+            variant,
+        };
+        look_first(transaction, &mut progress, &from_elsewhere, request.stamp)?;
+        return Ok(OpenResult::Gone);
+    }
     let new = NewAttempt {
         message: progress.message,
         n: progress.attempts + 1,
@@ -136,7 +147,7 @@ fn open<R: Rows>(
         started_at: now,
         variant,
     };
-    let row = insert_attempt(transaction, &mut progress, &new)?;
+    let row = insert_attempt(transaction, &mut progress, &new, now)?;
     Ok(OpenResult::Open(Box::new(OpenAttempt {
         attempt: AttemptId {
             row,
@@ -201,10 +212,29 @@ fn give_up<R: Rows>(
     Ok(())
 }
 
+/// What a restored database still has to send may have left from elsewhere in the meantime: that is
+/// written down as an attempt whose outcome nobody knows, so that it is looked for like any other.
+fn look_first<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    progress: &mut Progress,
+    from_elsewhere: &NewAttempt,
+    stamp: Stamp,
+) -> Result<(), R::Error> {
+    let attempt = insert_attempt(transaction, progress, from_elsewhere, stamp.now)?;
+    let request = CloseRequest {
+        attempt,
+        outcome: Outcome::Unknown(UnknownCause::Restored),
+        stamp,
+    };
+    close(transaction, &request)?;
+    Ok(())
+}
+
 fn insert_attempt<R: Rows>(
     transaction: &mut Transaction<'_, R>,
     progress: &mut Progress,
     new: &NewAttempt,
+    now: Timestamp,
 ) -> Result<AttemptRow, R::Error> {
     if let Some(earlier) = progress.attempt {
         let change = AttemptChange::Seen(progress.seen);
@@ -217,7 +247,7 @@ fn insert_attempt<R: Rows>(
         attempt,
         epoch: transaction.shared.epoch,
     })?;
-    let input = TransitionInput::at(new.started_at);
+    let input = TransitionInput::at(now);
     transaction.apply_alone(progress, input, |transition| {
         transition.attempt_opened(attempt);
     })?;

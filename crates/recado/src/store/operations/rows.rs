@@ -22,7 +22,7 @@ use super::columns::{
 };
 use crate::secrets::DecryptError;
 use crate::store::person::{Candidate, Person};
-use crate::store::{AttemptId, Idempotency, InboundCursor, MessageId, NewApiKey};
+use crate::store::{AttemptId, Idempotency, InboundCursor, MessageId, NewApiKey, ResumeAfter};
 
 /// Why an operation cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -264,6 +264,9 @@ pub(crate) trait SenderRows: Halting {
     /// Pauses a sender, or all of them, unless they are paused; returns how many were not.
     fn pause(&mut self, whom: Pausing, reason: &str, now: Timestamp) -> Read<Self, usize>;
 
+    /// Resumes the senders that are paused for this reason; returns how many.
+    fn resume_because(&mut self, reason: &str) -> Read<Self, usize>;
+
     /// Pauses or resumes a sender by the operator's word. `false` when there is none.
     fn set_paused(&mut self, name: &str, paused: bool, now: Timestamp) -> Read<Self, bool>;
 }
@@ -345,6 +348,12 @@ pub(crate) trait KeyRows: Halting {
     ) -> Read<Self, ()>;
 }
 
+/// The table `account`.
+pub(crate) trait AccountRows: Halting {
+    /// Writes that the operator lets a restored database send again, and after what.
+    fn end_restore(&mut self, after: ResumeAfter, now: Timestamp) -> Read<Self, ()>;
+}
+
 /// The table `api_key`.
 pub(crate) trait ApiKeyRows: Halting {
     /// Inserts a key.
@@ -374,6 +383,7 @@ pub(crate) trait Rows:
     + InboundRows
     + CallbackUrlRows
     + KeyRows
+    + AccountRows
     + ApiKeyRows
     + HealthRows
 {
@@ -391,6 +401,7 @@ impl<T> Rows for T where
         + InboundRows
         + CallbackUrlRows
         + KeyRows
+        + AccountRows
         + ApiKeyRows
         + HealthRows
 {

@@ -5,6 +5,7 @@ use delivery::time::Timestamp;
 use super::rows::Rows;
 use super::transaction::Transaction;
 use super::verb::Verb;
+use crate::store::{PAUSED_AS_RESTORED, ResumeAfter};
 
 /// Pauses or resumes a sender.
 pub(crate) struct PauseSender {
@@ -25,5 +26,23 @@ impl Verb for PauseSender {
         transaction
             .rows
             .set_paused(&self.name, self.paused, self.now)
+    }
+}
+
+/// Lets a restored database send again.
+pub(crate) struct ResumeRestored {
+    /// After what.
+    pub(crate) after: ResumeAfter,
+    /// Now.
+    pub(crate) now: Timestamp,
+}
+
+impl Verb for ResumeRestored {
+    type Answer = usize;
+
+    fn run<R: Rows>(&self, transaction: &mut Transaction<'_, R>) -> Result<usize, R::Error> {
+        transaction.pending.queue = true;
+        transaction.rows.end_restore(self.after, self.now)?;
+        transaction.rows.resume_because(PAUSED_AS_RESTORED)
     }
 }

@@ -1,6 +1,7 @@
 //! One transaction under way: its rows, what it counts, and what must be told after its commit.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use delivery::codes::Scope;
@@ -16,6 +17,18 @@ use crate::store::notify::{Notice, PendingNotifications};
 /// Cohorts remembered. Those of past hours are not asked for again.
 const COHORTS_MAX: usize = 10_000;
 
+/// What a database knew when it was restored or copied. What was waiting then may have left from
+/// elsewhere since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Restored {
+    /// The last message.
+    pub(crate) message: i64,
+    /// The last attempt.
+    pub(crate) attempt: i64,
+    /// When it knew the last thing that it knew.
+    pub(crate) since: Timestamp,
+}
+
 /// What every transaction needs besides its rows.
 pub(crate) struct Shared {
     /// Seals and opens columns.
@@ -24,18 +37,40 @@ pub(crate) struct Shared {
     pub(crate) rules: Rules,
     /// How often a server has opened the database.
     pub(crate) epoch: i64,
+    /// What must be looked for before it leaves.
+    restored: Option<Restored>,
+    /// The operator said that nothing has left from elsewhere.
+    nothing_left: AtomicBool,
     cohorts: Mutex<HashMap<Cohort, CohortRow>>,
 }
 
 impl Shared {
     /// Without any cohort.
-    pub(crate) fn new(vault: Vault, rules: Rules, epoch: i64) -> Self {
+    pub(crate) fn new(vault: Vault, rules: Rules, epoch: i64, restored: Option<Restored>) -> Self {
         Self {
             vault,
             rules,
             epoch,
+            restored,
+            nothing_left: AtomicBool::new(false),
             cohorts: Mutex::default(),
         }
+    }
+
+    /// Since when a waiting message may have left from elsewhere: the database was restored, and no
+    /// attempt was opened for it after that.
+    pub(crate) fn may_have_left_since(&self, progress: &Progress) -> Option<Timestamp> {
+        let restored = self.restored?;
+        let is_older = progress.message.0 <= restored.message
+            && progress
+                .attempt
+                .is_none_or(|attempt| attempt.0 <= restored.attempt);
+        (is_older && !self.nothing_left.load(Ordering::Relaxed)).then_some(restored.since)
+    }
+
+    /// From now on nothing is looked for because the database was restored.
+    pub(crate) fn nothing_has_left(&self) {
+        self.nothing_left.store(true, Ordering::Relaxed);
     }
 
     /// Remembers what a commit has made sure; returns what is to be told.

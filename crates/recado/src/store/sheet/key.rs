@@ -7,8 +7,8 @@ use delivery::time::Timestamp;
 use super::record::{AnswerRecord, ApiKeyRecord, Need};
 use super::tables::{Halt, Sheet};
 use crate::store::operations::columns::{EarlierAnswer, NewestAbout, Subject};
-use crate::store::operations::rows::{ApiKeyRows, Broken, HealthRows, KeyRows};
-use crate::store::{Idempotency, MessageId, NewApiKey};
+use crate::store::operations::rows::{AccountRows, ApiKeyRows, Broken, HealthRows, KeyRows};
+use crate::store::{Idempotency, MessageId, NewApiKey, ResumeAfter};
 
 impl Sheet {
     fn id_of(&mut self, message: MessageRow) -> Result<MessageId, Halt> {
@@ -104,6 +104,13 @@ impl ApiKeyRows for Sheet {
         record.revoked_at = record.revoked_at.or(Some(now));
         self.api_keys.set(key, Some(record));
         Ok(true)
+    }
+}
+
+impl AccountRows for Sheet {
+    fn end_restore(&mut self, after: ResumeAfter, now: Timestamp) -> Result<(), Halt> {
+        self.restore_ended = Some((after, now));
+        Ok(())
     }
 }
 

@@ -195,6 +195,23 @@ impl SenderRows for Sheet {
         Ok(rows.len())
     }
 
+    fn resume_because(&mut self, reason: &str) -> Result<usize, Halt> {
+        let rows: Vec<SenderRow> = self
+            .senders
+            .rows()
+            .filter(|(_, known)| known.pause_reason.as_deref() == Some(reason))
+            .map(|(row, _)| *row)
+            .collect();
+        for row in &rows {
+            if let Some(mut known) = self.senders.get(row).flatten().cloned() {
+                known.paused_at = None;
+                known.pause_reason = None;
+                self.senders.set(*row, Some(known));
+            }
+        }
+        Ok(rows.len())
+    }
+
     fn set_paused(&mut self, name: &str, paused: bool, now: Timestamp) -> Result<bool, Halt> {
         let found = self.senders.rows().find(|(_, known)| known.name == name);
         let Some((row, mut known)) = found.map(|(row, known)| (*row, known.clone())) else {

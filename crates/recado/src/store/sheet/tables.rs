@@ -13,7 +13,7 @@ use delivery::time::Timestamp;
 use crate::store::operations::columns::{Cohort, CounterKey, Subject, TotalKey, WordColumns};
 use crate::store::operations::rows::{Broken, Halting};
 use crate::store::person::Person;
-use crate::store::{InboundCursor, MessageId};
+use crate::store::{InboundCursor, MessageId, ResumeAfter};
 
 use super::fault::Fault;
 use super::record::{
@@ -81,6 +81,7 @@ pub(crate) struct Sheet {
     pub(crate) counts: Vec<(CounterKey, i64)>,
     pub(crate) totals: Vec<(TotalKey, i64)>,
     pub(crate) probed: bool,
+    pub(crate) restore_ended: Option<(ResumeAfter, Timestamp)>,
 }
 
 impl Halting for Sheet {
@@ -140,6 +141,7 @@ impl Sheet {
             counts: Vec::new(),
             totals: Vec::new(),
             probed: false,
+            restore_ended: None,
         };
         for (row, sender) in senders {
             sheet.senders.load(row, Some(sender));
@@ -182,6 +184,7 @@ impl Sheet {
         self.counts.clear();
         self.totals.clear();
         self.probed = false;
+        self.restore_ended = None;
     }
 
     /// What the last run missed.

@@ -1,5 +1,6 @@
 //! The embedded engine: SQLite with one writer thread and pools of readers.
 
+mod account;
 mod api_key;
 mod attempt;
 mod callback_url;
@@ -14,10 +15,12 @@ mod inbound;
 mod key;
 mod lock;
 mod maintenance;
+mod marker;
 mod message;
 mod message_list;
 mod message_view;
 mod open;
+mod options;
 mod person;
 mod progress;
 mod queue;
@@ -35,7 +38,7 @@ mod verify;
 mod watch;
 mod writer;
 
-pub use open::{OpenMode, Options};
+pub use options::{OpenMode, Options};
 pub use store::SqliteStore;
 #[cfg(feature = "sheet")]
 pub use through::Noted;

@@ -7,76 +7,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use delivery::message::SenderName;
 use delivery::time::Timestamp;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags};
 
+use super::account;
 use super::checkpoint::Checkpointer;
 use super::error::store_error;
 use super::lock::lock;
+use super::marker::Notes;
+use super::options::{OpenMode, Options};
 use super::readers::Readers;
 use super::schema;
 use super::sender;
-use super::statements::ACCOUNT;
 use super::store::SqliteStore;
-use super::writer::Writer;
-use crate::effects::Random;
-use crate::secrets::{MasterKey, Vault, WrappedKeys};
+use super::writer::{OfServer, Writer};
 use crate::store::operations::attempt::Recover;
 use crate::store::operations::transaction::Shared;
 use crate::store::{Notifier, StoreError};
-use delivery::progress::Rules;
 
 /// How long a statement waits for a lock of another process.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
-
-/// Who opens the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenMode {
-    /// The one server: takes the lock, and closes what an earlier server left open.
-    Server,
-    /// A command-line tool, which may work beside a server.
-    Tool,
-}
-
-/// How to open the database.
-pub struct Options {
-    /// The file; its folder must exist.
-    pub path: PathBuf,
-    /// Who opens it.
-    pub mode: OpenMode,
-    /// The key that wraps all others.
-    pub master_key: MasterKey,
-    /// Where nonces and keys come from.
-    pub random: Arc<dyn Random>,
-    /// What transactions decide by.
-    pub rules: Rules,
-    /// The configured senders; tools leave the ones that are stored.
-    pub senders: Vec<SenderName>,
-    /// Now.
-    pub now: Timestamp,
-}
-
-impl Options {
-    /// How a command-line tool opens the database: it decides nothing, and leaves the senders.
-    pub fn tool(
-        path: PathBuf,
-        master_key: MasterKey,
-        random: Arc<dyn Random>,
-        now: Timestamp,
-    ) -> Self {
-        Self {
-            path,
-            mode: OpenMode::Tool,
-            master_key,
-            random,
-            rules: Rules::default(),
-            senders: Vec::new(),
-            now,
-        }
-    }
-}
 
 impl SqliteStore {
     /// Opens the database, and makes it when it is new. Must be called inside the runtime.
@@ -104,12 +55,22 @@ impl SqliteStore {
             OpenMode::Server => schema::migrate(&mut connection)?,
             OpenMode::Tool => schema::make_or_check(&mut connection)?,
         }
-        let (vault, epoch) = open_account(&mut connection, &options)?;
+        let account = account::open(&mut connection, &options)?;
         drop(turn);
         if options.mode == OpenMode::Server {
-            sender::configure(&mut connection, &options.senders).map_err(|e| store_error(&e))?;
+            let engine = |error: rusqlite::Error| store_error(&error);
+            sender::configure(&mut connection, &options.senders).map_err(engine)?;
+            if account::waiting(&connection).map_err(engine)?.is_some() {
+                sender::pause_restored(&connection, options.now).map_err(engine)?;
+            }
         }
-        let shared = Arc::new(Shared::new(vault, options.rules, epoch));
+        let shared = Shared::new(
+            account.vault,
+            options.rules,
+            account.epoch,
+            account.restored,
+        );
+        let shared = Arc::new(shared);
         let readers = Readers::open(|| connect(&options.path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
         let notifier = Notifier::default();
         let last: i64 = connection
@@ -118,16 +79,19 @@ impl SqliteStore {
             })
             .map_err(|error| store_error(&error))?;
         notifier.last_event.send_replace(last);
-        let checkpointer = match options.mode {
-            OpenMode::Server => {
+        let of_server = match account.marker {
+            Some(marker) => {
                 let connection_of_its_own = connect(&options.path, OpenFlags::default())?;
                 let checkpointer = Checkpointer::start(connection_of_its_own, &mut connection);
-                Some(checkpointer.map_err(|error| store_error(&error))?)
+                Some(OfServer {
+                    checkpointer: checkpointer.map_err(|error| store_error(&error))?,
+                    notes: Notes::new(marker),
+                })
             }
-            OpenMode::Tool => None,
+            None => None,
         };
         let for_writer = Arc::clone(&shared);
-        let writer = Writer::start(connection, checkpointer, for_writer, notifier.clone());
+        let writer = Writer::start(connection, of_server, for_writer, notifier.clone());
         Ok(Self {
             writer,
             readers,
@@ -279,59 +243,4 @@ fn unsupported(name: &str, value: &str) -> rusqlite::Error {
     );
     let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
     rusqlite::Error::SqliteFailure(failure, Some(text))
-}
-
-fn open_account(
-    connection: &mut Connection,
-    options: &Options,
-) -> Result<(Vault, i64), StoreError> {
-    let engine = |error: rusqlite::Error| store_error(&error);
-    let transaction = connection
-        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-        .map_err(engine)?;
-    let stored = transaction
-        .query_row(
-            "SELECT wrapped_account_key, wrapped_index_key FROM account WHERE id = ?1",
-            [ACCOUNT],
-            |row| {
-                Ok(WrappedKeys {
-                    account_key: row.get(0)?,
-                    index_key: row.get(1)?,
-                })
-            },
-        )
-        .optional()
-        .map_err(engine)?;
-    let vault = match stored {
-        Some(wrapped) => Vault::open(&options.master_key, &wrapped, &options.random)
-            .map_err(|_| StoreError::DecryptError)?,
-        None => {
-            let (vault, wrapped) = Vault::create(&options.master_key, &options.random);
-            transaction
-                .execute(
-                    "INSERT INTO account (id, name, wrapped_account_key, wrapped_index_key) \
-                     VALUES (?1, 'default', ?2, ?3)",
-                    params![ACCOUNT, wrapped.account_key, wrapped.index_key],
-                )
-                .map_err(engine)?;
-            vault
-        }
-    };
-    if options.mode == OpenMode::Server {
-        transaction
-            .execute(
-                "UPDATE account SET epoch = epoch + 1 WHERE id = ?1",
-                [ACCOUNT],
-            )
-            .map_err(engine)?;
-    }
-    let epoch = transaction
-        .query_row(
-            "SELECT epoch FROM account WHERE id = ?1",
-            [ACCOUNT],
-            |row| row.get(0),
-        )
-        .map_err(engine)?;
-    transaction.commit().map_err(engine)?;
-    Ok((vault, epoch))
 }

@@ -67,6 +67,7 @@ impl Readiness {
             | StoreError::DecryptError
             | StoreError::Locked(_)
             | StoreError::OtherProgram
+            | StoreError::OtherAccount
             | StoreError::OtherVersion { .. }
             | StoreError::Closed
             | StoreError::Engine(_) => last.doubtful = true,

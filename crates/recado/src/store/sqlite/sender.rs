@@ -6,12 +6,15 @@ use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
+use super::account;
 use super::column::time_or_null;
 use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::columns::Pausing;
 use crate::store::operations::rows::SenderRows;
-use crate::store::operations::sender::PauseSender;
-use crate::store::{SenderView, Senders, StoreFuture};
+use crate::store::operations::sender::{PauseSender, ResumeRestored};
+use crate::store::{
+    PAUSED_AS_RESTORED, RestoreView, Restores, ResumeAfter, SenderView, Senders, StoreFuture,
+};
 
 impl Senders for SqliteStore {
     fn senders(&self) -> StoreFuture<'_, Vec<SenderView>> {
@@ -30,6 +33,22 @@ impl Senders for SqliteStore {
 
     fn pause_sender(&self, name: String, paused: bool, now: Timestamp) -> StoreFuture<'_, bool> {
         Box::pin(self.writer.run(PauseSender { name, paused, now }))
+    }
+}
+
+impl Restores for SqliteStore {
+    fn waiting_since_restore(&self) -> StoreFuture<'_, Option<RestoreView>> {
+        Box::pin(self.read(account::waiting))
+    }
+
+    fn resume_after(&self, after: ResumeAfter, now: Timestamp) -> StoreFuture<'_, usize> {
+        Box::pin(async move {
+            let resumed = self.writer.run(ResumeRestored { after, now }).await?;
+            if after == ResumeAfter::Move {
+                self.shared.nothing_has_left();
+            }
+            Ok(resumed)
+        })
     }
 }
 
@@ -84,6 +103,15 @@ impl SenderRows for Statements<'_> {
             .execute(params![ACCOUNT, now.micros(), reason, sender, all])
     }
 
+    fn resume_because(&mut self, reason: &str) -> rusqlite::Result<usize> {
+        self.db
+            .prepare_cached(
+                "UPDATE sender SET paused_at = NULL, pause_reason = NULL \
+                 WHERE account_id = ?1 AND pause_reason = ?2",
+            )?
+            .execute(params![ACCOUNT, reason])
+    }
+
     fn set_paused(&mut self, name: &str, paused: bool, now: Timestamp) -> rusqlite::Result<bool> {
         let sql = if paused {
             "UPDATE sender SET paused_at = coalesce(paused_at, ?3), \
@@ -122,6 +150,17 @@ pub(super) fn configure(
         [ACCOUNT],
     )?;
     transaction.commit()
+}
+
+/// Pauses every configured sender of a database that was restored, until the operator has looked. A
+/// pause by hand stays one.
+pub(super) fn pause_restored(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE sender SET paused_at = ?2, pause_reason = ?3 \
+         WHERE account_id = ?1 AND configured AND paused_at IS NULL",
+        params![ACCOUNT, now.micros(), PAUSED_AS_RESTORED],
+    )?;
+    Ok(())
 }
 
 fn read_view(row: &Row<'_>) -> rusqlite::Result<SenderView> {

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::account::last_attempt;
 use super::checkpoint::Checkpointer;
 use super::error::{stop_on_failed_sync, store_error};
+use super::marker::Notes;
 use super::readiness::Readiness;
 use super::statements::Statements;
 use super::thread;
@@ -38,6 +40,14 @@ const SMALL_BATCH: usize = 16;
 const SLOW_DISK: u32 = 4;
 /// Requests of one transaction.
 const BATCH_MAX: usize = 1_024;
+
+/// What the writer does for a server beside committing.
+pub(super) struct OfServer {
+    /// Checkpoints.
+    pub(super) checkpointer: Checkpointer,
+    /// Notes the last attempt in the marker.
+    pub(super) notes: Notes,
+}
 
 /// A handle to the writer thread.
 pub(super) struct Writer {
@@ -99,7 +109,7 @@ impl Writer {
     /// it once and not each waiting request from outside.
     pub(super) fn start(
         connection: Connection,
-        checkpointer: Option<Checkpointer>,
+        of_server: Option<OfServer>,
         shared: Arc<Shared>,
         notifier: Notifier,
     ) -> Self {
@@ -127,7 +137,7 @@ impl Writer {
         let thread = thread::start("recado-writer", move || {
             WriterThread {
                 connection,
-                checkpointer,
+                of_server,
                 shared,
                 notifier,
                 replies,
@@ -185,7 +195,7 @@ type Finished = (Box<dyn Work>, Result<(), StoreError>);
 
 struct WriterThread {
     connection: Connection,
-    checkpointer: Option<Checkpointer>,
+    of_server: Option<OfServer>,
     shared: Arc<Shared>,
     notifier: Notifier,
     replies: mpsc::UnboundedSender<Vec<Finished>>,
@@ -208,15 +218,17 @@ impl WriterThread {
             if self.replies.send(finished).is_err() {
                 break;
             }
-            if let Some(checkpointer) = &mut self.checkpointer {
-                checkpointer.committed(&self.connection);
+            if let Some(of_server) = &mut self.of_server {
+                of_server.checkpointer.committed(&self.connection);
+                of_server.notes.committed(|| last_attempt(&self.connection));
             }
         }
         // Only a server, which is alone: a tool would make it wait.
-        let Some(checkpointer) = self.checkpointer.take() else {
+        let Some(of_server) = self.of_server.take() else {
             return;
         };
-        drop(checkpointer);
+        drop(of_server.checkpointer);
+        of_server.notes.end(last_attempt(&self.connection));
         // Readers may still look at the log of changes; a checkpoint that fails loses nothing.
         if let Err(error) = self
             .connection

@@ -3,7 +3,7 @@
 use super::{ended, err, out};
 use crate::gateway::run;
 
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 18] = [
     &[],
     &["serve"],
     &["demo"],
@@ -15,6 +15,7 @@ const COMMANDS: [&[&str]; 17] = [
     &["messages", "cancel"],
     &["messages", "retry"],
     &["messages", "watch"],
+    &["resume"],
     &["address"],
     &["keys"],
     &["keys", "create"],
@@ -88,6 +89,8 @@ fn wrong_usage_ends_with_2_and_says_so_on_stderr() {
         &["keys", "create", "--name", "x"],
         &["keys", "create", "--name", "x", "--scope", "root"],
         &["keys", "revoke"],
+        &["resume"],
+        &["resume", "--after-move", "--after-restore"],
         &["address"],
         &["address", "--context", "sea", "1"],
         &["simulate", "--listen", "here"],

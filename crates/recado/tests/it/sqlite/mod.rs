@@ -8,6 +8,7 @@ mod plain;
 mod plans;
 mod readers;
 mod recount;
+mod restore;
 mod sync;
 mod tamper;
 
@@ -36,6 +37,8 @@ fn options(path: &Path, mode: OpenMode) -> Options {
         random: Arc::new(Rng::new(1)),
         rules: rules(),
         senders: vec![SenderName::new(FIRST)],
+        provider_account: None,
+        machine: None,
         now: START,
     }
 }

@@ -31,6 +31,7 @@ const SMALL: &[&str] = &[
     "pragma_quick_check",
     "sender",
     "sqlite_schema",
+    "sqlite_sequence",
     "template",
     "total",
 ];

@@ -81,6 +81,8 @@ impl Sqlite {
             random: setup.random,
             rules: rules(),
             senders: setup.senders,
+            provider_account: None,
+            machine: None,
             now: setup.now,
         })
     }

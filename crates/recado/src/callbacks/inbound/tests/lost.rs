@@ -66,6 +66,8 @@ fn store(folder: &tempfile::TempDir) -> Arc<SqliteStore> {
         random: Arc::clone(&effects.random),
         rules: Rules::default(),
         senders: Vec::new(),
+        provider_account: None,
+        machine: None,
         now: effects.clock.now(),
     });
     Arc::new(store.unwrap())

@@ -18,7 +18,22 @@ CREATE TABLE account (
     wrapped_index_key   BLOB NOT NULL,
     -- Counts the servers that have opened the database: attempts of earlier ones that are still
     -- open have no one who could close them.
-    epoch               INTEGER NOT NULL DEFAULT 0
+    epoch               INTEGER NOT NULL DEFAULT 0,
+    -- Random: which database this is, and which start of a server was the last. The marker beside
+    -- the file has both, so that a restored or copied file is recognized.
+    database            INTEGER NOT NULL DEFAULT 0,
+    run                 INTEGER NOT NULL DEFAULT 0,
+    -- Which account at the provider.
+    provider_index      BLOB,
+    -- What the database knew when it was restored: a message up to this one, whose last attempt is
+    -- not younger than this one, may have left since this time. It is looked for before it leaves.
+    restored_at         INTEGER,
+    restored_reason     TEXT,
+    restored_since      INTEGER NOT NULL DEFAULT 0,
+    restored_message    INTEGER NOT NULL DEFAULT 0,
+    restored_attempt    INTEGER NOT NULL DEFAULT 0,
+    -- When the operator let it send again.
+    resumed_at          INTEGER
 ) STRICT;
 
 CREATE TABLE sender (

@@ -8,7 +8,8 @@ use delivery::time::Timestamp;
 use rusqlite::{Connection, Params, params};
 
 use crate::store::operations::rows::{
-    CallbackUrlRows, CounterRows, HealthRows, InboundRows, MessageRows, QueueRows, WatchRows,
+    AccountRows, CallbackUrlRows, CounterRows, HealthRows, InboundRows, MessageRows, QueueRows,
+    WatchRows,
 };
 use crate::store::sheet::{AttemptRecord, InboundRecord, MessageRecord, Sheet};
 use crate::store::sqlite::key::owner;
@@ -53,6 +54,9 @@ pub(super) fn save(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     }
     rows.add_counts(&sheet.counts)?;
     rows.add_totals(&sheet.totals)?;
+    if let Some((after, now)) = sheet.restore_ended {
+        Statements { db }.end_restore(after, now)?;
+    }
     if sheet.probed {
         rows.probe()?;
     }
