@@ -4,8 +4,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::dates::rfc2822;
 use crate::faults::Bodies;
-use crate::inbound::InboundRecord;
+use crate::inbound_record::InboundRecord;
 use crate::settings::Settings;
 use crate::state::Record;
 
@@ -121,19 +122,4 @@ pub(crate) fn inbound_message(
         "uri": format!("{base}.json"),
         "subresource_uris": { "media": format!("{base}/Media.json") },
     })
-}
-
-/// `Thu, 24 Aug 2023 05:01:45 +0000`.
-pub(crate) fn rfc2822(time: jiff::Timestamp) -> String {
-    time.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
-}
-
-/// `Thu, 24 Aug 2023 05:01:45 GMT`, as in headers.
-pub(crate) fn http_date(time: jiff::Timestamp) -> String {
-    time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
-}
-
-/// RFC 3339 to the microsecond.
-pub(crate) fn rfc3339(time: jiff::Timestamp) -> String {
-    format!("{time:.6}")
 }

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use sha1::Sha1;
 use tokio::sync::Semaphore;
 
-use crate::answer::rfc3339;
+use crate::dates::rfc3339;
 use crate::form::encode;
 use crate::truth::TruthTry;
 

@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::faults::{Faults, Script};
-use crate::inbound::{Inbound, InboundResult, deliver};
+use crate::inbound::{InboundResult, deliver};
+use crate::inbound_record::Inbound;
 use crate::outages::{Affected, Outage};
 use crate::phone::{Phone, User};
 use crate::rules::Rule;

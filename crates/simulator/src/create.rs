@@ -7,8 +7,11 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use crate::answer::{ApiError, json_answer, message, rfc3339};
+use crate::address::has_ninth_digit;
+use crate::answer::{ApiError, json_answer, message};
 use crate::create_params::CreateParams;
+use crate::dates::rfc3339;
+use crate::during::real;
 use crate::faults::CreateFault;
 use crate::form::Form;
 use crate::net::{ResetNow, reset_after};
@@ -16,7 +19,7 @@ use crate::outages::Affected;
 use crate::phone::{PhoneBehavior, PhoneScript, phone_script};
 use crate::rng::Rng;
 use crate::rules::Ruling;
-use crate::state::{Entry, Inner, Record, Scheduled, State, has_ninth_digit, real};
+use crate::state::{Entry, Inner, Record, Scheduled, State};
 use crate::truth::TruthMessage;
 
 /// How long free-form messages are allowed after the person's last message.

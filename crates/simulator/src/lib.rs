@@ -24,14 +24,18 @@
 //! | `PUT /simulator/templates/{HX…}` | `{body}` with `{{1}}`: makes a template known, so that it is rendered |
 //! | `POST /simulator/reset` | forgets all messages and goes back to the settings, except for the webhook |
 
+mod address;
 mod answer;
 mod callback;
 mod control;
 mod create;
 mod create_params;
+mod dates;
+mod during;
 mod faults;
 mod form;
 mod inbound;
+mod inbound_record;
 mod list;
 mod net;
 mod outages;
@@ -42,6 +46,7 @@ mod rules;
 mod schedule;
 mod settings;
 mod state;
+mod trouble;
 mod truth;
 
 use std::net::SocketAddr;
@@ -52,13 +57,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use faults::{Bodies, CreateFault, Faults, Share};
-pub use inbound::{Inbound, InboundResult};
+pub use inbound::InboundResult;
+pub use inbound_record::Inbound;
 pub use outages::{Affected, Outage};
 pub use phone::{Phone, PhoneBehavior, User};
 pub use rules::Rule;
 pub use settings::Settings;
 pub use truth::{TruthCallback, TruthInbound, TruthMessage, TruthStatus, TruthTry, TruthWebhook};
 
+use faults::Script;
 use state::State;
 
 /// A running simulator.
@@ -121,6 +128,14 @@ impl Simulator {
     /// Replaces the faults.
     pub fn set_faults(&self, faults: Faults) {
         self.state.inner().faults = faults;
+    }
+
+    /// A fault for the next creates to this address, so many times; after those that were set
+    /// before.
+    pub fn script(&self, to: &str, times: u32, fault: CreateFault) {
+        let to = Some(to.to_owned());
+        let script = Script { to, times, fault };
+        self.state.inner().scripts.push_back(script);
     }
 
     /// Replaces the outages; an empty list ends them.

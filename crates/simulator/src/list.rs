@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::answer::{ApiError, inbound_message, message};
 use crate::faults::Bodies;
 use crate::form::{Form, encode};
-use crate::inbound::InboundRecord;
+use crate::inbound_record::InboundRecord;
 use crate::settings::Settings;
 use crate::state::{Entry, Inner, Place, Record, State};
 

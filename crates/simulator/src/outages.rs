@@ -1,11 +1,9 @@
 //! Outages: times in which requests meet a fault or connections are refused.
 
-use std::time::Instant;
-
 use serde::{Deserialize, Serialize};
 
+use crate::address::same_address;
 use crate::faults::CreateFault;
-use crate::state::{Inner, State, real, same_address};
 
 /// A time in which every request of a kind meets a fault, or in which nobody can connect. It comes
 /// before everything else: a request that meets an outage uses up no script and draws no share.
@@ -78,82 +76,12 @@ impl Outage {
         None
     }
 
-    fn meets(&self, affected: Affected, addresses: &[&str]) -> bool {
+    /// Whether a request meets it. The addresses are those that may be its sender.
+    pub(crate) fn meets(&self, affected: Affected, addresses: &[&str]) -> bool {
         self.affects.contains(&affected)
             && self
                 .sender
                 .as_deref()
                 .is_none_or(|sender| addresses.iter().any(|one| same_address(one, sender)))
-    }
-}
-
-/// A time window, and what holds in it.
-#[derive(Clone, Debug)]
-pub(crate) struct During<T> {
-    pub(crate) what: T,
-    from: Instant,
-    to: Option<Instant>,
-}
-
-impl<T> During<T> {
-    pub(crate) fn new(what: T, from_ms: f64, to_ms: Option<f64>) -> Self {
-        let now = Instant::now();
-        Self {
-            what,
-            from: now + real(from_ms),
-            to: to_ms.map(|to| now + real(to)),
-        }
-    }
-
-    pub(crate) fn holds(&self, now: Instant) -> bool {
-        self.from <= now && self.to.is_none_or(|to| now < to)
-    }
-
-    /// When it begins or ends, as long as that is ahead.
-    fn next_change(&self, now: Instant) -> Option<Instant> {
-        [Some(self.from), self.to]
-            .into_iter()
-            .flatten()
-            .find(|at| *at > now)
-    }
-}
-
-impl State {
-    /// Replaces the outages.
-    pub(crate) fn set_outages(&self, outages: Vec<Outage>) {
-        let outages = outages.into_iter().map(|outage| {
-            let (from, to) = (outage.from_ms, outage.to_ms);
-            During::new(outage, from, to)
-        });
-        self.inner().outages = outages.collect();
-        self.connections_changed.notify_one();
-    }
-
-    /// The fault that a request meets because of an outage. The addresses are those that may be
-    /// its sender.
-    pub(crate) fn outage(&self, affected: Affected, addresses: &[&str]) -> Option<CreateFault> {
-        let now = Instant::now();
-        let inner = self.inner();
-        let met = inner
-            .outages
-            .iter()
-            .find(|during| during.holds(now) && during.what.meets(affected, addresses))?;
-        met.what.fault.clone()
-    }
-
-    /// Whether nobody can connect now, and when that may change.
-    pub(crate) fn connections(&self) -> (bool, Option<Instant>) {
-        let now = Instant::now();
-        let inner = self.inner();
-        let changes = inner.outages.iter().filter_map(|o| o.next_change(now));
-        (inner.connections_refused(now), changes.min())
-    }
-}
-
-impl Inner {
-    fn connections_refused(&self, now: Instant) -> bool {
-        self.outages
-            .iter()
-            .any(|during| during.holds(now) && during.what.meets(Affected::Connections, &[]))
     }
 }

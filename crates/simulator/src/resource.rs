@@ -15,8 +15,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::answer::{ApiError, http_date, inbound_message, json_answer, message, rfc2822};
+use crate::answer::{ApiError, inbound_message, json_answer, message};
 use crate::create::{create, met, reset};
+use crate::dates::{http_date, rfc2822};
 use crate::form::Form;
 use crate::list::{Listed, list};
 use crate::outages::Affected;

@@ -1,12 +1,8 @@
 //! Rules: what happens to all messages of a sender, by a template or to an address, for a time.
 
-use std::time::Instant;
-
 use serde::{Deserialize, Serialize};
 
-use crate::create_params::CreateParams;
-use crate::outages::During;
-use crate::state::{Inner, same_address};
+use crate::address::same_address;
 
 /// What happens to the messages that it names; to all of them, if it names none. The first rule
 /// that says something counts.
@@ -46,26 +42,27 @@ impl Rule {
         None
     }
 
-    fn names(&self, params: &CreateParams, sender: &str) -> bool {
+    /// Whether it is about the messages of this sender, to this address, by this template.
+    pub(crate) fn names(&self, sender: &str, to: &str, template: Option<&str>) -> bool {
         let is = |wanted: &Option<String>, address: &str| {
             wanted
                 .as_deref()
                 .is_none_or(|wanted| same_address(wanted, address))
         };
         is(&self.sender, sender)
-            && is(&self.to, &params.to)
+            && is(&self.to, to)
             && self
                 .template
-                .as_ref()
-                .is_none_or(|sid| params.content_sid.as_ref() == Some(sid))
+                .as_deref()
+                .is_none_or(|sid| template == Some(sid))
     }
 }
 
 /// A rule in force, and how many messages it let through.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
-    rule: Rule,
-    passed: u64,
+    pub(crate) rule: Rule,
+    pub(crate) passed: u64,
 }
 
 /// What the rules say about one message.
@@ -75,41 +72,4 @@ pub(crate) struct Ruling {
     pub(crate) fails: Option<u32>,
     pub(crate) undelivered: Option<u32>,
     pub(crate) list_lag_ms: Option<f64>,
-}
-
-impl Inner {
-    /// Replaces the rules.
-    pub(crate) fn set_rules(&mut self, rules: Vec<Rule>) {
-        let rules = rules.into_iter().map(|rule| {
-            let (from, to) = (rule.from_ms, rule.to_ms);
-            During::new(Watched { rule, passed: 0 }, from, to)
-        });
-        self.rules = rules.collect();
-    }
-
-    /// The rules, also those whose time is over or has not come.
-    pub(crate) fn current_rules(&self) -> Vec<Rule> {
-        self.rules.iter().map(|r| r.what.rule.clone()).collect()
-    }
-
-    /// What the rules say about a message, which counts as one of those that they name.
-    pub(crate) fn ruling(&mut self, params: &CreateParams, sender: &str) -> Ruling {
-        let now = Instant::now();
-        let mut ruling = Ruling::default();
-        for during in self.rules.iter_mut().filter(|during| during.holds(now)) {
-            let Watched { rule, passed } = &mut during.what;
-            if !rule.names(params, sender) {
-                continue;
-            }
-            if *passed < rule.after {
-                *passed += 1;
-                continue;
-            }
-            ruling.refused = ruling.refused.or(rule.refused);
-            ruling.fails = ruling.fails.or(rule.fails);
-            ruling.undelivered = ruling.undelivered.or(rule.undelivered);
-            ruling.list_lag_ms = ruling.list_lag_ms.or(rule.list_lag_ms);
-        }
-        ruling
-    }
 }

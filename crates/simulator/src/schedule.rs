@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::rfc3339;
 use crate::callback::Call;
-use crate::inbound::{self, Inbound, user_fields};
+use crate::dates::rfc3339;
+use crate::inbound::{self, user_fields};
+use crate::inbound_record::Inbound;
 use crate::rng::Rng;
 use crate::state::{Inner, Scheduled, State};
 use crate::truth::{TruthCallback, TruthMessage, TruthStatus};

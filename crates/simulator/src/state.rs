@@ -10,18 +10,17 @@ use jiff::SignedDuration;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+use crate::address::{person, same_address};
 use crate::callback::Caller;
+use crate::during::{During, real};
 use crate::faults::{CreateFault, Faults, Script};
-use crate::inbound::InboundRecord;
-use crate::outages::{During, Outage};
+use crate::inbound_record::InboundRecord;
+use crate::outages::Outage;
 use crate::phone::{Phone, PhoneBehavior, User};
 use crate::rng::{Rng, key};
 use crate::rules::Watched;
 use crate::settings::Settings;
 use crate::truth::{TruthInbound, TruthMessage};
-
-/// The longest wait: a year.
-const WAIT_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// A message, with what the truth log leaves out.
 pub(crate) struct Record {
@@ -381,41 +380,4 @@ impl Inner {
             self.phones.insert(person(&phone.number), phone.character);
         }
     }
-}
-
-/// Milliseconds of real time as a duration that can be waited for, however large they are.
-pub(crate) fn real(millis: f64) -> Duration {
-    let seconds = (millis / 1_000.0).max(0.0);
-    Duration::try_from_secs_f64(seconds)
-        .unwrap_or(WAIT_MAX)
-        .min(WAIT_MAX)
-}
-
-/// Whether two addresses are the same, with or without their channel.
-pub(crate) fn same_address(one: &str, other: &str) -> bool {
-    let plain = |address: &str| {
-        let plain = address.strip_prefix("whatsapp:");
-        plain.unwrap_or(address).to_owned()
-    };
-    plain(one) == plain(other)
-}
-
-/// The person behind an address: a Brazilian mobile is the same with and without its ninth digit.
-pub(crate) fn person(address: &str) -> String {
-    let number = address.strip_prefix("whatsapp:").unwrap_or(address);
-    match number.strip_prefix("+55") {
-        Some(rest) if rest.len() == 11 && rest.as_bytes().get(2) == Some(&b'9') => {
-            let (area, subscriber) = rest.split_at(2);
-            format!("+55{area}{}", subscriber.get(1..).unwrap_or_default())
-        }
-        _ => number.to_owned(),
-    }
-}
-
-/// Whether an address carries the ninth digit of a Brazilian mobile.
-pub(crate) fn has_ninth_digit(address: &str) -> bool {
-    let number = address.strip_prefix("whatsapp:").unwrap_or(address);
-    number
-        .strip_prefix("+55")
-        .is_some_and(|rest| rest.len() == 11)
 }

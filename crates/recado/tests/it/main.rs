@@ -18,6 +18,7 @@ mod clock;
 mod crash;
 mod end_to_end;
 mod gateway;
+mod incidents;
 mod open_files;
 mod optout;
 mod outage;

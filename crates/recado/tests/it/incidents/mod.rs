@@ -1,0 +1,4 @@
+//! Bad days from end to end: each file tells what happens to the program, and what must come out of
+//! it by the simulator's own log.
+
+mod opt_out;
