@@ -52,12 +52,18 @@ async fn an_announced_error_must_come() {
 #[should_panic(expected = "63016")]
 async fn a_difference_fails_the_test() {
     let server = TestServer::start().await;
-    change(&server, "INSERT INTO counter VALUES (1, 11, 63016, 5)");
+    change(
+        &server,
+        "INSERT INTO counter (cohort_id, metric, code, n) VALUES (1, 11, 63016, 5)",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_that_damages_its_database_says_so() {
     let mut server = TestServer::start().await;
     server.without_recount("the test changes a counter");
-    change(&server, "INSERT INTO counter VALUES (1, 11, 63016, 5)");
+    change(
+        &server,
+        "INSERT INTO counter (cohort_id, metric, code, n) VALUES (1, 11, 63016, 5)",
+    );
 }
