@@ -373,3 +373,6 @@ async fn record(dispatch: &Dispatch, attempt: AttemptRow, outcome: Outcome, now:
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
