@@ -46,6 +46,21 @@ impl Consent {
         }
     }
 
+    /// The stricter of two: what stands when two people turn out to be one. Of two questions the one
+    /// that was asked first.
+    #[must_use]
+    pub fn stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::OptedOut, _) | (_, Self::OptedOut) => Self::OptedOut,
+            (Self::Asking { since: a }, Self::Asking { since: b }) => {
+                Self::Asking { since: a.min(b) }
+            }
+            (asking @ Self::Asking { .. }, Self::Open)
+            | (Self::Open, asking @ Self::Asking { .. }) => asking,
+            (Self::Open, Self::Open) => Self::Open,
+        }
+    }
+
     /// Puts both parts together again.
     pub fn of(kind: ConsentKind, since: Timestamp) -> Self {
         match kind {
@@ -197,6 +212,24 @@ mod tests {
             ..InboundText::default()
         };
         read_inbound(consent, &inbound).1
+    }
+
+    #[test]
+    fn the_stricter_consent_stands_whoever_is_named_first() {
+        let later = Consent::Asking {
+            since: Timestamp::from_seconds(1),
+        };
+        for (a, b, stricter) in [
+            (Consent::Open, Consent::Open, Consent::Open),
+            (Consent::Open, ASKING, ASKING),
+            (Consent::Open, Consent::OptedOut, Consent::OptedOut),
+            (ASKING, Consent::OptedOut, Consent::OptedOut),
+            (ASKING, later, ASKING),
+            (Consent::OptedOut, Consent::OptedOut, Consent::OptedOut),
+        ] {
+            assert_eq!(a.stricter(b), stricter, "{a:?} + {b:?}");
+            assert_eq!(b.stricter(a), stricter, "{b:?} + {a:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod row;
 pub mod time;
 
 pub mod address;
+pub mod identity;
 pub mod keyword;
 pub mod sid;
 

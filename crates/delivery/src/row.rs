@@ -20,8 +20,10 @@ macro_rules! row_numbers {
 row_numbers! {
     /// The row of a message.
     MessageRow,
-    /// The row of a person.
+    /// A person. The number is that of the identity by which they were met first.
     PersonRow,
+    /// The row of an identity: one address of a person.
+    IdentityRow,
     /// The row of a sender.
     SenderRow,
     /// The row of an attempt; time-ordered.

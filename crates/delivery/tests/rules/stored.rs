@@ -7,6 +7,7 @@ use delivery::address::AddressVariant;
 use delivery::consent::{ConsentKind, ConsentWord};
 use delivery::counter::Metric;
 use delivery::event::{EventKind, Source};
+use delivery::identity::IdentityKind;
 use delivery::message::{BusinessScope, DedupeChoice, Kind, Policy, Priority, WindowChoice};
 use delivery::outcome::{OutcomeKind, ProviderStatus};
 use delivery::progress::{Reason, WatchKind};
@@ -50,6 +51,7 @@ fn numbers_and_words_never_change_their_meaning() {
         ConsentKind,
         ConsentWord,
         AddressVariant,
+        IdentityKind,
         Metric,
         Reason,
         WatchKind,

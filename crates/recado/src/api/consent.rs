@@ -13,7 +13,9 @@ use super::extract::{Body, Query, read_json};
 use super::field::{parse_address, parse_choice, time_text};
 use super::problem::Problem;
 use super::state::Api;
-use crate::store::{ConsentView, wait_until_idle};
+use crate::store::{
+    ConsentEntry, ConsentEntryKind, ConsentHistory, ConsentView, IdentityView, wait_until_idle,
+};
 
 /// How long the answer to an opt-out waits for open requests to that person.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -41,6 +43,40 @@ pub(super) struct ConsentJson {
     pub source: Option<String>,
     /// How many waiting messages this change stopped or released.
     pub affected: u64,
+    /// By which names the person is known, in the order in which we met them. Consent holds for all.
+    pub identities: Vec<IdentityJson>,
+    /// What changed consent, or showed who the person is, oldest first.
+    pub history: Vec<ConsentEntryJson>,
+}
+
+/// One of a person's names.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct IdentityJson {
+    /// `phone`, `user_id` (WhatsApp's id of the person at this business) or `parent_id` (at all
+    /// businesses of its owner).
+    pub kind: String,
+    /// The canonical address; null when the person was erased.
+    pub address: Option<String>,
+}
+
+/// Something that changed a person's consent, or showed who they are.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct ConsentEntryJson {
+    /// When.
+    pub at: String,
+    /// `open`, `asking`, `opted_out`; `identity_tied` (another name of theirs became known) or
+    /// `person_merged` (somebody else turned out to be them).
+    pub event: String,
+    /// Who said so: `recipient`, `callback`, `poll` or `operator`.
+    pub source: String,
+    /// For `identity_tied` and `person_merged`: the kind of the name that became known as theirs.
+    pub identity: Option<String>,
+    /// Twilio's id of the message that said it, or whose callback showed it.
+    pub provider_sid: Option<String>,
+    /// Our message whose refusal or report showed it.
+    pub message_id: Option<String>,
+    /// The code of that refusal.
+    pub error_code: Option<u32>,
 }
 
 /// Shows whether a person wants to receive messages.
@@ -61,8 +97,9 @@ pub(super) async fn show(
         source: None,
         affected: 0,
     };
-    let view = api.store.consent(address).await?.unwrap_or(nobody);
-    Ok(Json(consent_json(to, view)))
+    let view = api.store.consent(address.clone()).await?.unwrap_or(nobody);
+    let history = api.store.consent_history(address).await?;
+    Ok(Json(consent_json(to, view, history.unwrap_or_default())))
 }
 
 /// A change of consent by the operator.
@@ -92,7 +129,7 @@ pub(super) async fn set(
     let (_, opted_out) = parse_choice("consent", &request.consent, &choices, |(word, _)| word)?;
     let view = api
         .store
-        .set_consent(address, opted_out, api.effects.clock.now())
+        .set_consent(address.clone(), opted_out, api.effects.clock.now())
         .await?;
     if opted_out {
         let clock = &*api.effects.clock;
@@ -105,10 +142,11 @@ pub(super) async fn set(
         )
         .await;
     }
-    Ok(Json(consent_json(to, view)))
+    let history = api.store.consent_history(address).await?;
+    Ok(Json(consent_json(to, view, history.unwrap_or_default())))
 }
 
-fn consent_json(to: String, view: ConsentView) -> ConsentJson {
+fn consent_json(to: String, view: ConsentView, history: ConsentHistory) -> ConsentJson {
     let consent = match view.consent {
         Consent::Open => "open",
         Consent::Asking { .. } => "asking",
@@ -120,5 +158,32 @@ fn consent_json(to: String, view: ConsentView) -> ConsentJson {
         since: view.since.map(time_text),
         source: view.source.map(|source| source.as_str().to_owned()),
         affected: view.affected,
+        identities: history.identities.iter().map(identity_json).collect(),
+        history: history.entries.iter().map(entry_json).collect(),
+    }
+}
+
+fn identity_json(identity: &IdentityView) -> IdentityJson {
+    let address = identity.address.as_ref();
+    IdentityJson {
+        kind: identity.kind.as_str().to_owned(),
+        address: address.map(|address| address.canonical().to_owned()),
+    }
+}
+
+fn entry_json(entry: &ConsentEntry) -> ConsentEntryJson {
+    let (event, identity) = match entry.what {
+        ConsentEntryKind::Consent(consent) => (consent.as_str(), None),
+        ConsentEntryKind::IdentityTied(kind) => ("identity_tied", Some(kind)),
+        ConsentEntryKind::PersonMerged(kind) => ("person_merged", Some(kind)),
+    };
+    ConsentEntryJson {
+        at: time_text(entry.at),
+        event: event.to_owned(),
+        source: entry.source.as_str().to_owned(),
+        identity: identity.map(|kind| kind.as_str().to_owned()),
+        provider_sid: entry.sid.map(|sid| sid.to_string()),
+        message_id: entry.message.map(|id| id.to_string()),
+        error_code: entry.code,
     }
 }

@@ -40,6 +40,8 @@ pub struct InboundMessage<'a> {
     pub wa_id: Option<&'a str>,
     /// The person's id at this business: `whatsapp:CC.id`.
     pub external_user_id: Option<&'a str>,
+    /// Their id at all businesses of the same owner: `whatsapp:CC.ENT.id`.
+    pub parent_user_id: Option<&'a str>,
     /// The name that the person chose.
     pub profile_name: Option<&'a str>,
     /// The text; the caption of media, the file name of documents, the title of buttons.
@@ -128,6 +130,7 @@ impl<'a> InboundMessage<'a> {
             messaging_service: service,
             wa_id: text("WaId"),
             external_user_id: text("ExternalUserId"),
+            parent_user_id: text("ParentExternalUserId"),
             profile_name: text("ProfileName"),
             body: text("Body"),
             message_type: text("MessageType"),
@@ -169,6 +172,7 @@ pub(super) async fn receive(callbacks: &Callbacks, form: &Form) -> Response {
     let untaken = Untaken(&callbacks.lost);
     let inbound = NewInbound {
         sid: message.sid,
+        also: other_names(&from.address, &message),
         from: from.address,
         sent_form: from.sent_form,
         to: our_sender(callbacks, &message),
@@ -233,6 +237,22 @@ fn read_sender(message: &InboundMessage<'_>) -> Option<Parsed> {
         let id = message.external_user_id?;
         Address::parse(id, Context::Inbound).ok()
     })
+}
+
+/// The other names that a callback gives a person, each once. What cannot be read is no name: a
+/// guess would make two people one.
+fn other_names(known: &Address, message: &InboundMessage<'_>) -> Vec<Address> {
+    let mut others: Vec<Address> = Vec::new();
+    let ids = [message.external_user_id, message.parent_user_id];
+    for name in ids.into_iter().flatten() {
+        if let Ok(Parsed { address, .. }) = Address::parse(name, Context::Inbound)
+            && address != *known
+            && !others.contains(&address)
+        {
+            others.push(address);
+        }
+    }
+    others
 }
 
 /// Which of our senders they wrote to. Our own number may come back without its ninth digit too.
@@ -300,6 +320,7 @@ fn payload(message: &InboundMessage<'_>) -> Value {
         "body": message.body,
         "profile_name": message.profile_name,
         "external_user_id": message.external_user_id,
+        "parent_external_user_id": message.parent_user_id,
         "media": media,
         "location": location,
         "button": button,

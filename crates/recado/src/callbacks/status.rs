@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use delivery::address::{Address, Context};
 use delivery::event::Source;
 use delivery::outcome::ProviderStatus;
 use delivery::sid::Sid;
@@ -33,6 +34,10 @@ pub struct StatusCallback<'a> {
     pub to: Option<&'a str>,
     /// Sender as sent, with the `whatsapp:` prefix.
     pub from: Option<&'a str>,
+    /// The person's id at this business: `whatsapp:CC.id`.
+    pub external_user_id: Option<&'a str>,
+    /// Their id at all businesses of the same owner: `whatsapp:CC.ENT.id`.
+    pub parent_user_id: Option<&'a str>,
 }
 
 impl<'a> StatusCallback<'a> {
@@ -56,6 +61,8 @@ impl<'a> StatusCallback<'a> {
                 .filter(|code| *code != 0),
             to: form.get_filled("To"),
             from: form.get_filled("From"),
+            external_user_id: form.get_filled("ExternalUserId"),
+            parent_user_id: form.get_filled("ParentExternalUserId"),
         })
     }
 }
@@ -83,6 +90,7 @@ pub(super) async fn receive(callbacks: &Callbacks, query: Option<&str>, form: &F
         status: callback.status,
         word,
         code: callback.error_code,
+        names: names(&callback),
         source: Source::Callback,
         stamp: Stamp::of(&callbacks.effects),
     };
@@ -95,6 +103,23 @@ pub(super) async fn receive(callbacks: &Callbacks, query: Option<&str>, form: &F
         }
         Err(error) => not_stored(&error),
     }
+}
+
+/// What the callback calls the person, when it carries an id of theirs; usually it carries none.
+fn names(callback: &StatusCallback<'_>) -> Vec<Address> {
+    let ids = [callback.external_user_id, callback.parent_user_id];
+    if ids.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    let mut names: Vec<Address> = Vec::new();
+    for name in [callback.to].into_iter().chain(ids).flatten() {
+        if let Ok(parsed) = Address::parse(name, Context::Inbound)
+            && !names.contains(&parsed.address)
+        {
+            names.push(parsed.address);
+        }
+    }
+    names
 }
 
 /// Whether a form is a status callback rather than an inbound message: it has `MessageStatus`, or

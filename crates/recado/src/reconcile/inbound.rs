@@ -371,6 +371,7 @@ impl InboundReader {
         Ok(Some(NewInbound {
             sid: message.sid,
             from: from.address,
+            also: Vec::new(),
             sent_form: from.sent_form,
             to: Some(source.name.clone()),
             message_type: if message.media == 0 { "text" } else { "media" }.to_owned(),

@@ -44,6 +44,8 @@ pub struct NewInbound {
     pub sid: Sid,
     /// Who wrote.
     pub from: Address,
+    /// Other names of the same person that it carries: they are tied together.
+    pub also: Vec<Address>,
     /// The exact E.164 form they wrote from, when it differs from the canonical one.
     pub sent_form: Option<String>,
     /// The sender (ours) they wrote to, as `+E164` or the Messaging Service.

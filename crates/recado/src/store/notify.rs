@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-use delivery::row::AttemptRow;
+use delivery::row::{AttemptRow, PersonRow};
 
 /// What the store tells the rest of the program after each commit.
 #[derive(Clone)]
@@ -57,6 +57,13 @@ pub(crate) enum Notice {
         /// This one.
         attempt: AttemptRow,
     },
+    /// Two people turned out to be one.
+    Merged {
+        /// Who they are now.
+        person: PersonRow,
+        /// Who the other one was.
+        merged: PersonRow,
+    },
     /// A refusal paused senders.
     Paused {
         /// The provider's code, or `unlisted`.
@@ -92,6 +99,9 @@ impl Notice {
         match self {
             Self::SameSid { attempt } => {
                 tracing::warn!(%attempt, "the provider gave two attempts the same id");
+            }
+            Self::Merged { person, merged } => {
+                tracing::info!(%person, %merged, "two people turned out to be one");
             }
             Self::Paused { code, senders } => tracing::error!(
                 code,

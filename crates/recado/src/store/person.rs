@@ -1,22 +1,30 @@
-//! People as they are stored: found by the blind index, with their key, their address and their
-//! consent.
+//! People as they are stored. Each of their addresses is an identity with a key of its own, found by
+//! its blind index. Identities that turn out to be the same person's are tied together: they keep
+//! key and address, so that what was sealed under them stays readable, and share the consent.
 
 use delivery::address::{Address, AddressVariant};
 use delivery::consent::Consent;
 use delivery::event::Source;
-use delivery::row::PersonRow;
+use delivery::identity::IdentityKind;
+use delivery::row::{IdentityRow, PersonRow};
 use delivery::time::Timestamp;
 
 use crate::secrets::{DecryptError, PersonKey, Vault};
 
-/// A person as stored.
+/// A person as stored, at one of their addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Person {
-    /// The row.
+    /// Who it is.
     pub(crate) row: PersonRow,
+    /// The identity whose key and address these are.
+    pub(crate) identity: IdentityRow,
+    /// What the address is.
+    pub(crate) kind: IdentityKind,
+    /// Whether the person has other identities.
+    pub(crate) tied: bool,
     /// The keyed hash of the canonical address.
     pub(crate) blind_index: Vec<u8>,
-    /// The person's key, wrapped; `None` when they were erased.
+    /// The identity's key, wrapped; `None` when the person was erased.
     pub(crate) wrapped_key: Option<Vec<u8>>,
     /// The canonical address, sealed.
     pub(crate) sealed_address: Option<Vec<u8>>,
@@ -33,11 +41,13 @@ pub(crate) struct Person {
     pub(crate) consent_source: Option<Source>,
 }
 
-/// A new person, made ready outside the transaction.
+/// A new identity, made ready outside the transaction.
 pub(crate) struct Candidate {
+    /// What the address is.
+    pub(crate) kind: IdentityKind,
     /// The keyed hash of the canonical address.
     pub(crate) blind_index: [u8; 32],
-    /// The person's key.
+    /// Its key.
     pub(crate) key: PersonKey,
     /// The key, wrapped.
     pub(crate) wrapped_key: Vec<u8>,
@@ -50,12 +60,13 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// Makes the key of a new person and seals their address with it.
+    /// Makes the key of a new identity and seals its address with it.
     pub(crate) fn new(vault: &Vault, blind_index: [u8; 32], address: &Address) -> Self {
         let (key, wrapped_key) = vault.create_person(&blind_index);
         let data = address_data(&blind_index);
         let sealed_address = vault.seal(&key, &data, address.canonical().as_bytes());
         Self {
+            kind: IdentityKind::of(address),
             blind_index,
             key,
             wrapped_key,
@@ -65,24 +76,32 @@ impl Candidate {
         }
     }
 
-    /// The person that inserting the candidate makes.
-    pub(crate) fn person(&self, row: PersonRow) -> Person {
+    /// The person that inserting the candidate makes: somebody new, or one that is known.
+    pub(crate) fn person(&self, identity: IdentityRow, whose: Option<&Person>) -> Person {
         Person {
-            row,
+            row: whose.map_or(PersonRow(identity.0), |person| person.row),
+            identity,
+            kind: self.kind,
+            tied: whose.is_some(),
             blind_index: self.blind_index.to_vec(),
             wrapped_key: Some(self.wrapped_key.clone()),
             sealed_address: Some(self.sealed_address.clone()),
             has_variant: self.has_variant,
             variant: None,
-            consent: Consent::Open,
-            consent_at: None,
-            consent_source: None,
+            consent: whose.map_or(Consent::Open, |person| person.consent),
+            consent_at: whose.and_then(|person| person.consent_at),
+            consent_source: whose.and_then(|person| person.consent_source),
         }
     }
 }
 
 impl Person {
-    /// Opens the person's key.
+    /// The identity by which the person was met first; their number is its own.
+    pub(crate) fn first_identity(person: PersonRow) -> IdentityRow {
+        IdentityRow(person.0)
+    }
+
+    /// Opens the identity's key.
     ///
     /// # Errors
     /// [`DecryptError`] also for an erased person, who has none.
@@ -91,7 +110,7 @@ impl Person {
         vault.open_person(&self.blind_index, wrapped)
     }
 
-    /// Opens the person's address; `None` when they were erased.
+    /// Opens the address; `None` when the person was erased.
     ///
     /// # Errors
     /// [`DecryptError`] when the key is wrong or the data are damaged.

@@ -1,5 +1,6 @@
 //! Status reports of the provider.
 
+use delivery::address::Address;
 use delivery::event::Source;
 use delivery::outcome::ProviderStatus;
 use delivery::sid::Sid;
@@ -25,6 +26,9 @@ pub struct Report {
     pub word: Option<String>,
     /// Its error code.
     pub code: Option<u32>,
+    /// The names of the person that it carries, when there is more than the address that it was sent
+    /// to: they are tied together.
+    pub names: Vec<Address>,
     /// Callback or poll.
     pub source: Source,
     /// Now, and chance for the wait until a retry.

@@ -8,6 +8,7 @@ use simulator::{Faults, Inbound};
 
 use crate::rng::Rng;
 use crate::server::{SENDER, TEMPLATE, TestServer, mobile, notice};
+use crate::signed::{body, signature};
 
 const PEOPLE: usize = 500;
 const AT_ONCE: usize = 20;
@@ -178,4 +179,76 @@ async fn the_operators_word_is_acknowledged_when_nothing_is_under_way() {
         message["state"], "sending",
         "a request was open at the acknowledgement"
     );
+}
+
+/// Tells our webhook what Twilio would: somebody writes, and the callback carries these names.
+async fn writes(server: &TestServer, n: u8, names: &[(&str, &str)], text: &str) {
+    let url = format!("{}/api/v1/whatsapp/webhook", server.gateway.url);
+    let sid = format!("SM{n:032x}");
+    let mut fields = vec![
+        ("MessageSid".to_owned(), sid),
+        ("To".to_owned(), format!("whatsapp:{SENDER}")),
+        ("Body".to_owned(), text.to_owned()),
+        ("SmsStatus".to_owned(), "received".to_owned()),
+    ];
+    let names = names.iter();
+    fields.extend(names.map(|(field, name)| ((*field).to_owned(), format!("whatsapp:{name}"))));
+    let sign = signature(&url, &fields, server.simulator.auth_token());
+    let answer = server.callback(&url, body(&fields), Some(sign)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_follows_the_person_from_the_phone_to_the_user_id_and_back() {
+    let server = TestServer::start().await;
+    let (maria, joana) = ("BR.1234567890123456", "BR.6543210987654321");
+    let phone = mobile(1);
+    writes(
+        &server,
+        1,
+        &[("From", &phone), ("ExternalUserId", maria)],
+        "SAIR",
+    )
+    .await;
+    // Later the phone is hidden.
+    writes(
+        &server,
+        2,
+        &[("From", maria), ("ExternalUserId", maria)],
+        "oi",
+    )
+    .await;
+    let id = server.accept(notice(maria, "um")).await;
+    server.until_state(&id, "suppressed").await;
+    // The other way round: the word comes under the id, and the phone becomes known afterwards.
+    writes(&server, 3, &[("From", joana)], "SAIR").await;
+    writes(
+        &server,
+        4,
+        &[("From", &mobile(2)), ("ExternalUserId", joana)],
+        "oi",
+    )
+    .await;
+    let id = server.accept(notice(&mobile(2), "dois")).await;
+    server.until_state(&id, "suppressed").await;
+    let shown = server
+        .get(&format!("/api/v1/consent?to={joana}"))
+        .await
+        .json();
+    assert_eq!(shown["consent"], "opted_out");
+    assert_eq!(
+        shown["identities"],
+        json!([
+            { "kind": "user_id", "address": joana },
+            { "kind": "phone", "address": mobile(2) },
+        ])
+    );
+    let events: Vec<&str> = shown["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|entry| entry["event"].as_str())
+        .collect();
+    assert_eq!(events, ["opted_out", "person_merged", "opted_out"]);
+    assert!(server.sent_by_now(SENDER).await.is_empty());
 }

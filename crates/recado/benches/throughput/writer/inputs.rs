@@ -164,6 +164,7 @@ impl Inputs {
             status,
             word: None,
             code: None,
+            names: Vec::new(),
             source: Source::Callback,
             stamp: Stamp {
                 now: self.now,
@@ -221,6 +222,7 @@ impl Inputs {
         NewInbound {
             sid: Sid::parse_message(&format!("SM{serial:032x}")).unwrap(),
             from: address(person),
+            also: Vec::new(),
             sent_form: n.is_multiple_of(4).then_some(old_form),
             to: Some(SenderName::new(*pick(&SENDERS, n))),
             message_type: "text".into(),

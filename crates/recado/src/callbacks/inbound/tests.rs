@@ -23,6 +23,7 @@ fn from_maria(n: u8) -> InboundMessage<'static> {
         messaging_service: None,
         wa_id: Some("5511900000001"),
         external_user_id: None,
+        parent_user_id: None,
         profile_name: Some("Maria Silva"),
         body: None,
         message_type: Some("text"),

@@ -115,12 +115,18 @@ fn open<R: Rows>(
     {
         return Ok(OpenResult::Busy);
     }
-    let (id, sealed) = transaction.rows.sealed_content(progress.message)?;
+    let stored = transaction.rows.sealed_content(progress.message)?;
+    let person = if stored.identity == person.identity {
+        person
+    } else {
+        let recipient = transaction.rows.person_at(stored.identity)?;
+        recipient.ok_or(Broken::Gone("identity"))?
+    };
     let vault = &transaction.shared.vault;
     let content = person
         .key(vault)
         .ok()
-        .and_then(|key| open_content(vault, &key, id, &sealed));
+        .and_then(|key| open_content(vault, &key, stored.id, &stored.sealed));
     let Some(content) = content else {
         give_up(transaction, &mut progress, Reason::Unreadable, now)?;
         return Ok(OpenResult::Gone);
@@ -154,7 +160,7 @@ fn open<R: Rows>(
             nonce: request.stamp.random,
         },
         message: progress.message,
-        id,
+        id: stored.id,
         to,
         variant,
         content,

@@ -6,7 +6,7 @@ use delivery::counter::Metric;
 use delivery::event::Source;
 use delivery::message::Kind;
 use delivery::outcome::{Outcome, OutcomeKind, ProviderStatus};
-use delivery::row::{AttemptRow, CohortRow, MessageRow, PersonRow, SenderRow};
+use delivery::row::{AttemptRow, CohortRow, IdentityRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
@@ -21,7 +21,9 @@ pub(crate) struct MessageColumns<'a> {
     pub(crate) id: MessageId,
     /// The recipient.
     pub(crate) person: PersonRow,
-    /// The keyed hash of person and content.
+    /// To which of their identities it goes; its key seals the message.
+    pub(crate) identity: IdentityRow,
+    /// The keyed hash of identity and content.
     pub(crate) content_index: [u8; 16],
     /// The template's number, 0 for none.
     pub(crate) template: i64,
@@ -35,6 +37,16 @@ pub(crate) struct MessageColumns<'a> {
     pub(crate) accepted_at: Timestamp,
     /// What is sealed.
     pub(crate) sealed: &'a SealedColumns,
+}
+
+/// What a message says, sealed.
+pub(crate) struct SealedContent {
+    /// The public id.
+    pub(crate) id: MessageId,
+    /// Whose key opens it.
+    pub(crate) identity: IdentityRow,
+    /// The sealed content.
+    pub(crate) sealed: Vec<u8>,
 }
 
 /// What operations need of an attempt.
@@ -194,6 +206,32 @@ pub(crate) struct ConsentCause {
     pub(crate) code: Option<u32>,
 }
 
+/// Why identities were tied together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TieCause {
+    /// Who told us.
+    pub(crate) source: Source,
+    /// When.
+    pub(crate) now: Timestamp,
+    /// The provider's id of the message whose callback carried both.
+    pub(crate) sid: Option<Sid>,
+    /// The message, when it was ours.
+    pub(crate) message: Option<MessageRow>,
+}
+
+/// A row of `identity_tie` on its way in.
+#[derive(Clone, Copy)]
+pub(crate) struct TieColumns {
+    /// The person.
+    pub(crate) person: PersonRow,
+    /// The identity that was tied to them.
+    pub(crate) identity: IdentityRow,
+    /// Whose it was before; `None` when it was new.
+    pub(crate) merged: Option<PersonRow>,
+    /// Why.
+    pub(crate) cause: TieCause,
+}
+
 /// Which senders are paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pausing {
@@ -209,6 +247,8 @@ pub(crate) struct InboundColumns<'a> {
     pub(crate) sid: Sid,
     /// Who wrote.
     pub(crate) person: PersonRow,
+    /// From which of their identities; its key seals the message.
+    pub(crate) identity: IdentityRow,
     /// To whom, when it is one of ours.
     pub(crate) sender: Option<SenderRow>,
     /// Its type.
@@ -234,8 +274,8 @@ pub(crate) struct InboundColumns<'a> {
 pub(crate) struct KnownInbound {
     /// Its key.
     pub(crate) key: i64,
-    /// Who wrote it; the payload is sealed with their key.
-    pub(crate) person: PersonRow,
+    /// Which identity wrote it; its key seals the payload.
+    pub(crate) identity: IdentityRow,
     /// What it says about consent.
     pub(crate) word: Option<ConsentWord>,
     /// Found in the provider's list; no callback has told of it.
@@ -274,6 +314,17 @@ pub(crate) struct Subject {
     pub(crate) person: Option<PersonRow>,
     /// The keyed hash of its name.
     pub(crate) index: [u8; 16],
+}
+
+/// What a person's messages were about, taken from them.
+#[derive(Clone, Copy)]
+pub(crate) struct TakenSubject {
+    /// The keyed hash of its name.
+    pub(crate) index: [u8; 16],
+    /// The version of the newest message.
+    pub(crate) version: Option<u64>,
+    /// The newest message.
+    pub(crate) message: MessageRow,
 }
 
 /// The newest message about a subject.

@@ -32,7 +32,7 @@ impl Verb for SetConsent {
         } else {
             Consent::Open
         };
-        let person = person_at(transaction, &self.address)?;
+        let person = person_with(transaction, &self.address)?;
         if person.consent.kind() == consent.kind() {
             return Ok(consent_view(&person, 0));
         }
@@ -64,7 +64,7 @@ pub(crate) fn consent_view(person: &Person, affected: u64) -> ConsentView {
 }
 
 /// The person of an address, inserted when they are new.
-pub(super) fn person_at<R: Rows>(
+pub(super) fn person_with<R: Rows>(
     transaction: &mut Transaction<'_, R>,
     address: &Address,
 ) -> Result<Person, R::Error> {

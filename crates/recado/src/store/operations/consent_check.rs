@@ -31,19 +31,20 @@ fn settle<R: Rows>(
     item: &ConsentCheckResult,
 ) -> Result<(), R::Error> {
     let rows = &mut transaction.rows;
-    if let Some((key, written_at)) = item.learned {
-        rows.set_written_at(item.person, key, written_at)?;
-    }
-    rows.delete_consent_check(item.person)?;
+    // They may have become one with somebody else since.
     let Some(person) = rows.person(item.person)? else {
         return Ok(());
     };
-    let words = rows.words(item.person)?;
+    if let Some((key, written_at)) = item.learned {
+        rows.set_written_at(person.row, key, written_at)?;
+    }
+    rows.delete_consent_check(person.row)?;
+    let words = rows.words(person.row)?;
     let word = match standing(&said_words(&words, &person)) {
         Standing::Word(word) => word,
         Standing::Silent => return Ok(()),
         Standing::Ask(_) => {
-            rows.set_consent_check(item.person, item.again_at)?;
+            rows.set_consent_check(person.row, item.again_at)?;
             transaction.pending.consent_checks = true;
             return Ok(());
         }

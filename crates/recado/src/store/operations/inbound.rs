@@ -8,13 +8,16 @@ use delivery::keyword::KeywordLanguage;
 use delivery::limits::CONSENT_ANSWER_MAX;
 use delivery::message::{Content, Kind, Policy, Priority};
 use delivery::progress::{Flags, Progress};
-use delivery::row::{PersonRow, SenderRow};
+use delivery::row::SenderRow;
 use delivery::state::State;
 use delivery::window::WindowCheck;
 
-use super::columns::{Cohort, ConsentCause, InboundColumns, KnownInbound, MessageColumns};
-use super::consent::{change_consent, person_at};
+use super::columns::{
+    Cohort, ConsentCause, InboundColumns, KnownInbound, MessageColumns, TieCause,
+};
+use super::consent::{change_consent, person_with};
 use super::consent_check::in_order;
+use super::identity::tie;
 use super::message::variant_flag;
 use super::rows::{Broken, Rows};
 use super::transaction::{Transaction, TransitionInput};
@@ -52,7 +55,18 @@ fn record<R: Rows>(
     transaction: &mut Transaction<'_, R>,
     inbound: &NewInbound,
 ) -> Result<InboundResult, R::Error> {
-    let person = person_at(transaction, &inbound.from)?;
+    let person = person_with(transaction, &inbound.from)?;
+    let person = if inbound.also.is_empty() {
+        person
+    } else {
+        let cause = TieCause {
+            source: Source::Recipient,
+            now: inbound.now,
+            sid: Some(inbound.sid),
+            message: None,
+        };
+        tie(transaction, person, &inbound.also, cause)?
+    };
     if let Some(known) = transaction.rows.inbound(inbound.sid)? {
         return repeat(transaction, inbound, &person, known);
     }
@@ -115,14 +129,14 @@ fn repeat<R: Rows>(
         Some(word) => (Some(word), ConsentChange::None),
         None => consent::read_inbound(person.consent, &text_of(inbound)),
     };
-    let owner = transaction.rows.person(known.person)?;
-    let owner = owner.ok_or(Broken::Gone("person"))?;
+    let owner = transaction.rows.person_at(known.identity)?;
+    let owner = owner.ok_or(Broken::Gone("identity"))?;
     let sender = match &inbound.to {
         Some(name) => transaction.rows.sender(name)?,
         None => None,
     };
     let sealed = seal(transaction, inbound, &owner)?;
-    let columns = columns(transaction, inbound, owner.row, sender, word, &sealed)?;
+    let columns = columns(transaction, inbound, &owner, sender, word, &sealed)?;
     transaction.rows.complete_inbound(known.key, &columns)?;
     result.change = in_order(transaction, person, change, inbound.now)?;
     apply_change(
@@ -144,7 +158,7 @@ fn insert<R: Rows>(
     word: Option<ConsentWord>,
 ) -> Result<i64, R::Error> {
     let sealed = seal(transaction, inbound, person)?;
-    let columns = columns(transaction, inbound, person.row, sender, word, &sealed)?;
+    let columns = columns(transaction, inbound, person, sender, word, &sealed)?;
     transaction.rows.insert_inbound(&columns)
 }
 
@@ -161,7 +175,7 @@ fn seal<R: Rows>(
 fn columns<'a, R: Rows>(
     transaction: &mut Transaction<'_, R>,
     inbound: &'a NewInbound,
-    person: PersonRow,
+    person: &Person,
     sender: Option<SenderRow>,
     word: Option<ConsentWord>,
     sealed_payload: &'a [u8],
@@ -172,7 +186,8 @@ fn columns<'a, R: Rows>(
     };
     Ok(InboundColumns {
         sid: inbound.sid,
-        person,
+        person: person.row,
+        identity: person.identity,
         sender,
         message_type: &inbound.message_type,
         media: inbound.media,
@@ -196,7 +211,7 @@ fn learn_variant<R: Rows>(
     }
     let variant = variant_written_from(inbound.sent_form.as_deref());
     if person.variant != Some(variant) {
-        transaction.rows.set_variant(person.row, variant)?;
+        transaction.rows.set_variant(person.identity, variant)?;
     }
     Ok(())
 }
@@ -257,6 +272,7 @@ fn ask<R: Rows>(
     let message = transaction.rows.insert_message(&MessageColumns {
         id,
         person: person.row,
+        identity: person.identity,
         content_index: [0; 16],
         template: 0,
         kind: Kind::Service,

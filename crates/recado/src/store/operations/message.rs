@@ -174,13 +174,30 @@ fn refusal<R: Rows>(
     }
     if message.dedupe == DedupeChoice::Refuse && !is_new {
         let since = new.now.minus(new.dedupe_window);
-        let index = &item.content_index;
-        let first = transaction
-            .rows
-            .same_content(person.row, index, since, counts_as_duplicate)?;
+        let indexes = content_indexes(transaction, person, item)?;
+        let first =
+            transaction
+                .rows
+                .same_content(person.row, &indexes, since, counts_as_duplicate)?;
         return Ok(first.map(|first| AcceptRefusal::Duplicate { first }));
     }
     Ok(None)
+}
+
+/// The content index is bound to the address; to somebody with several the same content may have
+/// gone to another one.
+fn content_indexes<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    person: &Person,
+    item: &Prepared,
+) -> Result<Vec<[u8; 16]>, R::Error> {
+    let mut indexes = vec![item.content_index];
+    if person.tied {
+        for other in transaction.rows.tied_to(person.row)? {
+            indexes.push(item.content_index_at(transaction.shared, &other.blind_index));
+        }
+    }
+    Ok(indexes)
 }
 
 fn insert<R: Rows>(
@@ -251,6 +268,7 @@ fn insert_columns<R: Rows>(
     transaction.rows.insert_message(&MessageColumns {
         id: new.id,
         person: person.row,
+        identity: person.identity,
         content_index: item.content_index,
         template,
         kind: new.message.kind,

@@ -9,7 +9,7 @@ use crate::secrets::PersonKey;
 use crate::store::person::{Candidate, Person, blind_index};
 use crate::store::seal::{SealedColumns, encode, seal_column, short};
 use crate::store::{Idempotency, NewMessage};
-use delivery::row::PersonRow;
+use delivery::row::IdentityRow;
 
 /// A message made ready.
 pub(crate) struct Prepared {
@@ -17,16 +17,16 @@ pub(crate) struct Prepared {
     pub(super) new: NewMessage,
     /// The keyed hash of the recipient's address.
     pub(super) blind_index: [u8; 32],
-    /// The keyed hash of recipient, content and what the message is about: two notices with the
-    /// same words about different things are no repetition.
+    /// The keyed hash of address, content and what the message is about: two notices with the same
+    /// words about different things are no repetition.
     pub(super) content_index: [u8; 16],
     /// The keyed hash of what the message is about.
     subject_index: Option<[u8; 16]>,
     /// Set when the person was not known.
     pub(super) candidate: Option<Candidate>,
     sealed: SealedColumns,
-    /// With whose key it was sealed, when the person was known.
-    sealed_for: Option<PersonRow>,
+    /// With whose key it was sealed, when the identity was known.
+    sealed_for: Option<IdentityRow>,
 }
 
 impl Prepared {
@@ -46,7 +46,7 @@ impl Prepared {
                 (
                     key.map_err(super::rows::Broken::from)?,
                     None,
-                    Some(person.row),
+                    Some(person.identity),
                 )
             }
             _ => {
@@ -57,8 +57,7 @@ impl Prepared {
         let plain = encode(&new.message.content);
         let key_of_message = new.message.business_key.as_ref();
         let subject = key_of_message.map_or(&[][..], |key| key.subject.as_bytes());
-        let content = [&blind_index[..], &plain, subject].concat();
-        let content_index = short(shared.vault.index("content", &content));
+        let content_index = content_index(shared, &blind_index, &plain, subject);
         let subject_index =
             key_of_message.map(|_| short(shared.vault.index("business_key", subject)));
         let sealed = seal_columns(shared, &key, &new, &plain);
@@ -88,7 +87,7 @@ impl Prepared {
     /// The sealed columns, when they were sealed with this person's key.
     pub(super) fn sealed_for(&self, person: &Person) -> Option<&SealedColumns> {
         let same = match (&self.candidate, self.sealed_for) {
-            (_, Some(known)) => known == person.row,
+            (_, Some(known)) => known == person.identity,
             (Some(candidate), None) => {
                 person.wrapped_key.as_deref() == Some(candidate.wrapped_key.as_slice())
             }
@@ -97,11 +96,24 @@ impl Prepared {
         same.then_some(&self.sealed)
     }
 
+    /// The keyed hash of another address of the person and this content.
+    pub(super) fn content_index_at(&self, shared: &Shared, blind_index: &[u8]) -> [u8; 16] {
+        let plain = encode(&self.new.message.content);
+        let key = self.new.message.business_key.as_ref();
+        let subject = key.map_or(&[][..], |key| key.subject.as_bytes());
+        content_index(shared, blind_index, &plain, subject)
+    }
+
     /// Seals again, when somebody else stored the person while the message was made ready.
     pub(super) fn seal_again(&self, shared: &Shared, key: &PersonKey) -> SealedColumns {
         let plain = encode(&self.new.message.content);
         seal_columns(shared, key, &self.new, &plain)
     }
+}
+
+fn content_index(shared: &Shared, blind_index: &[u8], plain: &[u8], subject: &[u8]) -> [u8; 16] {
+    let content = [blind_index, plain, subject].concat();
+    short(shared.vault.index("content", &content))
 }
 
 fn seal_columns(

@@ -9,13 +9,15 @@ use delivery::sid::Sid;
 use delivery::state::{State, state_of};
 use delivery::time::Timestamp;
 
-use super::columns::{Attempt, AttemptChange, ParkedReport};
+use super::columns::{Attempt, AttemptChange, ParkedReport, TieCause};
 use super::consequence::follow;
-use super::rows::Rows;
+use super::identity::tie;
+use super::rows::{Broken, Rows};
 use super::transaction::Transaction;
 use super::variant::transition_input;
 use super::verb::{Verb, each};
 use crate::store::notify::Notice;
+use crate::store::person::blind_index;
 use crate::store::{Report, ReportResult, Stamp};
 
 /// Records status reports.
@@ -54,11 +56,41 @@ fn report<R: Rows>(
     if let Some(sid) = learned {
         bind_parked(transaction, &mut progress, attempt.row, sid, report.stamp)?;
     }
+    if !report.names.is_empty() {
+        tie_names(transaction, &progress, report)?;
+    }
     Ok(if new {
         ReportResult::Recorded
     } else {
         ReportResult::Duplicate
     })
+}
+
+/// A report that carries ids of the person ties them together, when one of its names is known as the
+/// person's: then the others are theirs too.
+fn tie_names<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    progress: &Progress,
+    report: &Report,
+) -> Result<(), R::Error> {
+    let recipient = transaction.rows.recipient(progress.message)?;
+    let person = transaction.rows.person_at(recipient)?;
+    let person = person.ok_or(Broken::Gone("identity"))?;
+    for name in &report.names {
+        let index = blind_index(&transaction.shared.vault, name);
+        let known = transaction.rows.person_of(&index)?;
+        if known.is_some_and(|known| known.row == person.row) {
+            let cause = TieCause {
+                source: report.source,
+                now: report.stamp.now,
+                sid: report.sid,
+                message: Some(progress.message),
+            };
+            tie(transaction, person, &report.names, cause)?;
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The attempt that a report is about, and its message: by the key in the callback's URL, else by
@@ -118,9 +150,8 @@ fn apply_report<R: Rows>(
     // one is right is not written: nearly always it is, and each person's row would be written once
     // more. Whoever must know looks at what was delivered.
     if consequences.variant_proven && attempt.variant == AddressVariant::WithoutNinthDigit {
-        transaction
-            .rows
-            .set_variant(progress.person, attempt.variant)?;
+        let recipient = transaction.rows.recipient(progress.message)?;
+        transaction.rows.set_variant(recipient, attempt.variant)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use delivery::consent::Consent;
 use delivery::message::SenderName;
 use delivery::outcome::ProviderStatus;
 use delivery::progress::{Event, Progress, Watch};
-use delivery::row::{AttemptRow, CohortRow, MessageRow, PersonRow, SenderRow};
+use delivery::row::{AttemptRow, CohortRow, IdentityRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
@@ -18,7 +18,7 @@ use delivery::window::WindowCheck;
 use super::columns::{
     Attempt, AttemptChange, Cohort, ConsentCause, CounterKey, EarlierAnswer, InboundColumns,
     KnownInbound, MessageColumns, NewAttempt, NewestAbout, OpenAttemptColumns, ParkedReport,
-    Pausing, Subject, TotalKey, WordColumns,
+    Pausing, SealedContent, Subject, TakenSubject, TieColumns, TotalKey, WordColumns,
 };
 use crate::secrets::DecryptError;
 use crate::store::person::{Candidate, Person};
@@ -70,8 +70,11 @@ pub(crate) trait MessageRows: Halting {
     /// Whether the window is looked at before an attempt.
     fn window_check(&mut self, message: MessageRow) -> Read<Self, WindowCheck>;
 
-    /// The public id and the sealed content.
-    fn sealed_content(&mut self, message: MessageRow) -> Read<Self, (MessageId, Vec<u8>)>;
+    /// The sealed content, and whose key opens it.
+    fn sealed_content(&mut self, message: MessageRow) -> Read<Self, SealedContent>;
+
+    /// To which identity a message goes.
+    fn recipient(&mut self, message: MessageRow) -> Read<Self, IdentityRow>;
 
     /// Inserts a message.
     fn insert_message(&mut self, message: &MessageColumns<'_>) -> Read<Self, MessageRow>;
@@ -79,18 +82,21 @@ pub(crate) trait MessageRows: Halting {
     /// The person's messages whose state [is stoppable](State::is_stoppable), oldest first.
     fn stoppable_messages(&mut self, person: PersonRow) -> Read<Self, Vec<MessageRow>>;
 
-    /// The newest of the person's last messages with this content that was accepted after `since`
-    /// and whose state counts.
+    /// The newest of the person's last messages with one of these content indexes that was accepted
+    /// after `since` and whose state counts.
     fn same_content(
         &mut self,
         person: PersonRow,
-        content_index: &[u8; 16],
+        content_indexes: &[[u8; 16]],
         since: Timestamp,
         counts: fn(State) -> bool,
     ) -> Read<Self, Option<MessageId>>;
 
     /// Messages that wait although their deadline has passed, at most `limit`.
     fn overdue_messages(&mut self, now: Timestamp, limit: usize) -> Read<Self, Vec<MessageRow>>;
+
+    /// Makes the messages of one person another's. They keep the identity to which they go.
+    fn give_messages(&mut self, from: PersonRow, to: PersonRow) -> Read<Self, ()>;
 }
 
 /// The tables `attempt` and `open_attempt`.
@@ -125,6 +131,9 @@ pub(crate) trait AttemptRows: Halting {
 
     /// Notes that an attempt is not open any more.
     fn delete_open_attempt(&mut self, progress: &Progress, attempt: AttemptRow) -> Read<Self, ()>;
+
+    /// Makes the open attempts to one person another's; of one sender there may be two then.
+    fn give_open_attempts(&mut self, from: PersonRow, to: PersonRow) -> Read<Self, ()>;
 
     /// The attempts that servers of earlier epochs left open.
     fn attempts_left_open(&mut self, epoch: i64) -> Read<Self, Vec<AttemptRow>>;
@@ -203,24 +212,41 @@ pub(crate) trait CounterRows: Halting {
     fn add_totals(&mut self, totals: &[(TotalKey, i64)]) -> Read<Self, ()>;
 }
 
-/// The tables `person`, `consent_event` and `conversation`.
+/// The tables `identity`, `identity_tie`, `consent_event` and `conversation`.
 pub(crate) trait PersonRows: Halting {
-    /// A person.
+    /// A person, at the identity by which they were met first.
     fn person(&mut self, person: PersonRow) -> Read<Self, Option<Person>>;
+
+    /// The person of an identity.
+    fn person_at(&mut self, identity: IdentityRow) -> Read<Self, Option<Person>>;
 
     /// The person of a blind index.
     fn person_of(&mut self, blind_index: &[u8; 32]) -> Read<Self, Option<Person>>;
 
-    /// Inserts a person; `None` when the blind index is there already.
+    /// The identities that are tied to a person, its own among them; none when it has only that.
+    fn tied_to(&mut self, person: PersonRow) -> Read<Self, Vec<Person>>;
+
+    /// Inserts an identity with a person of its own; `None` when the blind index is there already.
     fn insert_person(&mut self, candidate: &Candidate) -> Read<Self, Option<Person>>;
 
-    /// Writes the variant of the address to use, unless it is written already.
-    fn set_variant(&mut self, person: PersonRow, variant: AddressVariant) -> Read<Self, ()>;
+    /// Inserts an identity whose blind index nobody has, and ties it to a known person.
+    fn insert_tied(&mut self, candidate: &Candidate, person: &Person) -> Read<Self, ()>;
 
-    /// Whether one of the person's last messages was delivered under a variant of the address.
-    fn was_delivered(&mut self, person: PersonRow, variant: AddressVariant) -> Read<Self, bool>;
+    /// Ties all identities of one person to another, who gives them their consent, and hands over
+    /// the windows: of the times when each wrote to a sender the later one stands.
+    fn give_identities(&mut self, from: &Person, to: &Person) -> Read<Self, ()>;
 
-    /// Writes what the person said, and appends to its history.
+    /// Appends to the log of what was tied together.
+    fn append_tie(&mut self, tie: &TieColumns) -> Read<Self, ()>;
+
+    /// Writes the variant of an identity's address to use, unless it is written already.
+    fn set_variant(&mut self, identity: IdentityRow, variant: AddressVariant) -> Read<Self, ()>;
+
+    /// Whether one of the person's last messages was delivered to this identity under a variant of
+    /// its address.
+    fn was_delivered(&mut self, person: &Person, variant: AddressVariant) -> Read<Self, bool>;
+
+    /// Writes what the person said, at each of their identities, and appends to its history.
     fn set_consent(
         &mut self,
         person: PersonRow,
@@ -303,6 +329,10 @@ pub(crate) trait InboundRows: Halting {
     /// Notes that the person's words are in order.
     fn delete_consent_check(&mut self, person: PersonRow) -> Read<Self, ()>;
 
+    /// Makes the inbound messages of one person another's, and what must be checked about their
+    /// words. They keep the identity that wrote them.
+    fn give_inbound(&mut self, from: PersonRow, to: PersonRow) -> Read<Self, ()>;
+
     /// Writes how far the provider's list was read.
     fn set_inbound_cursor(&mut self, cursor: &InboundCursor) -> Read<Self, ()>;
 }
@@ -338,6 +368,9 @@ pub(crate) trait KeyRows: Halting {
 
     /// The newest message about a subject.
     fn newest_about(&mut self, subject: &Subject) -> Read<Self, Option<NewestAbout>>;
+
+    /// The subjects of a person with the newest message about each; they are the person's no more.
+    fn take_subjects(&mut self, person: PersonRow) -> Read<Self, Vec<TakenSubject>>;
 
     /// Writes which message about a subject is the newest.
     fn set_newest_about(

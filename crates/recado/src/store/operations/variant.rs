@@ -47,7 +47,7 @@ fn proven_variant<R: Rows>(
         return Ok(person.variant);
     }
     let canonical = AddressVariant::Canonical;
-    let delivered = transaction.rows.was_delivered(person.row, canonical)?;
+    let delivered = transaction.rows.was_delivered(person, canonical)?;
     Ok(delivered.then_some(canonical))
 }
 
@@ -60,8 +60,9 @@ pub(super) fn transition_input<R: Rows>(
     stamp: Stamp,
 ) -> Result<TransitionInput, R::Error> {
     let variant_untried = if is_unknown_number(code) && progress.flags.has(Flags::HAS_VARIANT) {
-        let person = transaction.rows.person(progress.person)?;
-        let person = person.ok_or(Broken::Gone("person"))?;
+        let recipient = transaction.rows.recipient(progress.message)?;
+        let person = transaction.rows.person_at(recipient)?;
+        let person = person.ok_or(Broken::Gone("identity"))?;
         proven_variant(transaction, &person)?.is_none()
     } else {
         false

@@ -4,7 +4,7 @@ use delivery::row::PersonRow;
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
 
-use super::record::{InboundRecord, Need};
+use super::record::{CheckChange, InboundRecord, Need};
 use super::tables::{Halt, Sheet};
 use crate::store::InboundCursor;
 use crate::store::operations::columns::{InboundColumns, KnownInbound, WordColumns};
@@ -47,7 +47,7 @@ impl InboundRows for Sheet {
         let found = self.inbound_record(sid)?;
         Ok(found.map(|record| KnownInbound {
             key: record.id,
-            person: record.person,
+            identity: record.identity,
             word: record.word,
             listed: record.listed,
         }))
@@ -59,6 +59,7 @@ impl InboundRows for Sheet {
         let record = InboundRecord {
             id: key,
             person: inbound.person,
+            identity: inbound.identity,
             sender: inbound.sender,
             message_type: inbound.message_type.to_owned(),
             media: inbound.media,
@@ -86,6 +87,7 @@ impl InboundRows for Sheet {
         record.listed = false;
         let said = InboundColumns {
             person: record.person,
+            identity: record.identity,
             received_at: record.received_at,
             written_at: record.written_at,
             message_type: inbound.message_type,
@@ -117,12 +119,33 @@ impl InboundRows for Sheet {
     }
 
     fn set_consent_check(&mut self, person: PersonRow, due_at: Timestamp) -> Result<(), Halt> {
-        self.consent_checks.push((person, Some(due_at)));
+        self.consent_checks.push((person, CheckChange::Due(due_at)));
         Ok(())
     }
 
     fn delete_consent_check(&mut self, person: PersonRow) -> Result<(), Halt> {
-        self.consent_checks.push((person, None));
+        self.consent_checks.push((person, CheckChange::Done));
+        Ok(())
+    }
+
+    fn give_inbound(&mut self, from: PersonRow, to: PersonRow) -> Result<(), Halt> {
+        self.read(|sheet| &sheet.inbound_of, &from, || Need::InboundOf(from))?;
+        let theirs: Vec<(Sid, InboundRecord)> = self
+            .inbound
+            .rows()
+            .filter(|(_, record)| record.person == from)
+            .map(|(sid, record)| (*sid, record.clone()))
+            .collect();
+        for (sid, mut record) in theirs {
+            record.person = to;
+            self.inbound.set(sid, Some(record));
+        }
+        let mut words = self.all_words(to)?;
+        words.extend(self.all_words(from)?);
+        words.sort_by_key(|word| std::cmp::Reverse(word.key));
+        self.words.set(to, Some(words));
+        self.words.set(from, Some(Vec::new()));
+        self.consent_checks.push((from, CheckChange::Given(to)));
         Ok(())
     }
 

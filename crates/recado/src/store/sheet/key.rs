@@ -1,12 +1,12 @@
 //! Idempotency keys, business keys and keys of the API of a sheet.
 
-use delivery::row::MessageRow;
+use delivery::row::{MessageRow, PersonRow};
 use delivery::state::State;
 use delivery::time::Timestamp;
 
 use super::record::{AnswerRecord, ApiKeyRecord, Need};
 use super::tables::{Halt, Sheet};
-use crate::store::operations::columns::{EarlierAnswer, NewestAbout, Subject};
+use crate::store::operations::columns::{EarlierAnswer, NewestAbout, Subject, TakenSubject};
 use crate::store::operations::rows::{AccountRows, ApiKeyRows, Broken, HealthRows, KeyRows};
 use crate::store::{Idempotency, MessageId, NewApiKey, ResumeAfter};
 
@@ -68,6 +68,31 @@ impl KeyRows for Sheet {
             message,
             id: self.id_of(message)?,
         }))
+    }
+
+    fn take_subjects(&mut self, person: PersonRow) -> Result<Vec<TakenSubject>, Halt> {
+        self.read(
+            |sheet| &sheet.subjects_of,
+            &person,
+            || Need::SubjectsOf(person),
+        )?;
+        let rows = self.subjects.rows();
+        let theirs = rows.filter(|(subject, _)| subject.person == Some(person));
+        let mut taken: Vec<TakenSubject> = theirs
+            .map(|(subject, (version, message))| TakenSubject {
+                index: subject.index,
+                version: *version,
+                message: *message,
+            })
+            .collect();
+        // As they stand in their table.
+        taken.sort_by_key(|subject| subject.index);
+        for subject in &taken {
+            let person = Some(person);
+            let index = subject.index;
+            self.subjects.set(Subject { person, index }, None);
+        }
+        Ok(taken)
     }
 
     fn set_newest_about(

@@ -2,7 +2,7 @@
 
 use delivery::outcome::OutcomeKind;
 use delivery::progress::{Event, Progress, Watch};
-use delivery::row::{AttemptRow, CohortRow, MessageRow, PersonRow, SenderRow};
+use delivery::row::{AttemptRow, CohortRow, IdentityRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
@@ -13,7 +13,7 @@ use super::record::{AttemptRecord, EventRecord, MessageRecord, Need};
 use super::tables::{Halt, Sheet};
 use crate::store::operations::columns::{
     Attempt, AttemptChange, Cohort, CounterKey, MessageColumns, NewAttempt, OpenAttemptColumns,
-    TotalKey,
+    SealedContent, TotalKey,
 };
 use crate::store::operations::rows::{
     AttemptRows, Broken, CounterRows, EventRows, MessageRows, QueueRows, WatchRows,
@@ -69,9 +69,36 @@ impl MessageRows for Sheet {
         Ok(self.message(message)?.window_check)
     }
 
-    fn sealed_content(&mut self, message: MessageRow) -> Result<(MessageId, Vec<u8>), Halt> {
+    fn sealed_content(&mut self, message: MessageRow) -> Result<SealedContent, Halt> {
         let message = self.message(message)?;
-        Ok((message.id, message.sealed_content))
+        Ok(SealedContent {
+            id: message.id,
+            identity: message.identity,
+            sealed: message.sealed_content,
+        })
+    }
+
+    fn recipient(&mut self, message: MessageRow) -> Result<IdentityRow, Halt> {
+        Ok(self.message(message)?.identity)
+    }
+
+    fn give_messages(&mut self, from: PersonRow, to: PersonRow) -> Result<(), Halt> {
+        let loaded = self.read(|sheet| &sheet.all, &from, || Need::All(from))?;
+        let mut rows = self.recent_messages(from)?;
+        rows.extend(loaded.unwrap_or_default());
+        rows.sort_unstable();
+        rows.dedup();
+        for row in rows {
+            let mut message = self.message(row)?;
+            let mut progress = self.progress_of(row)?;
+            if message.person == from {
+                message.person = to;
+                progress.person = to;
+                self.messages.set(row, Some(message));
+                self.progress.set(row, Some(progress));
+            }
+        }
+        Ok(())
     }
 
     fn insert_message(&mut self, message: &MessageColumns<'_>) -> Result<MessageRow, Halt> {
@@ -81,6 +108,7 @@ impl MessageRows for Sheet {
         let record = MessageRecord {
             id: message.id,
             person: message.person,
+            identity: message.identity,
             content_index: message.content_index,
             template: message.template,
             kind: message.kind,
@@ -101,7 +129,9 @@ impl MessageRows for Sheet {
         let mut rows = loaded.unwrap_or_default();
         // What the batch itself has changed decides.
         rows.retain(|row| match self.progress.get(row) {
-            Some(Some(progress)) => self.is_held_or_waiting(progress.state),
+            Some(Some(progress)) => {
+                progress.person == person && self.is_held_or_waiting(progress.state)
+            }
             Some(None) | None => true,
         });
         if self.fault != Some(Fault::AcceptedIsForgotten) {
@@ -123,7 +153,7 @@ impl MessageRows for Sheet {
     fn same_content(
         &mut self,
         person: PersonRow,
-        content_index: &[u8; 16],
+        content_indexes: &[[u8; 16]],
         since: Timestamp,
         counts: fn(State) -> bool,
     ) -> Result<Option<MessageId>, Halt> {
@@ -137,7 +167,7 @@ impl MessageRows for Sheet {
                 break;
             }
             let state = self.progress_of(row)?.state;
-            if &message.content_index == content_index && counts(state) {
+            if content_indexes.contains(&message.content_index) && counts(state) {
                 return Ok(Some(message.id));
             }
         }
@@ -256,14 +286,18 @@ impl AttemptRows for Sheet {
     fn has_open_attempt(&mut self, person: PersonRow, sender: SenderRow) -> Result<bool, Halt> {
         let need = || Need::Open(person, sender);
         let open = self.read(|sheet| &sheet.open, &(person, sender), need)?;
-        Ok(open.is_some_and(|(attempt, _)| {
+        Ok(open.unwrap_or_default().iter().any(|(attempt, _)| {
             self.fault != Some(Fault::OpenIsForgotten) || attempt.0 <= self.first.attempt
         }))
     }
 
     fn insert_open_attempt(&mut self, open: &OpenAttemptColumns) -> Result<(), Halt> {
-        self.open
-            .set((open.person, open.sender), Some((open.attempt, open.epoch)));
+        let key = (open.person, open.sender);
+        let need = || Need::Open(open.person, open.sender);
+        let known = self.read(|sheet| &sheet.open, &key, need)?;
+        let mut known = known.unwrap_or_default();
+        known.push((open.attempt, open.epoch));
+        self.open.set(key, Some(known));
         Ok(())
     }
 
@@ -275,8 +309,23 @@ impl AttemptRows for Sheet {
         let (person, sender) = (progress.person, progress.sender);
         let need = || Need::Open(person, sender);
         let open = self.read(|sheet| &sheet.open, &(person, sender), need)?;
-        if open.is_some_and(|(known, _)| known == attempt) {
-            self.open.set((person, sender), None);
+        let mut open = open.unwrap_or_default();
+        open.retain(|(known, _)| *known != attempt);
+        self.open.set((person, sender), Some(open));
+        Ok(())
+    }
+
+    fn give_open_attempts(&mut self, from: PersonRow, to: PersonRow) -> Result<(), Halt> {
+        let senders: Vec<SenderRow> = self.senders.rows().map(|(row, _)| *row).collect();
+        for sender in senders {
+            let need = || Need::Open(from, sender);
+            let given = self.read(|sheet| &sheet.open, &(from, sender), need)?;
+            let need = || Need::Open(to, sender);
+            let known = self.read(|sheet| &sheet.open, &(to, sender), need)?;
+            let mut all = known.unwrap_or_default();
+            all.extend(given.unwrap_or_default());
+            self.open.set((from, sender), Some(Vec::new()));
+            self.open.set((to, sender), Some(all));
         }
         Ok(())
     }
@@ -288,6 +337,7 @@ impl AttemptRows for Sheet {
         for (person, sender) in keys.unwrap_or_default() {
             let need = || Need::Open(person, sender);
             let open = self.read(|sheet| &sheet.open, &(person, sender), need)?;
+            let open = open.unwrap_or_default().into_iter();
             left.extend(
                 open.filter(|(_, opened)| *opened < epoch)
                     .map(|(row, _)| row),

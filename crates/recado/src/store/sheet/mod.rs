@@ -17,7 +17,7 @@ mod tables;
 
 pub use fault::{FAULTS, Fault};
 pub(crate) use record::{
-    AnswerRecord, ApiKeyRecord, AttemptRecord, InboundRecord, MessageRecord, Need, Numbers,
-    ParkedRecord, SenderRecord,
+    AnswerRecord, ApiKeyRecord, AttemptRecord, CheckChange, InboundRecord, MessageRecord, Need,
+    Numbers, ParkedRecord, SenderRecord,
 };
 pub(crate) use tables::{Halt, Sheet};

@@ -3,13 +3,13 @@
 use delivery::address::AddressVariant;
 use delivery::consent::{Consent, ConsentKind};
 use delivery::message::SenderName;
-use delivery::row::{PersonRow, SenderRow};
+use delivery::row::{IdentityRow, PersonRow, SenderRow};
 use delivery::time::Timestamp;
 
 use super::record::{ConsentRecord, Need};
 use super::tables::{Halt, Sheet};
-use crate::store::operations::columns::{ConsentCause, Pausing};
-use crate::store::operations::rows::{Broken, PersonRows, SenderRows};
+use crate::store::operations::columns::{ConsentCause, Pausing, TieColumns};
+use crate::store::operations::rows::{Broken, MessageRows, PersonRows, SenderRows};
 use crate::store::person::{Candidate, Person};
 
 /// Messages of a person among which a delivery is looked for.
@@ -27,51 +27,123 @@ impl Sheet {
     }
 }
 
+impl Sheet {
+    fn insert_identity(&mut self, candidate: &Candidate, whose: Option<&Person>) -> Person {
+        self.next.person += 1;
+        let row = IdentityRow(self.next.person);
+        let person = candidate.person(row, whose);
+        self.people.set(row, Some(person.clone()));
+        self.indexes.set(candidate.blind_index, Some(row));
+        self.areas.insert(row, candidate.area);
+        person
+    }
+}
+
 impl PersonRows for Sheet {
     fn person(&mut self, person: PersonRow) -> Result<Option<Person>, Halt> {
-        self.read(|sheet| &sheet.people, &person, || Need::Person(person))
+        self.person_at(Person::first_identity(person))
+    }
+
+    fn person_at(&mut self, identity: IdentityRow) -> Result<Option<Person>, Halt> {
+        self.read(
+            |sheet| &sheet.people,
+            &identity,
+            || Need::Identity(identity),
+        )
     }
 
     fn person_of(&mut self, blind_index: &[u8; 32]) -> Result<Option<Person>, Halt> {
         let need = || Need::Index(*blind_index);
         match self.read(|sheet| &sheet.indexes, blind_index, need)? {
-            Some(row) => PersonRows::person(self, row),
+            Some(row) => self.person_at(row),
             None => Ok(None),
         }
+    }
+
+    fn tied_to(&mut self, person: PersonRow) -> Result<Vec<Person>, Halt> {
+        let loaded = self.read(|sheet| &sheet.tied, &person, || Need::Tied(person))?;
+        let changed = self.people.changes().map(|(row, _)| *row);
+        let mut rows: Vec<IdentityRow> = loaded
+            .unwrap_or_default()
+            .into_iter()
+            .chain(changed)
+            .collect();
+        rows.sort_unstable();
+        rows.dedup();
+        let mut tied = Vec::new();
+        for row in rows {
+            let known = self.person_at(row)?.ok_or(Broken::Gone("identity"))?;
+            if known.tied && known.row == person {
+                tied.push(known);
+            }
+        }
+        Ok(tied)
     }
 
     fn insert_person(&mut self, candidate: &Candidate) -> Result<Option<Person>, Halt> {
         if self.person_of(&candidate.blind_index)?.is_some() {
             return Ok(None);
         }
-        self.next.person += 1;
-        let row = PersonRow(self.next.person);
-        let person = candidate.person(row);
-        self.people.set(row, Some(person.clone()));
-        self.indexes.set(candidate.blind_index, Some(row));
-        self.areas.insert(row, candidate.area);
+        let person = self.insert_identity(candidate, None);
         // Somebody new has written to nobody and has no messages.
-        self.recent.load(row, None);
-        self.stoppable.load(row, None);
-        self.conversations.load(row, None);
-        self.words.load(row, None);
+        self.recent.load(person.row, None);
+        self.stoppable.load(person.row, None);
+        self.conversations.load(person.row, None);
+        self.words.load(person.row, None);
         Ok(Some(person))
     }
 
-    fn set_variant(&mut self, person: PersonRow, variant: AddressVariant) -> Result<(), Halt> {
-        let mut known = self.known_person(person)?;
-        known.variant = Some(variant);
-        self.people.set(person, Some(known));
+    fn insert_tied(&mut self, candidate: &Candidate, person: &Person) -> Result<(), Halt> {
+        self.insert_identity(candidate, Some(person));
+        let mut first = self.known_person(person.row)?;
+        first.tied = true;
+        self.people.set(first.identity, Some(first));
         Ok(())
     }
 
-    fn was_delivered(&mut self, person: PersonRow, variant: AddressVariant) -> Result<bool, Halt> {
+    fn give_identities(&mut self, from: &Person, to: &Person) -> Result<(), Halt> {
+        let mut given = self.tied_to(from.row)?;
+        if given.is_empty() {
+            given.push(self.known_person(from.row)?);
+        }
+        for mut identity in given {
+            identity.row = to.row;
+            identity.tied = true;
+            identity.consent = to.consent;
+            identity.consent_at = to.consent_at;
+            identity.consent_source = to.consent_source;
+            self.people.set(identity.identity, Some(identity));
+        }
+        let mut first = self.known_person(to.row)?;
+        first.tied = true;
+        self.people.set(first.identity, Some(first));
+        for (sender, at) in self.conversations_of(from.row)? {
+            self.set_last_inbound(to.row, sender, at)?;
+        }
+        self.conversations.set(from.row, Some(Vec::new()));
+        Ok(())
+    }
+
+    fn append_tie(&mut self, tie: &TieColumns) -> Result<(), Halt> {
+        self.ties.push(*tie);
+        Ok(())
+    }
+
+    fn set_variant(&mut self, identity: IdentityRow, variant: AddressVariant) -> Result<(), Halt> {
+        let known = self.person_at(identity)?;
+        let mut known = known.ok_or(Broken::Gone("identity"))?;
+        known.variant = Some(variant);
+        self.people.set(identity, Some(known));
+        Ok(())
+    }
+
+    fn was_delivered(&mut self, person: &Person, variant: AddressVariant) -> Result<bool, Halt> {
         for row in self
-            .recent_messages(person)?
+            .recent_messages(person.row)?
             .into_iter()
             .take(DELIVERED_MAX)
         {
-            if self.was_delivered_as(row, variant)? {
+            if self.recipient(row)? == person.identity && self.was_delivered_as(row, variant)? {
                 return Ok(true);
             }
         }
@@ -84,11 +156,18 @@ impl PersonRows for Sheet {
         consent: Consent,
         cause: &ConsentCause,
     ) -> Result<(), Halt> {
-        let mut known = self.known_person(person)?;
-        known.consent = consent;
-        known.consent_at = Some(cause.now);
-        known.consent_source = Some(cause.source);
-        self.people.set(person, Some(known));
+        let first = self.known_person(person)?;
+        let all = if first.tied {
+            self.tied_to(person)?
+        } else {
+            vec![first]
+        };
+        for mut known in all {
+            known.consent = consent;
+            known.consent_at = Some(cause.now);
+            known.consent_source = Some(cause.source);
+            self.people.set(known.identity, Some(known));
+        }
         self.consents.push(ConsentRecord {
             person,
             at: cause.now,
@@ -104,7 +183,10 @@ impl PersonRows for Sheet {
     fn unanswered(&mut self, before: Timestamp, rows: usize) -> Result<Vec<PersonRow>, Halt> {
         let need = || Need::Unanswered(before);
         let loaded = self.read(|sheet| &sheet.unanswered, &before, need)?;
-        let changed = self.people.changes().map(|(row, _)| *row);
+        let changed = self.people.changes();
+        let changed: Vec<PersonRow> = changed
+            .filter_map(|(_, person)| person.map(|person| person.row))
+            .collect();
         let mut candidates: Vec<PersonRow> = loaded
             .unwrap_or_default()
             .into_iter()

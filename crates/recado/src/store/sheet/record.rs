@@ -6,7 +6,7 @@ use delivery::event::Source;
 use delivery::message::Kind;
 use delivery::outcome::{OutcomeKind, ProviderStatus};
 use delivery::progress::Event;
-use delivery::row::{AttemptRow, MessageRow, PersonRow, SenderRow};
+use delivery::row::{AttemptRow, IdentityRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
@@ -44,8 +44,14 @@ pub(crate) enum Need {
     Parked(Sid),
     /// Under which SIDs reports are parked since before a time.
     OldParked(Timestamp),
-    /// A person.
-    Person(PersonRow),
+    /// An identity.
+    Identity(IdentityRow),
+    /// The identities that are tied to a person.
+    Tied(PersonRow),
+    /// Every message of a person, with its progress.
+    All(PersonRow),
+    /// Every inbound message of a person.
+    InboundOf(PersonRow),
     /// The person of a blind index.
     Index([u8; 32]),
     /// People who were asked before a time.
@@ -68,6 +74,8 @@ pub(crate) enum Need {
     OldAnswers(Timestamp),
     /// The newest message about a subject.
     Subject(Subject),
+    /// The subjects of a person.
+    SubjectsOf(PersonRow),
     /// A key of the API.
     ApiKey(String),
 }
@@ -89,6 +97,7 @@ pub(crate) struct Numbers {
 pub(crate) struct MessageRecord {
     pub(crate) id: MessageId,
     pub(crate) person: PersonRow,
+    pub(crate) identity: IdentityRow,
     pub(crate) content_index: [u8; 16],
     pub(crate) template: i64,
     pub(crate) kind: Kind,
@@ -140,6 +149,17 @@ pub(crate) struct EventRecord {
     pub(crate) event: Event,
 }
 
+/// What changes about a person whose words must be checked.
+#[derive(Clone, Copy)]
+pub(crate) enum CheckChange {
+    /// They must be checked at this time.
+    Due(Timestamp),
+    /// They are in order.
+    Done,
+    /// The person is another one now.
+    Given(PersonRow),
+}
+
 /// A row of `consent_event` on its way in.
 #[derive(Clone)]
 pub(crate) struct ConsentRecord {
@@ -173,6 +193,7 @@ pub(crate) struct SenderRecord {
 pub(crate) struct InboundRecord {
     pub(crate) id: i64,
     pub(crate) person: PersonRow,
+    pub(crate) identity: IdentityRow,
     pub(crate) sender: Option<SenderRow>,
     pub(crate) message_type: String,
     pub(crate) media: u32,

@@ -5,20 +5,22 @@ use std::collections::{HashMap, HashSet};
 use delivery::address::AddressVariant;
 use delivery::outcome::ProviderStatus;
 use delivery::progress::{Progress, Watch};
-use delivery::row::{AttemptRow, CohortRow, MessageRow, PersonRow, SenderRow};
+use delivery::row::{AttemptRow, CohortRow, IdentityRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
 
-use crate::store::operations::columns::{Cohort, CounterKey, Subject, TotalKey, WordColumns};
+use crate::store::operations::columns::{
+    Cohort, CounterKey, Subject, TieColumns, TotalKey, WordColumns,
+};
 use crate::store::operations::rows::{Broken, Halting};
 use crate::store::person::Person;
 use crate::store::{InboundCursor, MessageId, ResumeAfter};
 
 use super::fault::Fault;
 use super::record::{
-    AnswerRecord, ApiKeyRecord, AttemptRecord, ConsentRecord, EventRecord, InboundRecord,
-    MessageRecord, Need, Numbers, ParkedRecord, SenderRecord,
+    AnswerRecord, ApiKeyRecord, AttemptRecord, CheckChange, ConsentRecord, EventRecord,
+    InboundRecord, MessageRecord, Need, Numbers, ParkedRecord, SenderRecord,
 };
 use super::table::Table;
 
@@ -51,14 +53,17 @@ pub(crate) struct Sheet {
     pub(crate) overdue: Table<Timestamp, Vec<MessageRow>>,
     pub(crate) attempts: Table<AttemptRow, AttemptRecord>,
     pub(crate) sids: Table<Sid, AttemptRow>,
-    pub(crate) open: Table<(PersonRow, SenderRow), (AttemptRow, i64)>,
+    pub(crate) open: Table<(PersonRow, SenderRow), Vec<(AttemptRow, i64)>>,
     pub(crate) left_open: Table<i64, Vec<(PersonRow, SenderRow)>>,
     pub(crate) coded: Table<(AttemptRow, ProviderStatus, u32), ()>,
     pub(crate) parked: Table<Sid, Vec<ParkedRecord>>,
     pub(crate) old_parked: Table<Timestamp, Vec<Sid>>,
-    pub(crate) people: Table<PersonRow, Person>,
-    pub(crate) indexes: Table<[u8; 32], PersonRow>,
-    pub(crate) areas: HashMap<PersonRow, i64>,
+    pub(crate) people: Table<IdentityRow, Person>,
+    pub(crate) indexes: Table<[u8; 32], IdentityRow>,
+    pub(crate) areas: HashMap<IdentityRow, i64>,
+    pub(crate) tied: Table<PersonRow, Vec<IdentityRow>>,
+    pub(crate) all: Table<PersonRow, Vec<MessageRow>>,
+    pub(crate) inbound_of: Table<PersonRow, Vec<Sid>>,
     pub(crate) unanswered: Table<Timestamp, Vec<PersonRow>>,
     pub(crate) conversations: Table<PersonRow, Vec<(SenderRow, Timestamp)>>,
     pub(crate) senders: Table<SenderRow, SenderRecord>,
@@ -69,6 +74,7 @@ pub(crate) struct Sheet {
     pub(crate) callback_urls: Table<(), Vec<(String, Option<Timestamp>)>>,
     pub(crate) answers: Table<[u8; 16], AnswerRecord>,
     pub(crate) old_answers: Table<Timestamp, Vec<[u8; 16]>>,
+    pub(crate) subjects_of: Table<PersonRow, ()>,
     pub(crate) subjects: Table<Subject, (Option<u64>, MessageRow)>,
     pub(crate) api_keys: Table<String, ApiKeyRecord>,
     /// The queue, the watches, what must be checked and the cursors are only written.
@@ -76,8 +82,9 @@ pub(crate) struct Sheet {
     pub(crate) watches: Vec<(Watch, Option<u32>)>,
     pub(crate) events: Vec<EventRecord>,
     pub(crate) consents: Vec<ConsentRecord>,
-    pub(crate) consent_checks: Vec<(PersonRow, Option<Timestamp>)>,
+    pub(crate) consent_checks: Vec<(PersonRow, CheckChange)>,
     pub(crate) cursors: Vec<InboundCursor>,
+    pub(crate) ties: Vec<TieColumns>,
     pub(crate) counts: Vec<(CounterKey, i64)>,
     pub(crate) totals: Vec<(TotalKey, i64)>,
     pub(crate) probed: bool,
@@ -120,6 +127,9 @@ impl Sheet {
             people: Table::default(),
             indexes: Table::default(),
             areas: HashMap::new(),
+            tied: Table::default(),
+            all: Table::default(),
+            inbound_of: Table::default(),
             unanswered: Table::default(),
             conversations: Table::default(),
             senders: Table::default(),
@@ -130,6 +140,7 @@ impl Sheet {
             callback_urls: Table::default(),
             answers: Table::default(),
             old_answers: Table::default(),
+            subjects_of: Table::default(),
             subjects: Table::default(),
             api_keys: Table::default(),
             queue: Vec::new(),
@@ -138,6 +149,7 @@ impl Sheet {
             consents: Vec::new(),
             consent_checks: Vec::new(),
             cursors: Vec::new(),
+            ties: Vec::new(),
             counts: Vec::new(),
             totals: Vec::new(),
             probed: false,
@@ -181,6 +193,7 @@ impl Sheet {
         self.consents.clear();
         self.consent_checks.clear();
         self.cursors.clear();
+        self.ties.clear();
         self.counts.clear();
         self.totals.clear();
         self.probed = false;
@@ -223,7 +236,12 @@ impl Sheet {
             .filter(|(_, record)| record.is_some_and(|record| record.person == person))
             .map(|(row, _)| *row)
             .collect();
-        rows.extend(loaded.unwrap_or_default());
+        // What was given to somebody else is not theirs any more.
+        let loaded = loaded.unwrap_or_default().into_iter();
+        rows.extend(loaded.filter(|row| match self.messages.get(row) {
+            Some(Some(record)) => record.person == person,
+            Some(None) | None => true,
+        }));
         rows.sort_unstable_by(|a, b| b.cmp(a));
         rows.dedup();
         Ok(rows)

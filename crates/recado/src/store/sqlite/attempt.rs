@@ -152,6 +152,13 @@ impl AttemptRows for Statements<'_> {
         )
     }
 
+    fn give_open_attempts(&mut self, from: PersonRow, to: PersonRow) -> rusqlite::Result<()> {
+        self.update(
+            "UPDATE open_attempt SET person_id = ?3 WHERE account_id = ?1 AND person_id = ?2",
+            [ACCOUNT, from.0, to.0],
+        )
+    }
+
     fn attempts_left_open(&mut self, epoch: i64) -> rusqlite::Result<Vec<AttemptRow>> {
         self.db
             .prepare_cached(

@@ -2,7 +2,7 @@
 
 use delivery::consent::ConsentWord;
 use delivery::consent::order::{Standing, standing};
-use delivery::row::{PersonRow, SenderRow};
+use delivery::row::{IdentityRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -74,13 +74,13 @@ impl InboundRows for Statements<'_> {
     fn inbound(&mut self, sid: Sid) -> rusqlite::Result<Option<KnownInbound>> {
         self.db
             .prepare_cached(
-                "SELECT id, person_id, word, listed FROM inbound \
+                "SELECT id, identity_id, word, listed FROM inbound \
                  WHERE account_id = ?1 AND sid = ?2",
             )?
             .query_row(params![ACCOUNT, sid.to_bytes()], |row| {
                 Ok(KnownInbound {
                     key: row.get(0)?,
-                    person: PersonRow(row.get(1)?),
+                    identity: IdentityRow(row.get(1)?),
                     word: stored_or_null(row, 2, ConsentWord::from_number)?,
                     listed: row.get(3)?,
                 })
@@ -91,14 +91,15 @@ impl InboundRows for Statements<'_> {
     fn insert_inbound(&mut self, inbound: &InboundColumns<'_>) -> rusqlite::Result<i64> {
         self.db
             .prepare_cached(
-                "INSERT INTO inbound (account_id, sid, person_id, sender_id, type, media, \
-                 reply_to, received_at, sealed_payload, written_at, word, listed) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                "INSERT INTO inbound (account_id, sid, person_id, identity_id, sender_id, type, \
+                 media, reply_to, received_at, sealed_payload, written_at, word, listed) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?
             .execute(params![
                 ACCOUNT,
                 inbound.sid.to_bytes(),
                 inbound.person.0,
+                inbound.identity.0,
                 inbound.sender.map(|sender| sender.0),
                 inbound.message_type,
                 inbound.media,
@@ -175,6 +176,21 @@ impl InboundRows for Statements<'_> {
         self.db
             .prepare_cached("DELETE FROM consent_check WHERE account_id = ?1 AND person_id = ?2")?
             .execute([ACCOUNT, person.0])?;
+        Ok(())
+    }
+
+    fn give_inbound(&mut self, from: PersonRow, to: PersonRow) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached(
+                "UPDATE inbound SET person_id = ?3 WHERE account_id = ?1 AND person_id = ?2",
+            )?
+            .execute([ACCOUNT, from.0, to.0])?;
+        self.db
+            .prepare_cached(
+                "UPDATE OR REPLACE consent_check SET person_id = ?3 \
+                 WHERE account_id = ?1 AND person_id = ?2",
+            )?
+            .execute([ACCOUNT, from.0, to.0])?;
         Ok(())
     }
 
@@ -289,7 +305,7 @@ fn read_page(
         None => ("NOT INDEXED", "?3 IS NULL"),
     };
     let mut statement = db.prepare_cached(&format!(
-        "SELECT inbound.id, inbound.sid, inbound.person_id, sender.name, inbound.type, \
+        "SELECT inbound.id, inbound.sid, inbound.identity_id, sender.name, inbound.type, \
          inbound.sealed_payload, message.public_id, inbound.received_at, inbound.written_at, \
          inbound.listed \
          FROM inbound {indexed} LEFT JOIN sender ON sender.id = inbound.sender_id \
@@ -300,8 +316,8 @@ fn read_page(
     let mut rows = statement.query(params![ACCOUNT, before, person, limit(query.limit)])?;
     let mut views = Vec::new();
     while let Some(row) = rows.next()? {
-        let person = people.person(PersonRow(row.get(2)?))?;
-        let person = person.ok_or(Broken::Gone("person"))?;
+        let person = people.person_at(IdentityRow(row.get(2)?))?;
+        let person = person.ok_or(Broken::Gone("identity"))?;
         views.push(read_view(row, &person, shared)?);
     }
     Ok(views)

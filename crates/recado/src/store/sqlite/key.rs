@@ -1,6 +1,6 @@
 //! Idempotency keys and business keys.
 
-use delivery::row::MessageRow;
+use delivery::row::{MessageRow, PersonRow};
 use delivery::state::State;
 use delivery::time::Timestamp;
 use rusqlite::{OptionalExtension, params};
@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, params};
 use super::column::{limit, message_id, stored_at};
 use super::statements::{ACCOUNT, Statements};
 use crate::store::Idempotency;
-use crate::store::operations::columns::{EarlierAnswer, NewestAbout, Subject};
+use crate::store::operations::columns::{EarlierAnswer, NewestAbout, Subject, TakenSubject};
 use crate::store::operations::rows::KeyRows;
 
 impl KeyRows for Statements<'_> {
@@ -79,6 +79,27 @@ impl KeyRows for Statements<'_> {
                 })
             })
             .optional()
+    }
+
+    fn take_subjects(&mut self, person: PersonRow) -> rusqlite::Result<Vec<TakenSubject>> {
+        let taken = self
+            .db
+            .prepare_cached(
+                "SELECT subject_index, version, message_id FROM business_key \
+                 WHERE account_id = ?1 AND person_id = ?2",
+            )?
+            .query_map([ACCOUNT, person.0], |row| {
+                Ok(TakenSubject {
+                    index: row.get(0)?,
+                    version: row.get(1)?,
+                    message: MessageRow(row.get(2)?),
+                })
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        self.db
+            .prepare_cached("DELETE FROM business_key WHERE account_id = ?1 AND person_id = ?2")?
+            .execute([ACCOUNT, person.0])?;
+        Ok(taken)
     }
 
     fn set_newest_about(

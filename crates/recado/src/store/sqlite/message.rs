@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use delivery::progress::Progress;
-use delivery::row::{MessageRow, PersonRow};
+use delivery::row::{IdentityRow, MessageRow, PersonRow};
 use delivery::state::State;
 use delivery::time::Timestamp;
 use delivery::window::WindowCheck;
@@ -12,7 +12,7 @@ use rusqlite::{OptionalExtension, params};
 use super::column::{limit, message_id, stored_at, time_or_null};
 use super::statements::{ACCOUNT, Statements};
 use super::{SqliteStore, message_list, message_view, progress};
-use crate::store::operations::columns::MessageColumns;
+use crate::store::operations::columns::{MessageColumns, SealedContent};
 use crate::store::operations::message::{Accept, Command, replay};
 use crate::store::operations::prepare::{Prepared, keyed};
 use crate::store::operations::rows::MessageRows;
@@ -123,25 +123,48 @@ impl MessageRows for Statements<'_> {
             })
     }
 
-    fn sealed_content(&mut self, message: MessageRow) -> rusqlite::Result<(MessageId, Vec<u8>)> {
+    fn sealed_content(&mut self, message: MessageRow) -> rusqlite::Result<SealedContent> {
         self.db
-            .prepare_cached("SELECT public_id, sealed_content FROM message WHERE id = ?1")?
+            .prepare_cached(
+                "SELECT public_id, identity_id, sealed_content FROM message WHERE id = ?1",
+            )?
             .query_row([message.0], |row| {
-                Ok((message_id(row.get_ref(0)?.as_blob()?)?, row.get(1)?))
+                Ok(SealedContent {
+                    id: message_id(row.get_ref(0)?.as_blob()?)?,
+                    identity: IdentityRow(row.get(1)?),
+                    sealed: row.get(2)?,
+                })
             })
+    }
+
+    fn recipient(&mut self, message: MessageRow) -> rusqlite::Result<IdentityRow> {
+        self.db
+            .prepare_cached("SELECT identity_id FROM message WHERE id = ?1")?
+            .query_row([message.0], |row| row.get(0).map(IdentityRow))
+    }
+
+    fn give_messages(&mut self, from: PersonRow, to: PersonRow) -> rusqlite::Result<()> {
+        progress::give(self.db, from, to)?;
+        self.db
+            .prepare_cached(
+                "UPDATE message SET person_id = ?3 WHERE account_id = ?1 AND person_id = ?2",
+            )?
+            .execute([ACCOUNT, from.0, to.0])?;
+        Ok(())
     }
 
     fn insert_message(&mut self, message: &MessageColumns<'_>) -> rusqlite::Result<MessageRow> {
         self.db
             .prepare_cached(
-                "INSERT INTO message (account_id, public_id, person_id, content_index, template_id, kind, \
+                "INSERT INTO message (account_id, public_id, person_id, identity_id, content_index, template_id, kind, \
                  window_check, send_at, accepted_at, sealed_content, sealed_metadata, \
-                 sealed_business_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 sealed_business_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?
             .execute(params![
                 ACCOUNT,
                 message.id.0.as_bytes(),
                 message.person.0,
+                message.identity.0,
                 message.content_index,
                 message.template,
                 message.kind.number(),
@@ -171,7 +194,7 @@ impl MessageRows for Statements<'_> {
     fn same_content(
         &mut self,
         person: PersonRow,
-        content_index: &[u8; 16],
+        content_indexes: &[[u8; 16]],
         since: Timestamp,
         counts: fn(State) -> bool,
     ) -> rusqlite::Result<Option<MessageId>> {
@@ -186,7 +209,8 @@ impl MessageRows for Statements<'_> {
             if row.get::<_, i64>(0)? <= since.micros() {
                 break;
             }
-            let same = row.get_ref(1)?.as_blob()? == content_index;
+            let stored = row.get_ref(1)?.as_blob()?;
+            let same = content_indexes.iter().any(|index| index == stored);
             if same && counts(stored_at(row, 3, State::from_number)?) {
                 return message_id(row.get_ref(2)?.as_blob()?).map(Some);
             }

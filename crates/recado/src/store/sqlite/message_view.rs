@@ -6,7 +6,7 @@ use delivery::address::AddressVariant;
 use delivery::message::{Kind, Policy, Priority};
 use delivery::outcome::OutcomeKind;
 use delivery::progress::{Flags, LastError, Reason};
-use delivery::row::PersonRow;
+use delivery::row::IdentityRow;
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
@@ -49,7 +49,7 @@ pub(super) fn view(
 
 /// What [`read_summary`] reads, from tables that it joins.
 pub(super) const SUMMARY: &str = "SELECT message.id, progress.last_event, message.public_id, progress.state, \
-     message.person_id, sender.name, message.kind, progress.priority, progress.policy, \
+     message.identity_id, sender.name, message.kind, progress.priority, progress.policy, \
      template.content_sid, message.sealed_business_key, message.sealed_metadata, \
      progress.accepted_at, message.send_at, progress.expires_at, progress.due_at, \
      progress.sent_at, progress.delivered_at, progress.read_at, progress.failed_at, \
@@ -66,8 +66,8 @@ pub(super) fn read_summary(
     shared: &Shared,
 ) -> rusqlite::Result<(i64, i64, MessageSummary)> {
     let id = message_id(row.get_ref(2)?.as_blob()?)?;
-    let person = Statements { db }.person(PersonRow(row.get(4)?))?;
-    let person = person.ok_or(Broken::Gone("person"))?;
+    let person = Statements { db }.person_at(IdentityRow(row.get(4)?))?;
+    let person = person.ok_or(Broken::Gone("identity"))?;
     let to = person.address(&shared.vault).map_err(Broken::from)?;
     let open = |column: usize, name: &str| -> rusqlite::Result<Option<String>> {
         let (Some(sealed), Some(_)) = (row.get_ref(column)?.as_blob_or_null()?, &to) else {

@@ -85,6 +85,16 @@ pub(super) fn update(db: &Connection, progress: &Progress) -> rusqlite::Result<(
     Ok(())
 }
 
+/// Makes the messages of one person another's; the table `message` still names the first.
+pub(super) fn give(db: &Connection, from: PersonRow, to: PersonRow) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE progress SET person_id = ?3 WHERE message_id IN \
+         (SELECT id FROM message WHERE account_id = ?1 AND person_id = ?2)",
+    )?
+    .execute([ACCOUNT, from.0, to.0])?;
+    Ok(())
+}
+
 /// Reads [`PROGRESS_COLUMNS`] from the first column on.
 pub(super) fn read_progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
     let reason = stored_or_null(row, 19, Reason::from_number)?;

@@ -36,8 +36,10 @@ impl Queue for SqliteStore {
     fn open_attempts_of(&self, person: PersonRow) -> StoreFuture<'_, u64> {
         Box::pin(async move {
             self.read(|db| {
+                // Who waits may have become one with somebody else meanwhile.
                 db.prepare_cached(
-                    "SELECT count(*) FROM open_attempt WHERE account_id = ?1 AND person_id = ?2",
+                    "SELECT count(*) FROM open_attempt WHERE account_id = ?1 AND person_id = \
+                     (SELECT coalesce(person_id, id) FROM identity WHERE id = ?2)",
                 )?
                 .query_row([ACCOUNT, person.0], |row| row.get(0))
             })

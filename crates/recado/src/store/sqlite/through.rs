@@ -2,6 +2,7 @@
 //! build only: the conformance suite runs over it as over an engine of its own.
 
 mod load;
+mod load_message;
 mod save;
 
 use std::collections::{BTreeSet, HashSet};

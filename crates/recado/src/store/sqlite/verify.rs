@@ -45,6 +45,7 @@ pub(super) fn recount(db: &Connection) -> rusqlite::Result<VerifyReport> {
     run.catch_up()?;
     run.compare()?;
     check_queue(db, &mut run.recount)?;
+    check_people(db, &mut run.recount)?;
     check_file(db, &mut run.recount)?;
     Ok(run.recount.report())
 }
@@ -336,6 +337,7 @@ fn check_queue(db: &Connection, recount: &mut Recount) -> rusqlite::Result<()> {
         "SELECT count(*) FROM queue LEFT JOIN progress \
          ON progress.message_id = queue.message_id AND progress.due_at = queue.due_at \
          AND progress.sender_id = queue.sender_id AND progress.priority = queue.priority \
+         AND progress.person_id = queue.person_id \
          WHERE progress.message_id IS NULL",
     )?;
     if lost != 0 {
@@ -368,6 +370,22 @@ fn check_queue(db: &Connection, recount: &mut Recount) -> rusqlite::Result<()> {
     for (sender, by) in lengths.into_iter().filter(|(_, by)| *by != 0) {
         recount.differs(format!(
             "the figure Queued of sender {sender} is {by} too small"
+        ));
+    }
+    Ok(())
+}
+
+/// Identities that are tied together name one person, which is one of them, and share its consent.
+fn check_people(db: &Connection, recount: &mut Recount) -> rusqlite::Result<()> {
+    let n = one(
+        db,
+        "SELECT count(*) FROM identity LEFT JOIN identity AS first ON first.id = identity.person_id \
+         WHERE identity.person_id IS NOT NULL AND (first.person_id IS NOT first.id \
+         OR first.consent IS NOT identity.consent)",
+    )?;
+    if n != 0 {
+        recount.differs(format!(
+            "{n} identities differ from the person whose they are"
         ));
     }
     Ok(())

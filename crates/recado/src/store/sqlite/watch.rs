@@ -4,7 +4,7 @@ use delivery::address::AddressVariant;
 use delivery::message::SenderName;
 use delivery::outcome::OutcomeKind;
 use delivery::progress::{Watch, WatchKind};
-use delivery::row::{AttemptRow, MessageRow, PersonRow};
+use delivery::row::{AttemptRow, IdentityRow, MessageRow, PersonRow};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
@@ -169,9 +169,9 @@ fn read_evidence(
     message: MessageRow,
     variant: AddressVariant,
 ) -> rusqlite::Result<Option<Evidence>> {
-    let (id, person, sealed, sender) = db
+    let (id, identity, sealed, sender) = db
         .prepare_cached(
-            "SELECT message.public_id, message.person_id, message.sealed_content, sender.name \
+            "SELECT message.public_id, message.identity_id, message.sealed_content, sender.name \
              FROM message JOIN progress ON progress.message_id = message.id \
              JOIN sender ON sender.id = progress.sender_id WHERE message.id = ?1",
         )?
@@ -179,10 +179,10 @@ fn read_evidence(
             let id = message_id(row.get_ref(0)?.as_blob()?)?;
             let sealed: Vec<u8> = row.get(2)?;
             let sender: String = row.get(3)?;
-            Ok((id, PersonRow(row.get(1)?), sealed, sender))
+            Ok((id, IdentityRow(row.get(1)?), sealed, sender))
         })?;
-    let person = Statements { db }.person(person)?;
-    let person = person.ok_or(Broken::Gone("person"))?;
+    let person = Statements { db }.person_at(identity)?;
+    let person = person.ok_or(Broken::Gone("identity"))?;
     let vault = &shared.vault;
     let Some(address) = person.address(vault).map_err(Broken::from)? else {
         return Ok(None);
@@ -191,6 +191,7 @@ fn read_evidence(
     let content = open_content(vault, &key, id, &sealed);
     Ok(content.map(|content| {
         let sender = SenderName::new(sender);
-        evidence(person.row, &address, variant, sender, content)
+        // Attempts to one address are looked for together; each identity is a number of its person.
+        evidence(PersonRow(identity.0), &address, variant, sender, content)
     }))
 }

@@ -25,7 +25,7 @@ async fn set(server: &TestServer, to: &str, word: &str) -> Value {
 async fn an_opt_out_stops_what_waits_and_an_opt_in_undoes_it() {
     let server = TestServer::start().await;
     let nobody = json!({ "to": mobile(1), "consent": "open", "since": null, "source": null,
-        "affected": 0 });
+        "affected": 0, "identities": [], "history": [] });
     assert_eq!(consent(&server, "85 8000-0001").await, nobody);
     let mut waiting = Vec::new();
     for (place, form) in ["+5585980000001", "(85) 8000-0001", "whatsapp:+558580000001"]

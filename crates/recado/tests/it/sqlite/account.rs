@@ -146,7 +146,7 @@ async fn rows_of_another_account_are_not_seen() {
     assert_eq!(store.due(FIRST).await.due.len(), 1);
     let people: i64 = db
         .query_row(
-            "SELECT count(*) FROM person WHERE account_id = 1",
+            "SELECT count(*) FROM identity WHERE account_id = 1",
             [],
             |row| row.get(0),
         )

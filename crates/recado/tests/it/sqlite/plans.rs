@@ -39,6 +39,10 @@ const SMALL: &[&str] = &[
 /// Statements that may walk a table, each with its reason.
 const MAY_WALK: &[(&str, &str)] = &[
     (
+        "FROM identity LEFT JOIN identity AS first",
+        "the recount; the names of those people who have more than one",
+    ),
+    (
         "FROM queue LEFT JOIN progress",
         "the recount looks at everything that waits",
     ),

@@ -75,6 +75,7 @@ async fn long_reads_hold_up_no_short_one_and_no_write() {
         status: ProviderStatus::Delivered,
         word: None,
         code: None,
+        names: Vec::new(),
         source: Source::Callback,
         stamp: Stamp {
             now: START,

@@ -189,6 +189,11 @@ const MEDDLING: &[(&str, &str)] = &[
     ("UPDATE total SET n = 2 WHERE what = 4", "figure Queued"),
     ("DELETE FROM queue", "missing from the queue"),
     ("UPDATE queue SET due_at = due_at + 1", "no waiting message"),
+    ("UPDATE queue SET person_id = 1", "no waiting message"),
+    (
+        "UPDATE identity SET person_id = 2 WHERE id = 1",
+        "identities differ",
+    ),
     (
         "INSERT INTO queue VALUES (1, 1, 1, 5, 1, 1)",
         "no waiting message",

@@ -316,6 +316,7 @@ impl StoreFixture {
             status,
             word: None,
             code: None,
+            names: Vec::new(),
             source: Source::Callback,
             stamp: Stamp {
                 now: self.now,
@@ -347,6 +348,7 @@ impl StoreFixture {
         NewInbound {
             sid: self.sid(),
             from: parsed.address,
+            also: Vec::new(),
             sent_form: parsed.sent_form,
             to: Some(SenderName::new(to)),
             message_type: "text".into(),

@@ -109,10 +109,16 @@ impl Mixer {
     }
 
     fn writes(&mut self, person: u32, body: &str) -> Step<'static> {
+        self.writes_with(person, Vec::new(), body)
+    }
+
+    /// An inbound message that carries other names of who wrote it.
+    fn writes_with(&mut self, person: u32, also: Vec<Address>, body: &str) -> Step<'static> {
         let from = Address::parse(&number(person), Context::Inbound).unwrap();
         let inbound = NewInbound {
             sid: self.sid(),
             from: from.address,
+            also,
             sent_form: from.sent_form,
             to: Some(SenderName::new(FIRST)),
             message_type: "text".to_owned(),
@@ -164,6 +170,7 @@ impl Mixer {
             status,
             word: None,
             code,
+            names: Vec::new(),
             source: Source::Callback,
             stamp: self.stamp(),
         };
@@ -261,6 +268,8 @@ impl Mixer {
             let address = Address::parse(&number(person), Context::Inbound).unwrap();
             let consent = self.store.consent(address.address).await.unwrap();
             writeln!(self.told, "{consent:?}").unwrap();
+            let history = self.store.consent_history(user_id(person)).await.unwrap();
+            writeln!(self.told, "{history:?}").unwrap();
         }
         for sender in self.store.senders().await.unwrap() {
             writeln!(self.told, "{sender:?}").unwrap();
@@ -277,6 +286,11 @@ impl Mixer {
         writeln!(self.told, "{:?}", report.differences).unwrap();
         self.told
     }
+}
+
+/// WhatsApp's id of a person at this business.
+fn user_id(person: u32) -> Address {
+    Address::from_canonical(&format!("BR.{:016}", 1_000_000 + person)).unwrap()
 }
 
 fn free_text(person: u32, body: &str) -> Message {
@@ -359,13 +373,23 @@ async fn tell_random(way: Way, seed: u64) -> String {
             let step = match mixer.random.below(12) {
                 0..=3 => {
                     let body = ["a", "b", "c"][mixer.random.below(3)];
-                    let (id, step) = mixer.accept(free_text(person, body));
+                    let mut message = free_text(person, body);
+                    if mixer.random.below(4) == 0 {
+                        message.to = user_id(person);
+                    }
+                    let (id, step) = mixer.accept(message);
                     ids.push(id);
                     step
                 }
                 4 => {
                     let word = ["SAIR", "CANCELAR", "continuar", "voltar", "oi"];
-                    mixer.writes(person, word[mixer.random.below(5)])
+                    // Now and then two people turn out to be one.
+                    let also = match mixer.random.below(12) {
+                        0..=3 => vec![user_id(person)],
+                        4 => vec![user_id((person + 1) % 3)],
+                        _ => Vec::new(),
+                    };
+                    mixer.writes_with(person, also, word[mixer.random.below(5)])
                 }
                 5..=6 if !due.is_empty() => mixer.open(due[mixer.random.below(due.len())]),
                 7 => {
@@ -458,6 +482,7 @@ async fn random_batches_tell_the_same_story() {
             difference(&plain, &sheet)
         );
         assert!(plain.ends_with("[]\n"), "seed {seed}");
+        assert!(plain.contains("PersonMerged"), "seed {seed}");
     }
 }
 

@@ -8,6 +8,7 @@ mod consent_order;
 pub(crate) mod engine;
 pub(crate) mod fixture;
 mod form;
+mod identities;
 mod inbound;
 mod log;
 mod maintenance;
@@ -176,6 +177,19 @@ macro_rules! conformance {
                 who_writes_to_a_number_that_is_not_ours_is_heard_all_the_same,
                 the_inbox_pages_by_person_newest_first,
                 a_window_opens_again_with_every_message,
+            }
+            identities {
+                an_opt_out_by_phone_holds_for_the_user_id,
+                an_opt_out_by_user_id_holds_for_the_phone,
+                a_report_that_carries_both_names_ties_them,
+                open_attempts_of_both_work_to_their_end,
+                open_attempts_of_both_outlive_the_server,
+                messages_keep_the_address_they_were_accepted_for,
+                window_pace_and_dedupe_follow_the_person,
+                a_newer_notice_to_another_name_takes_the_place_of_the_older,
+                a_question_holds_for_every_name,
+                chains_and_circles_end_as_one_person,
+                names_in_one_batch_find_each_other,
             }
             form {
                 nobody_under_this_number_tries_the_other_form_once,

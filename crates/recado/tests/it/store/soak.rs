@@ -6,6 +6,7 @@ mod history;
 
 use std::time::Duration;
 
+use delivery::address::Address;
 use delivery::consent::Consent;
 use delivery::event::Source;
 use delivery::message::{
@@ -301,6 +302,7 @@ impl Soak {
                 status,
                 word: None,
                 code,
+                names: Vec::new(),
                 source: Source::Callback,
                 stamp: Stamp {
                     now: self.fixture.now,
@@ -329,11 +331,15 @@ impl Soak {
         } else {
             number(who)
         };
-        let inbound = self.fixture.inbound_from(
+        let mut inbound = self.fixture.inbound_from(
             &format!("whatsapp:{form}"),
             self.pick(&[FIRST, SECOND]),
             self.pick(&words),
         );
+        if self.chance(5) {
+            let id = format!("BR.{:016}", 1_000_000 + who);
+            inbound.also = vec![Address::from_canonical(&id).unwrap()];
+        }
         let twice = NewInbound {
             sid: inbound.sid,
             ..self.fixture.inbound_from(&form, FIRST, "oi")

@@ -53,9 +53,14 @@ CREATE TABLE template (
     UNIQUE (account_id, content_sid)
 ) STRICT;
 
-CREATE TABLE person (
+-- The addresses of people: phones and user ids. A person is the identities that carry their number,
+-- which is that of the identity by which we met them first.
+CREATE TABLE identity (
     id             INTEGER PRIMARY KEY,
     account_id     INTEGER NOT NULL REFERENCES account (id),
+    -- NULL as long as the person has no other identity: then it is this row's own number.
+    person_id      INTEGER,
+    kind           INTEGER NOT NULL,
     blind_index    BLOB NOT NULL,
     -- NULL when the person was erased: nothing of theirs can be opened any more.
     wrapped_key    BLOB,
@@ -65,13 +70,32 @@ CREATE TABLE person (
     -- The variant of the address to use. Written when the person wrote to us, or when something was
     -- delivered under the other one; else NULL, which means canonical.
     variant        INTEGER,
+    -- The person's, the same at each of their identities.
     consent        INTEGER NOT NULL DEFAULT 0,
     consent_at     INTEGER,
     consent_source INTEGER,
     UNIQUE (account_id, blind_index)
 ) STRICT;
 
-CREATE INDEX person_asking ON person (account_id, consent_at) WHERE consent = 1;
+CREATE INDEX identity_asking ON identity (account_id, consent_at) WHERE consent = 1;
+CREATE INDEX identity_by_person ON identity (account_id, person_id) WHERE person_id IS NOT NULL;
+
+-- Which identities were tied to a person, and why, for ever.
+CREATE TABLE identity_tie (
+    id          INTEGER PRIMARY KEY,
+    account_id  INTEGER NOT NULL,
+    person_id   INTEGER NOT NULL,
+    identity_id INTEGER NOT NULL,
+    -- Whose it was before; NULL when it was new.
+    merged_id   INTEGER,
+    at          INTEGER NOT NULL,
+    source      INTEGER NOT NULL,
+    -- Whose callback showed it: the provider's id, and our message when it was one.
+    sid         BLOB,
+    message_id  INTEGER
+) STRICT;
+
+CREATE INDEX identity_tie_by_person ON identity_tie (account_id, person_id, id);
 
 -- When a person last wrote to a sender: the 24-hour window.
 CREATE TABLE conversation (
@@ -123,6 +147,8 @@ CREATE TABLE message (
     account_id          INTEGER NOT NULL,
     public_id           BLOB NOT NULL,
     person_id           INTEGER NOT NULL,
+    -- To which of the person's addresses it goes; its key seals the message.
+    identity_id         INTEGER NOT NULL,
     content_index       BLOB NOT NULL,
     template_id         INTEGER NOT NULL,
     kind                INTEGER NOT NULL,
@@ -209,14 +235,14 @@ CREATE TABLE attempt (
 
 CREATE UNIQUE INDEX attempt_sid ON attempt (account_id, sid) WHERE sid IS NOT NULL;
 
--- At most one open attempt of a sender to a person.
+-- At most one open attempt of a sender to a person, and those that two people had who are one now.
 CREATE TABLE open_attempt (
     account_id INTEGER NOT NULL,
     person_id  INTEGER NOT NULL,
     sender_id  INTEGER NOT NULL,
     attempt_id INTEGER NOT NULL,
     epoch      INTEGER NOT NULL,
-    PRIMARY KEY (account_id, person_id, sender_id)
+    PRIMARY KEY (account_id, person_id, sender_id, attempt_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Reports that a status bit cannot tell apart: those with an error code.
@@ -272,6 +298,8 @@ CREATE TABLE inbound (
     account_id     INTEGER NOT NULL,
     sid            BLOB NOT NULL,
     person_id      INTEGER NOT NULL,
+    -- From which of the person's addresses it came; its key seals it.
+    identity_id    INTEGER NOT NULL,
     sender_id      INTEGER,
     type           TEXT NOT NULL,
     media          INTEGER NOT NULL,

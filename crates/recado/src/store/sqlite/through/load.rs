@@ -1,27 +1,23 @@
 //! What a sheet misses, read from SQLite.
 
-use delivery::address::AddressVariant;
 use delivery::consent::{ConsentKind, ConsentWord};
-use delivery::message::Kind;
-use delivery::outcome::{OutcomeKind, ProviderStatus};
-use delivery::row::{AttemptRow, MessageRow, PersonRow, SenderRow};
+use delivery::outcome::ProviderStatus;
+use delivery::row::{AttemptRow, IdentityRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
-use delivery::window::WindowCheck;
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::store::operations::columns::ParkedReport;
+use super::load_message::{load_attempt, load_message, load_messages, read_all};
+use crate::store::operations::columns::{ParkedReport, Subject};
 use crate::store::operations::rows::{
     CallbackUrlRows, CounterRows, InboundRows, MessageRows, PersonRows,
 };
+use crate::store::person::Person;
 use crate::store::sheet::{
-    AnswerRecord, ApiKeyRecord, AttemptRecord, InboundRecord, MessageRecord, Need, Numbers,
-    ParkedRecord, SenderRecord, Sheet,
+    AnswerRecord, ApiKeyRecord, InboundRecord, Need, Numbers, ParkedRecord, SenderRecord, Sheet,
 };
-use crate::store::sqlite::column::{
-    message_id, states_that, stored_at, stored_or_null, time_or_null,
-};
+use crate::store::sqlite::column::{states_that, stored_at, stored_or_null, time_or_null};
 use crate::store::sqlite::key::owner;
 use crate::store::sqlite::statements::{ACCOUNT, Statements};
 use crate::store::{KeyScope, MessageId};
@@ -36,7 +32,7 @@ pub(super) fn numbers(db: &Connection) -> rusqlite::Result<Numbers> {
         message: last("message")?,
         attempt: last("attempt")?,
         event: last("event")?,
-        person: last("person")?,
+        person: last("identity")?,
         inbound: last("inbound")?,
         cohort: last("cohort")?,
         template: last("template")?,
@@ -73,6 +69,12 @@ pub(super) fn load(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusq
             sheet.recent.load(*person, Some(recent));
             Ok(())
         }
+        Need::All(person) => {
+            let sql = "SELECT id FROM message WHERE account_id = ?1 AND person_id = ?2";
+            let all = load_messages(db, sheet, sql, [ACCOUNT, person.0])?;
+            sheet.all.load(*person, Some(all));
+            Ok(())
+        }
         Need::Stoppable(person) => {
             let sql = format!(
                 "SELECT message.id FROM message \
@@ -105,54 +107,6 @@ fn load_id(mut rows: Statements<'_>, sheet: &mut Sheet, id: MessageId) -> rusqli
     }
 }
 
-fn load_messages(
-    db: &Connection,
-    sheet: &mut Sheet,
-    sql: &str,
-    values: impl Params,
-) -> rusqlite::Result<Vec<MessageRow>> {
-    let rows = read_all(db, sql, values, |row| row.get(0).map(MessageRow))?;
-    for row in &rows {
-        load_message(db, sheet, *row)?;
-    }
-    Ok(rows)
-}
-
-fn load_message(db: &Connection, sheet: &mut Sheet, row: MessageRow) -> rusqlite::Result<()> {
-    let record = db
-        .prepare_cached(
-            "SELECT public_id, person_id, content_index, template_id, kind, window_check, send_at, \
-             accepted_at, sealed_content, sealed_metadata, sealed_business_key \
-             FROM message WHERE id = ?1",
-        )?
-        .query_row([row.0], read_message)
-        .optional()?;
-    sheet.messages.load(row, record);
-    let progress = Statements { db }.progress(row)?;
-    let attempt = progress.as_ref().and_then(|progress| progress.attempt);
-    sheet.progress.load(row, progress);
-    match attempt {
-        Some(attempt) => load_attempt(db, sheet, attempt).map(drop),
-        None => Ok(()),
-    }
-}
-
-fn read_message(row: &Row<'_>) -> rusqlite::Result<MessageRecord> {
-    Ok(MessageRecord {
-        id: message_id(row.get_ref(0)?.as_blob()?)?,
-        person: PersonRow(row.get(1)?),
-        content_index: row.get(2)?,
-        template: row.get(3)?,
-        kind: stored_at(row, 4, Kind::from_number)?,
-        window_check: stored_at(row, 5, WindowCheck::from_number)?,
-        send_at: time_or_null(row, 6)?,
-        accepted_at: Timestamp::from_micros(row.get(7)?),
-        sealed_content: row.get(8)?,
-        sealed_metadata: row.get(9)?,
-        sealed_business_key: row.get(10)?,
-    })
-}
-
 fn load_attempts(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqlite::Result<()> {
     let db = rows.db;
     match need {
@@ -179,7 +133,7 @@ fn load_attempts(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqli
         }
         Need::Open(person, sender) => load_open(db, sheet, *person, *sender),
         Need::LeftOpen(epoch) => {
-            let sql = "SELECT person_id, sender_id FROM open_attempt \
+            let sql = "SELECT DISTINCT person_id, sender_id FROM open_attempt \
                        WHERE account_id = ?1 AND epoch < ?2";
             let left = read_all(db, sql, [ACCOUNT, *epoch], |row| {
                 Ok((PersonRow(row.get(0)?), SenderRow(row.get(1)?)))
@@ -194,41 +148,6 @@ fn load_attempts(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqli
     }
 }
 
-/// Loads an attempt and returns its message.
-fn load_attempt(
-    db: &Connection,
-    sheet: &mut Sheet,
-    attempt: AttemptRow,
-) -> rusqlite::Result<Option<MessageRow>> {
-    let record = db
-        .prepare_cached(
-            "SELECT message_id, n, nonce, started_at, finished_at, outcome, cause, variant, seen, \
-             sid, error_code FROM attempt WHERE id = ?1",
-        )?
-        .query_row([attempt.0], read_attempt)
-        .optional()?;
-    let message = record.as_ref().map(|record| record.message);
-    sheet.attempts.load(attempt, record);
-    Ok(message)
-}
-
-fn read_attempt(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
-    let nonce: i64 = row.get(2)?;
-    Ok(AttemptRecord {
-        message: MessageRow(row.get(0)?),
-        n: row.get(1)?,
-        nonce: nonce.cast_unsigned(),
-        started_at: Timestamp::from_micros(row.get(3)?),
-        finished_at: time_or_null(row, 4)?,
-        outcome: stored_or_null(row, 5, OutcomeKind::from_number)?,
-        cause: row.get(6)?,
-        variant: stored_at(row, 7, AddressVariant::from_number)?,
-        seen: row.get(8)?,
-        sid: row.get_ref(9)?.as_blob_or_null()?.and_then(Sid::from_bytes),
-        error_code: row.get(10)?,
-    })
-}
-
 fn load_open(
     db: &Connection,
     sheet: &mut Sheet,
@@ -240,11 +159,11 @@ fn load_open(
             "SELECT attempt_id, epoch FROM open_attempt \
              WHERE account_id = ?1 AND person_id = ?2 AND sender_id = ?3",
         )?
-        .query_row([ACCOUNT, person.0, sender.0], |row| {
+        .query_map([ACCOUNT, person.0, sender.0], |row| {
             Ok((AttemptRow(row.get(0)?), row.get(1)?))
-        })
-        .optional()?;
-    sheet.open.load((person, sender), open);
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    sheet.open.load((person, sender), Some(open));
     Ok(())
 }
 
@@ -299,23 +218,11 @@ fn read_parked(row: &Row<'_>) -> rusqlite::Result<ParkedRecord> {
 fn load_people(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqlite::Result<()> {
     let db = rows.db;
     match need {
-        Need::Person(person) => {
-            let found = rows.person(*person)?;
-            sheet.people.load(*person, found);
-        }
-        Need::Index(index) => {
-            let found = rows.person_of(index)?;
-            sheet
-                .indexes
-                .load(*index, found.as_ref().map(|found| found.row));
-            if let Some(found) = found {
-                sheet.people.load(found.row, Some(found));
-            }
-        }
         Need::Unanswered(before) => {
             let sql = format!(
-                "SELECT id FROM person \
-                 WHERE account_id = ?1 AND consent = {} AND consent_at <= ?2",
+                "SELECT id FROM identity \
+                 WHERE account_id = ?1 AND consent = {} AND consent_at <= ?2 \
+                 AND (person_id IS NULL OR person_id = id)",
                 ConsentKind::Asking.number()
             );
             let asked = read_all(db, &sql, [ACCOUNT, before.micros()], |row| {
@@ -323,7 +230,7 @@ fn load_people(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusq
             })?;
             for person in &asked {
                 let found = rows.person(*person)?;
-                sheet.people.load(*person, found);
+                sheet.people.load(Person::first_identity(*person), found);
             }
             sheet.unanswered.load(*before, Some(asked));
         }
@@ -335,11 +242,22 @@ fn load_people(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusq
             })?;
             sheet.conversations.load(*person, Some(all));
         }
+        Need::InboundOf(person) => {
+            let sql = "SELECT sid FROM inbound WHERE account_id = ?1 AND person_id = ?2";
+            let sids = read_all(db, sql, [ACCOUNT, person.0], |row| {
+                let sid = Sid::from_bytes(row.get_ref(0)?.as_blob()?);
+                sid.ok_or(rusqlite::Error::InvalidQuery)
+            })?;
+            for sid in &sids {
+                load_people(rows, sheet, &Need::Inbound(*sid))?;
+            }
+            sheet.inbound_of.load(*person, Some(sids));
+        }
         Need::Inbound(sid) => {
             let record = db
                 .prepare_cached(
                     "SELECT id, person_id, sender_id, type, media, reply_to, received_at, \
-                     sealed_payload, written_at, word, listed FROM inbound \
+                     sealed_payload, written_at, word, listed, identity_id FROM inbound \
                      WHERE account_id = ?1 AND sid = ?2",
                 )?
                 .query_row(params![ACCOUNT, sid.to_bytes()], read_inbound)
@@ -354,7 +272,7 @@ fn load_people(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusq
             let urls = rows.callback_urls()?;
             sheet.callback_urls.load((), Some(urls));
         }
-        _ => load_keys(rows, sheet, need)?,
+        _ => load_identities(rows, sheet, need)?,
     }
     Ok(())
 }
@@ -373,7 +291,40 @@ fn read_inbound(row: &Row<'_>) -> rusqlite::Result<InboundRecord> {
         word: stored_or_null(row, 9, ConsentWord::from_number)?,
         listed: row.get(10)?,
         is_new: false,
+        identity: IdentityRow(row.get(11)?),
     })
+}
+
+fn load_identities(
+    mut rows: Statements<'_>,
+    sheet: &mut Sheet,
+    need: &Need,
+) -> rusqlite::Result<()> {
+    match need {
+        Need::Identity(identity) => {
+            let found = rows.person_at(*identity)?;
+            sheet.people.load(*identity, found);
+        }
+        Need::Tied(person) => {
+            let mut all = Vec::new();
+            for found in rows.tied_to(*person)? {
+                all.push(found.identity);
+                sheet.people.load(found.identity, Some(found));
+            }
+            sheet.tied.load(*person, Some(all));
+        }
+        Need::Index(index) => {
+            let found = rows.person_of(index)?;
+            sheet
+                .indexes
+                .load(*index, found.as_ref().map(|found| found.identity));
+            if let Some(found) = found {
+                sheet.people.load(found.identity, Some(found));
+            }
+        }
+        _ => load_keys(rows, sheet, need)?,
+    }
+    Ok(())
 }
 
 fn load_keys(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqlite::Result<()> {
@@ -420,6 +371,16 @@ fn load_keys(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqli
             }
             sheet.subjects.load(*subject, newest);
         }
+        Need::SubjectsOf(person) => {
+            let sql = "SELECT subject_index FROM business_key \
+                       WHERE account_id = ?1 AND person_id = ?2";
+            let indexes = read_all(db, sql, [ACCOUNT, person.0], |row| row.get(0))?;
+            for index in indexes {
+                let person = Some(*person);
+                load_keys(rows, sheet, &Need::Subject(Subject { person, index }))?;
+            }
+            sheet.subjects_of.load(*person, Some(()));
+        }
         Need::ApiKey(id) => {
             let record = db
                 .prepare_cached(
@@ -454,13 +415,4 @@ fn read_api_key(row: &Row<'_>) -> rusqlite::Result<ApiKeyRecord> {
         revoked_at: time_or_null(row, 4)?,
         is_new: false,
     })
-}
-
-fn read_all<T>(
-    db: &Connection,
-    sql: &str,
-    values: impl Params,
-    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<Vec<T>> {
-    db.prepare_cached(sql)?.query_map(values, read)?.collect()
 }

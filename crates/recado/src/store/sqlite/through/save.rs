@@ -8,10 +8,10 @@ use delivery::time::Timestamp;
 use rusqlite::{Connection, Params, params};
 
 use crate::store::operations::rows::{
-    AccountRows, CallbackUrlRows, CounterRows, HealthRows, InboundRows, MessageRows, QueueRows,
-    WatchRows,
+    AccountRows, CallbackUrlRows, CounterRows, HealthRows, InboundRows, MessageRows, PersonRows,
+    QueueRows, WatchRows,
 };
-use crate::store::sheet::{AttemptRecord, InboundRecord, MessageRecord, Sheet};
+use crate::store::sheet::{AttemptRecord, CheckChange, InboundRecord, MessageRecord, Sheet};
 use crate::store::sqlite::key::owner;
 use crate::store::sqlite::statements::{ACCOUNT, Statements};
 
@@ -21,7 +21,7 @@ pub(super) fn save(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     save_people(db, sheet)?;
     for (row, record) in sheet.messages.changes() {
         if let Some(record) = record {
-            insert_message(db, *row, record)?;
+            save_message(db, *row, record)?;
         }
     }
     for (row, progress) in sheet.progress.changes() {
@@ -111,13 +111,14 @@ fn save_people(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
             person.variant.map(|variant| variant.number()),
             person.consent.kind().number(),
             person.consent_at.map(Timestamp::micros),
-            person.consent_source.map(|source| source.number())
+            person.consent_source.map(|source| source.number()),
+            person.tied.then_some(person.row.0)
         ];
         if let Some(area) = sheet.areas.get(row) {
             execute(
                 db,
-                "INSERT INTO person (account_id, id, blind_index, wrapped_key, sealed_address, \
-                 area, has_variant) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO identity (account_id, id, blind_index, wrapped_key, sealed_address, \
+                 area, has_variant, kind) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 params![
                     ACCOUNT,
                     row.0,
@@ -125,18 +126,24 @@ fn save_people(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
                     person.wrapped_key,
                     person.sealed_address,
                     area,
-                    person.has_variant
+                    person.has_variant,
+                    person.kind.number()
                 ],
             )?;
         }
         execute(
             db,
-            "UPDATE person SET variant = ?2, consent = ?3, consent_at = ?4, consent_source = ?5 \
-             WHERE id = ?1",
+            "UPDATE identity SET variant = ?2, consent = ?3, consent_at = ?4, consent_source = ?5, \
+             person_id = ?6 WHERE id = ?1",
             consent,
         )?;
     }
     for (person, conversations) in sheet.conversations.changes() {
+        execute(
+            db,
+            "DELETE FROM conversation WHERE account_id = ?1 AND person_id = ?2",
+            [ACCOUNT, person.0],
+        )?;
         for (sender, at) in conversations.into_iter().flatten() {
             execute(
                 db,
@@ -158,7 +165,7 @@ fn save_inbound(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
             execute(
                 db,
                 "UPDATE inbound SET type = ?2, media = ?3, reply_to = ?4, sealed_payload = ?5, \
-                 word = ?6, listed = ?7 WHERE id = ?1",
+                 word = ?6, listed = ?7, person_id = ?8 WHERE id = ?1",
                 params![
                     record.id,
                     record.message_type,
@@ -166,7 +173,8 @@ fn save_inbound(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
                     record.reply_to.map(|message| message.0),
                     record.sealed_payload,
                     record.word.map(ConsentWord::number),
-                    record.listed
+                    record.listed,
+                    record.person.0
                 ],
             )?;
         }
@@ -185,11 +193,15 @@ fn save_inbound(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
         }
     }
     let mut rows = Statements { db };
-    for (person, due_at) in &sheet.consent_checks {
-        match due_at {
-            Some(due_at) => rows.set_consent_check(*person, *due_at)?,
-            None => rows.delete_consent_check(*person)?,
+    for (person, change) in &sheet.consent_checks {
+        match change {
+            CheckChange::Due(at) => rows.set_consent_check(*person, *at)?,
+            CheckChange::Done => rows.delete_consent_check(*person)?,
+            CheckChange::Given(to) => rows.give_inbound(*person, *to)?,
         }
+    }
+    for tie in &sheet.ties {
+        rows.append_tie(tie)?;
     }
     for cursor in &sheet.cursors {
         rows.set_inbound_cursor(cursor)?;
@@ -206,14 +218,15 @@ fn save_inbound(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
 fn insert_inbound(db: &Connection, sid: Sid, record: &InboundRecord) -> rusqlite::Result<()> {
     execute(
         db,
-        "INSERT INTO inbound (account_id, id, sid, person_id, sender_id, type, media, reply_to, \
-         received_at, sealed_payload, written_at, word, listed) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT INTO inbound (account_id, id, sid, person_id, identity_id, sender_id, type, \
+         media, reply_to, received_at, sealed_payload, written_at, word, listed) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         params![
             ACCOUNT,
             record.id,
             sid.to_bytes(),
             record.person.0,
+            record.identity.0,
             record.sender.map(|sender| sender.0),
             record.message_type,
             record.media,
@@ -248,21 +261,25 @@ fn save_consents(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn insert_message(
-    db: &Connection,
-    row: MessageRow,
-    record: &MessageRecord,
-) -> rusqlite::Result<()> {
+fn save_message(db: &Connection, row: MessageRow, record: &MessageRecord) -> rusqlite::Result<()> {
+    let known = db
+        .prepare_cached("UPDATE message SET person_id = ?2 WHERE id = ?1")?
+        .execute([row.0, record.person.0])?;
+    if known > 0 {
+        return Ok(());
+    }
     execute(
         db,
-        "INSERT INTO message (account_id, id, public_id, person_id, content_index, template_id, kind, \
-         window_check, send_at, accepted_at, sealed_content, sealed_metadata, sealed_business_key) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT INTO message (account_id, id, public_id, person_id, identity_id, \
+         content_index, template_id, kind, window_check, send_at, accepted_at, sealed_content, \
+         sealed_metadata, sealed_business_key) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         params![
             ACCOUNT,
             row.0,
             record.id.0.as_bytes(),
             record.person.0,
+            record.identity.0,
             record.content_index,
             record.template,
             record.kind.number(),
@@ -281,7 +298,12 @@ fn save_progress(db: &Connection, row: MessageRow, progress: &Progress) -> rusql
     if rows.progress(row)?.is_none() {
         rows.insert_progress(progress)?;
     }
-    rows.update_progress(progress)
+    rows.update_progress(progress)?;
+    execute(
+        db,
+        "UPDATE progress SET person_id = ?2 WHERE message_id = ?1",
+        [row.0, progress.person.0],
+    )
 }
 
 fn save_attempt(db: &Connection, id: i64, record: &AttemptRecord) -> rusqlite::Result<()> {
@@ -315,7 +337,7 @@ fn save_open_attempts(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
             "DELETE FROM open_attempt WHERE account_id = ?1 AND person_id = ?2 AND sender_id = ?3",
             [ACCOUNT, person.0, sender.0],
         )?;
-        if let Some((attempt, epoch)) = open {
+        for (attempt, epoch) in open.into_iter().flatten() {
             execute(
                 db,
                 "INSERT INTO open_attempt (account_id, person_id, sender_id, attempt_id, epoch) \
@@ -411,6 +433,14 @@ fn save_keys(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
         }
     }
     for (subject, newest) in sheet.subjects.changes() {
+        if newest.is_none() {
+            execute(
+                db,
+                "DELETE FROM business_key WHERE account_id = ?1 AND person_id = ?2 \
+                 AND subject_index = ?3",
+                params![ACCOUNT, owner(subject), subject.index],
+            )?;
+        }
         if let Some((version, message)) = newest {
             let version = version.map(|version| i64::try_from(version).unwrap_or(i64::MAX));
             execute(
