@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use crate::message::Kind;
+
 /// The classes of `data/twilio_error_actions.csv`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -51,6 +53,19 @@ pub enum Scope {
     Endpoint,
 }
 
+/// What it takes to pause or hold others because of a code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Evidence {
+    /// One message with it is enough: it cannot be about a recipient.
+    #[default]
+    One,
+    /// Messages to two different people within [`EVIDENCE_WINDOW`](crate::limits::EVIDENCE_WINDOW):
+    /// one alone may be about the recipient, and concerns nobody else.
+    TwoPeople,
+    /// None is enough: it is about this message or its recipient, and stops nobody.
+    Message,
+}
+
 /// Where a code was met, which decides what an unknown one means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorSource {
@@ -75,6 +90,10 @@ pub struct Rule {
     pub wait: Option<Duration>,
     /// Most attempts with this code, where it needs a limit of its own.
     pub attempts_max: Option<u32>,
+    /// What it takes to stop others.
+    pub evidence: Evidence,
+    /// The only kind of message that a hold because of it concerns; `None` for all.
+    pub kind: Option<Kind>,
     /// Whether the code is in the table, or this is the default for codes that are not.
     pub listed: bool,
 }
@@ -102,7 +121,8 @@ impl Codes {
     }
 
     /// Lays the rows of an override file over the table. The file is a CSV with the header
-    /// `code,action,scope,wait_seconds,attempts_max`; empty cells keep what the table says.
+    /// `code,action,scope,wait_seconds,attempts_max,evidence`; empty cells keep what the table says,
+    /// and the last cell may be left out with its comma.
     ///
     /// # Errors
     /// Every row that cannot be read, all at once; the table is unchanged then.
@@ -151,6 +171,8 @@ impl Codes {
             failed_fee: true,
             wait: None,
             attempts_max: None,
+            evidence: Evidence::One,
+            kind: None,
             listed: false,
         }
     }
@@ -162,10 +184,17 @@ impl Codes {
 
     fn apply_override(&mut self, line: &str) -> Result<(), String> {
         let cells: Vec<&str> = line.split(',').map(str::trim).collect();
-        let [code, action, scope, wait, attempts] = cells[..] else {
-            return Err(
-                "five cells are needed: code,action,scope,wait_seconds,attempts_max".into(),
-            );
+        let (code, action, scope, wait, attempts, evidence) = match cells[..] {
+            [code, action, scope, wait, attempts] => (code, action, scope, wait, attempts, ""),
+            [code, action, scope, wait, attempts, evidence] => {
+                (code, action, scope, wait, attempts, evidence)
+            }
+            _ => {
+                return Err(
+                    "five or six cells are needed: code,action,scope,wait_seconds,attempts_max,evidence"
+                        .into(),
+                );
+            }
         };
         let code: u32 = code
             .parse()
@@ -191,8 +220,33 @@ impl Codes {
                     .map_err(|_| format!("`{attempts}` is not a number"))?,
             );
         }
+        if !evidence.is_empty() {
+            rule.evidence =
+                Evidence::from_name(evidence).ok_or_else(|| unknown_evidence(evidence))?;
+        }
         self.rules.insert(code, rule);
         Ok(())
+    }
+}
+
+impl Evidence {
+    /// Every value.
+    pub const ALL: [Self; 3] = [Self::One, Self::TwoPeople, Self::Message];
+
+    /// The word of the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::TwoPeople => "two_people",
+            Self::Message => "message",
+        }
+    }
+
+    /// Reads the word of the table.
+    pub fn from_name(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|evidence| evidence.as_str() == word)
     }
 }
 
@@ -318,6 +372,14 @@ fn unknown_scope(word: &str) -> String {
     format!("`{word}` is not a scope; write one of {}", words.join(", "))
 }
 
+fn unknown_evidence(word: &str) -> String {
+    let words: Vec<_> = Evidence::ALL.iter().map(|value| value.as_str()).collect();
+    format!(
+        "`{word}` is not a kind of evidence; write one of {}",
+        words.join(", ")
+    )
+}
+
 /// The two files are part of the program, so a row that does not read is a defect, caught by the
 /// tests; it is left out rather than allowed to stop the process.
 fn read_builtin() -> Codes {
@@ -341,6 +403,8 @@ fn read_builtin() -> Codes {
                 failed_fee: fee != "no",
                 wait: None,
                 attempts_max: None,
+                evidence: Evidence::One,
+                kind: None,
                 listed: true,
             };
             rules.insert(code, rule);
@@ -356,7 +420,7 @@ fn read_builtin() -> Codes {
 impl Codes {
     fn apply_hint(&mut self, line: &str) {
         let cells = csv_cells(line);
-        let [code, wait, attempts, scope, _basis] = &cells[..] else {
+        let [code, wait, attempts, scope, evidence, kind, _basis] = &cells[..] else {
             return;
         };
         let Some(rule) = code
@@ -369,6 +433,8 @@ impl Codes {
         rule.wait = wait.parse().ok().map(Duration::from_secs);
         rule.attempts_max = attempts.parse().ok();
         rule.scope = Scope::from_name(scope).unwrap_or(rule.scope);
+        rule.evidence = Evidence::from_name(evidence).unwrap_or_default();
+        rule.kind = Kind::from_name(kind);
     }
 }
 
@@ -435,6 +501,26 @@ mod tests {
             codes.rule(Some(20_404), ErrorSource::Response).scope,
             Scope::Account
         );
+        assert_eq!(
+            codes.rule(Some(63_049), ErrorSource::Status).kind,
+            Some(Kind::Marketing)
+        );
+        let evidence = |code| codes.rule(Some(code), ErrorSource::Response).evidence;
+        assert_eq!(evidence(21_608), Evidence::Message);
+        assert_eq!(evidence(21_606), Evidence::TwoPeople);
+        assert_eq!(evidence(63_007), Evidence::One);
+    }
+
+    #[test]
+    fn every_word_of_a_hint_is_known() {
+        for line in include_str!("../data/retry_hints.csv").lines().skip(1) {
+            let cells = csv_cells(line);
+            let known = |word: &str, is: bool| assert!(word.is_empty() || is, "{line}");
+            known(&cells[3], Scope::from_name(&cells[3]).is_some());
+            known(&cells[4], Evidence::from_name(&cells[4]).is_some());
+            known(&cells[5], Kind::from_name(&cells[5]).is_some());
+            assert_eq!(cells.len(), 7, "{line}");
+        }
     }
 
     #[test]
@@ -470,6 +556,10 @@ mod tests {
             (new.wait, new.attempts_max),
             (Some(Duration::from_secs(120)), Some(3))
         );
+        let alone = codes.overridden("21608,,,,,two_people\n").unwrap();
+        let rule = alone.rule(Some(21_608), ErrorSource::Response);
+        assert_eq!(rule.evidence, Evidence::TwoPeople);
+        assert!(codes.overridden("21608,,,,,perhaps\n").is_err());
         let problems = codes
             .overridden("x,,,,\n63013,explode,,,\n63013\n")
             .unwrap_err();

@@ -7,10 +7,6 @@ use crate::consent::Consent;
 use crate::progress::{Flags, Progress};
 use crate::time::Timestamp;
 
-/// From this age on, whether a message was meant to leave late decides if it is too old to be tried
-/// again.
-const SEND_AT_MATTERS: Duration = Duration::from_secs(3_600);
-
 /// Whether a due message may leave, but for the 24-hour window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure {
@@ -81,11 +77,6 @@ pub fn variant_choice(flags: Flags) -> VariantChoice {
     } else {
         VariantChoice::AsWritten
     }
-}
-
-/// Whether it matters for a message of this age when it was meant to leave.
-pub fn send_at_matters(progress: &Progress, now: Timestamp) -> bool {
-    now.since(progress.accepted_at) > SEND_AT_MATTERS
 }
 
 /// The variant that an inbound message shows: people write from the one that WhatsApp knows.

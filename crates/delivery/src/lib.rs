@@ -27,6 +27,7 @@ pub mod outcome;
 pub mod state;
 
 pub mod codes;
+pub mod hold;
 pub mod retry;
 pub mod settle;
 

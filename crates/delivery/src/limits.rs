@@ -32,6 +32,15 @@ pub const WINDOW_MARGIN: Duration = Duration::from_secs(5 * 60);
 /// five minutes, needs about 300.
 pub const ATTEMPTS_MAX: u32 = 400;
 
+/// Within this time, messages to two different people that met the same code show that it is not
+/// about the recipient.
+pub const EVIDENCE_WINDOW: Duration = Duration::from_secs(10 * 60);
+/// How long a message waits that met a code which may be about its recipient.
+pub const EVIDENCE_WAIT: Duration = Duration::from_secs(60);
+/// A hold that begins this soon after the end of the last one, or within its length, is the next in
+/// a row.
+pub const HOLDS_IN_A_ROW_WITHIN: Duration = Duration::from_secs(3_600);
+
 /// Waits between looks for an unknown attempt, counted from its start.
 pub const SETTLE_POLLS: [Duration; 6] = [
     Duration::from_secs(5),
@@ -64,6 +73,7 @@ pub const CONSENT_ANSWER_MAX: Duration = Duration::from_secs(24 * 3_600);
 pub const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(5 * 60);
 
 const _: () = {
+    assert!(EVIDENCE_WAIT.as_secs() < EVIDENCE_WINDOW.as_secs());
     assert!(WINDOW_MARGIN.as_secs() < WINDOW.as_secs());
     assert!(SETTLE_POLLS[5].as_secs() >= SETTLE_AFTER.as_secs());
     assert!(SILENT_POLLS[3].as_secs() < SILENT_AGE_MAX.as_secs());

@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::codes::{Codes, Scope};
 use crate::counter::Count;
 use crate::event::{EventKind, Source};
+use crate::hold::NewHold;
 use crate::message::{Policy, Priority};
 use crate::outcome::ProviderStatus;
 use crate::retry::RetryPolicy;
@@ -70,6 +71,12 @@ pub struct Progress {
     pub state: State,
     /// Attempts made.
     pub attempts: u32,
+    /// How many of them do not count against its limit: a pause or a hold of many people's messages
+    /// ended them, or an operator asked for more.
+    pub spared: u32,
+    /// Its age, as far as trying again goes: the sum of the waits that were decided between its
+    /// attempts. The time in the queue, in a pause, in a hold or under way is not part of it.
+    pub tried_for: Duration,
     /// Key of the latest attempt.
     pub attempt: Option<AttemptRow>,
     /// One bit for each provider status seen on the latest attempt.
@@ -110,6 +117,8 @@ impl Progress {
             sender: SenderRow::default(),
             state: State::Accepted,
             attempts: 0,
+            spared: 0,
+            tried_for: Duration::ZERO,
             attempt: None,
             seen: 0,
             flags: Flags::default(),
@@ -237,6 +246,34 @@ pub enum QueueChange {
     Dequeue,
 }
 
+/// A pause to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// The sender of the message, or the whole account.
+    pub scope: Scope,
+    /// The code that asks for it.
+    pub code: Option<u32>,
+    /// Where the code was met.
+    pub source: PauseSource,
+}
+
+crate::stored! {
+    /// Who has paused a sender, which decides when the pause ends.
+    PauseSource {
+        /// The operator; it ends by the operator's word.
+        Operator = 0 "operator",
+        /// An answer to a request. It also ends with a restart: settings may be corrected by then, and
+        /// if they are not, the first answer pauses again.
+        Answer = 1 "answer",
+        /// A report about a message that had left; reports come too late to stop the next ones, so it
+        /// ends by the operator's word only.
+        Report = 2 "report",
+        /// The start of a server with a restored, copied or moved database; it ends when the operator
+        /// has said what is to become of what waits.
+        Restore = 3 "restore",
+    }
+}
+
 /// A watch to set on an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watch {
@@ -271,8 +308,13 @@ pub struct ProgressChange {
     pub watch: Option<Watch>,
     /// The person must be suppressed.
     pub suppress_person: bool,
-    /// The sender or the account must be paused, because of this code.
-    pub pause: Option<(Scope, Option<u32>)>,
+    /// The sender or the account must be paused.
+    pub pause: Option<Pause>,
+    /// A hold begins.
+    pub hold: Option<NewHold>,
+    /// The message met this code, which may be about its person or about the sender: that is to be
+    /// kept as evidence.
+    pub evidence: Option<u32>,
     /// The address variant of the reported attempt has been proven by a delivery.
     pub variant_proven: bool,
     /// The fact contradicts what we knew.
@@ -288,6 +330,8 @@ impl ProgressChange {
         self.watch = None;
         self.suppress_person = false;
         self.pause = None;
+        self.hold = None;
+        self.evidence = None;
         self.variant_proven = false;
         self.anomaly = false;
     }

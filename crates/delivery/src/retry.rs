@@ -5,7 +5,9 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::codes::{Action, Rule, Scope};
+use crate::codes::{Action, Evidence, Rule, Scope};
+use crate::hold::{self, HoldScope, Holding, Standing};
+use crate::limits::EVIDENCE_WAIT;
 use crate::message::Policy;
 use crate::outcome::RetryAfter;
 use crate::time::Timestamp;
@@ -25,7 +27,7 @@ pub struct RetryPolicy {
     pub later_cap: Duration,
     /// Most attempts of one message.
     pub attempts_max: u32,
-    /// A message older than this is not tried again.
+    /// A message that was tried for longer than this is not tried again.
     pub age_max: Duration,
     /// The longest `Retry-After` that is believed.
     pub retry_after_max: Duration,
@@ -62,16 +64,18 @@ pub enum AttemptFailure {
 /// What is known about the message when the question is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryInput {
-    /// Attempts made so far, at least one.
+    /// Attempts made so far, without those that a pause or a hold has spared.
     pub attempts: u32,
-    /// When the message was accepted, or its sending was meant to begin.
-    pub accepted_at: Timestamp,
+    /// The sum of the waits that were decided between its attempts.
+    pub tried_for: Duration,
     /// The message's own deadline.
     pub expires_at: Option<Timestamp>,
     /// What may be done when nobody can say whether it was sent.
     pub policy: Policy,
     /// Whether a resend after doubt was already made.
     pub resent_after_doubt: bool,
+    /// What is known about the code.
+    pub standing: Standing,
     /// Now.
     pub now: Timestamp,
     /// 64 random bits, for the jitter.
@@ -92,6 +96,14 @@ pub enum Decision {
     RetryWhenResumed {
         /// What must be paused: the sender or the whole account.
         scope: Scope,
+    },
+    /// Try again when what is held is no longer held.
+    RetryAfterHold(Holding),
+    /// Try again after a while; it may be about the recipient, or about the sender. The message is
+    /// noted as evidence.
+    RetryAsEvidence {
+        /// When.
+        at: Timestamp,
     },
     /// It stays as it is.
     GiveUp(GiveUp),
@@ -137,6 +149,9 @@ pub fn decide(input: &RetryInput, failure: &AttemptFailure, policy: &RetryPolicy
 fn by_rule(input: &RetryInput, rule: &Rule, policy: &RetryPolicy) -> Decision {
     let attempts_max = rule.attempts_max.unwrap_or(policy.attempts_max);
     let floor = rule.wait.unwrap_or(Duration::ZERO);
+    if let Some(scope) = hold::scope_of(rule, input.standing.others_met_it) {
+        return by_hold(input, rule, scope, policy);
+    }
     match rule.action {
         Action::RetryBackoff => {
             let step = step(policy.backoff_first, policy.backoff_cap, input);
@@ -148,7 +163,7 @@ fn by_rule(input: &RetryInput, rule: &Rule, policy: &RetryPolicy) -> Decision {
         }
         Action::ReconcileThenRetry => after_doubt(input, policy),
         Action::ConfigAlert => match rule.scope {
-            Scope::Sender | Scope::Account => Decision::RetryWhenResumed { scope: rule.scope },
+            Scope::Sender | Scope::Account => by_evidence(input, rule),
             Scope::Message
             | Scope::Recipient
             | Scope::Template
@@ -162,6 +177,53 @@ fn by_rule(input: &RetryInput, rule: &Rule, policy: &RetryPolicy) -> Decision {
         | Action::TemplateFallback
         | Action::WebhookHealth
         | Action::Informational => Decision::GiveUp(GiveUp::Permanent),
+    }
+}
+
+/// A hold makes the message and others wait. Where it is about the message's own person, the
+/// attempts count; where it is about many people's, only the deadline ends it.
+fn by_hold(input: &RetryInput, rule: &Rule, scope: HoldScope, policy: &RetryPolicy) -> Decision {
+    let attempts_max = rule.attempts_max.unwrap_or(policy.attempts_max);
+    let standing = &input.standing;
+    let wait = match rule.action {
+        Action::ConfigAlert => rule.wait,
+        _ => Some(rule.wait.unwrap_or(policy.later_first)),
+    };
+    let spares = hold::scope_of(rule, true).is_some_and(hold::is_shared);
+    if !spares && input.attempts >= attempts_max {
+        return Decision::GiveUp(GiveUp::AttemptsMax);
+    }
+    let cannot_be_held = scope == HoldScope::Template && !standing.has_template;
+    if cannot_be_held || (wait.is_none() && standing.stopped_others_before) {
+        return Decision::GiveUp(GiveUp::Permanent);
+    }
+    Decision::RetryAfterHold(Holding {
+        scope,
+        kind: rule.kind,
+        wait,
+        spares,
+        is_evidence: wait.is_none() || rule.evidence == Evidence::TwoPeople,
+    })
+}
+
+/// Others are stopped only by what cannot be about one recipient, and by each message only once.
+fn by_evidence(input: &RetryInput, rule: &Rule) -> Decision {
+    let standing = &input.standing;
+    let stops_others = match rule.evidence {
+        Evidence::Message => false,
+        Evidence::One => true,
+        Evidence::TwoPeople => standing.others_met_it,
+    };
+    if standing.stopped_others_before || rule.evidence == Evidence::Message {
+        Decision::GiveUp(GiveUp::Permanent)
+    } else if stops_others {
+        Decision::RetryWhenResumed { scope: rule.scope }
+    } else if standing.met_before {
+        Decision::GiveUp(GiveUp::Permanent)
+    } else {
+        Decision::RetryAsEvidence {
+            at: input.now.plus(EVIDENCE_WAIT),
+        }
     }
 }
 
@@ -197,7 +259,7 @@ fn try_again(
     if input.expires_at.is_some_and(|expires| at >= expires) {
         return Decision::GiveUp(GiveUp::Expires);
     }
-    if at.since(input.accepted_at) > policy.age_max.max(wait.saturating_mul(2)) {
+    if input.tried_for.saturating_add(wait) > policy.age_max.max(wait.saturating_mul(2)) {
         return Decision::GiveUp(GiveUp::AgeMax);
     }
     Decision::Retry {

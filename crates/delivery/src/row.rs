@@ -30,4 +30,6 @@ row_numbers! {
     AttemptRow,
     /// The row of a cohort.
     CohortRow,
+    /// The row of a hold.
+    HoldRow,
 }

@@ -1,15 +1,18 @@
 //! What we decide ourselves: stop, hold, release, retry, give up.
 
-use crate::codes::{ErrorSource, is_unknown_number};
+use std::time::Duration;
+
+use crate::codes::{ErrorSource, Scope, is_unknown_number};
 use crate::counter::Metric;
 use crate::event::{EventKind, Source};
+use crate::hold::{self, Holding};
 use crate::limits::ATTEMPTS_MAX;
 use crate::retry::{self, AttemptFailure, Decision, GiveUp, RetryInput};
 use crate::row::AttemptRow;
 use crate::state::{Fact, State, Step};
 use crate::time::Timestamp;
 
-use super::{Flags, LastError, Reason, Transition};
+use super::{Flags, LastError, Pause, PauseSource, Reason, Transition};
 
 impl Transition<'_> {
     /// The time for evidence about an unknown attempt is over.
@@ -93,11 +96,17 @@ impl Transition<'_> {
         if self.progress.state == State::Held && self.progress.attempts == 0 {
             return self.release(send_at, Source::Operator);
         }
-        self.retry_at(self.now, doubt, Source::Operator)
+        if !self.retry_at(self.now, doubt, Source::Operator) {
+            return false;
+        }
+        // Who asks for more wants more than the one attempt that may be left.
+        self.progress.spared = self.progress.attempts;
+        self.progress.tried_for = Duration::ZERO;
+        true
     }
 
-    /// Its turn has not come: it is due later. Nothing happened to the message, so nothing is
-    /// logged.
+    /// Its turn has not come, or it is held: it is due later. Nothing happened to the message, so
+    /// nothing is logged.
     pub fn defer(&mut self, at: Timestamp) {
         if self.progress.due_at.is_some() {
             self.enqueue(at);
@@ -151,18 +160,14 @@ impl Transition<'_> {
     }
 
     pub(super) fn decide(&mut self, failure: &AttemptFailure, source: Source) {
-        // A message that waited for its time, or behind a paused sender, is not old by that.
-        let since = match (self.progress.attempts, self.send_at) {
-            (0 | 1, _) => self.now,
-            (_, Some(send_at)) => send_at.max(self.progress.accepted_at),
-            (_, None) => self.progress.accepted_at,
-        };
+        let progress = &*self.progress;
         let input = RetryInput {
-            attempts: self.progress.attempts,
-            accepted_at: since,
-            expires_at: self.progress.expires_at,
-            policy: self.progress.policy,
-            resent_after_doubt: self.progress.flags.has(Flags::RESENT_AFTER_DOUBT),
+            attempts: progress.attempts.saturating_sub(progress.spared),
+            tried_for: progress.tried_for,
+            expires_at: progress.expires_at,
+            policy: progress.policy,
+            resent_after_doubt: progress.flags.has(Flags::RESENT_AFTER_DOUBT),
+            standing: self.standing,
             now: self.now,
             random: self.random,
         };
@@ -171,19 +176,30 @@ impl Transition<'_> {
         if matches!(failure, AttemptFailure::NotSent { .. }) {
             retry_policy.attempts_max = ATTEMPTS_MAX;
         }
-        match retry::decide(&input, failure, &retry_policy) {
+        let decision = if progress.attempts >= ATTEMPTS_MAX {
+            Decision::GiveUp(GiveUp::AttemptsMax)
+        } else {
+            retry::decide(&input, failure, &retry_policy)
+        };
+        match decision {
             Decision::Retry {
                 at,
                 possible_duplicate,
             } => {
                 let in_doubt = possible_duplicate && !input.resent_after_doubt;
-                let at = self.now.plus(self.rules.wait(at.since(self.now)));
-                self.retry_at(at, in_doubt, source);
+                let wait = at.since(self.now);
+                let at = self.now.plus(self.rules.wait(wait));
+                if self.retry_at(at, in_doubt, source) {
+                    let tried_for = self.progress.tried_for;
+                    self.progress.tried_for = tried_for.saturating_add(wait);
+                }
             }
-            Decision::RetryWhenResumed { scope } => {
-                let code = self.progress.error.and_then(|error| error.code);
-                self.change.pause = Some((scope, code));
-                self.retry_at(self.now, false, source);
+            Decision::RetryWhenResumed { scope } => self.pause(scope, source),
+            Decision::RetryAfterHold(holding) => self.wait_for_hold(holding, source),
+            Decision::RetryAsEvidence { at } => {
+                let at = self.now.plus(self.rules.wait(at.since(self.now)));
+                self.change.evidence = self.code();
+                self.retry_at(at, false, source);
             }
             Decision::GiveUp(reason) => self.stays(reason, failure),
             Decision::Suppress => self.change.suppress_person = true,
@@ -191,6 +207,43 @@ impl Transition<'_> {
                 self.hold(source);
             }
         }
+    }
+
+    /// The message waits for the operator's word, and others with it. What was refused by that costs
+    /// it no attempt.
+    fn pause(&mut self, scope: Scope, source: Source) {
+        let code = self.code();
+        self.change.pause = Some(Pause {
+            scope,
+            code,
+            source: if source == Source::Dispatch {
+                PauseSource::Answer
+            } else {
+                PauseSource::Report
+            },
+        });
+        self.change.evidence = code;
+        if self.retry_at(self.now, false, source) {
+            self.progress.spared += 1;
+        }
+    }
+
+    /// The message waits for the end of a hold, and others with it.
+    fn wait_for_hold(&mut self, holding: Holding, source: Source) {
+        let cap = self.rules.retry_policy.later_cap;
+        let scale = self.rules.clock_scale;
+        let held = hold::hold(holding, &self.standing, self.now, cap, scale);
+        self.change.hold = held.begins;
+        if holding.is_evidence {
+            self.change.evidence = self.code();
+        }
+        if self.retry_at(held.until, false, source) && holding.spares {
+            self.progress.spared += 1;
+        }
+    }
+
+    fn code(&self) -> Option<u32> {
+        self.progress.error.and_then(|error| error.code)
     }
 
     pub(super) fn stays(&mut self, give_up: GiveUp, failure: &AttemptFailure) {

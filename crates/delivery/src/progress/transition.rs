@@ -3,6 +3,7 @@
 
 use crate::counter::{Count, Metric, Stage, bucket};
 use crate::event::{EventKind, Source};
+use crate::hold::Standing;
 use crate::outcome::OutcomeKind;
 use crate::row::AttemptRow;
 use crate::state::{Fact, State, Step, advance};
@@ -24,8 +25,8 @@ pub struct Transition<'a> {
     pub random: u64,
     /// Whether the person's other address variant may be tried: it exists and none is proven.
     pub variant_untried: bool,
-    /// Not before: known for messages that are old enough for it to matter.
-    pub send_at: Option<Timestamp>,
+    /// What is known about the code of this fact, where it matters.
+    pub standing: Standing,
 }
 
 impl Transition<'_> {

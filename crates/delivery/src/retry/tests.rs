@@ -8,10 +8,11 @@ use crate::codes::{Codes, ErrorSource};
 fn input() -> RetryInput {
     RetryInput {
         attempts: 1,
-        accepted_at: Timestamp::from_seconds(1_000_000),
+        tried_for: Duration::ZERO,
         expires_at: None,
         policy: Policy::AtMostOnce,
         resent_after_doubt: false,
+        standing: Standing::default(),
         now: Timestamp::from_seconds(1_000_010),
         random: u64::MAX,
     }
@@ -30,6 +31,12 @@ fn every_listed_code_leads_to_the_decision_of_its_class() {
             &RetryPolicy::default(),
         );
         let fits = match rule.action {
+            _ if hold::scope_of(rule, true) == Some(HoldScope::Template) => {
+                decision == Decision::GiveUp(GiveUp::Permanent)
+            }
+            _ if hold::scope_of(rule, true).is_some() => {
+                matches!(decision, Decision::RetryAfterHold(holding) if holding.wait.is_some())
+            }
             Action::RetryBackoff | Action::RetryLater => match decision {
                 Decision::Retry { .. } => true,
                 Decision::GiveUp(GiveUp::AttemptsMax) => rule.attempts_max == Some(1),
@@ -38,9 +45,11 @@ fn every_listed_code_leads_to_the_decision_of_its_class() {
             Action::ReconcileThenRetry => decision == Decision::GiveUp(GiveUp::Policy),
             Action::OptOut => decision == Decision::Suppress,
             Action::ConfigAlert => match rule.scope {
-                Scope::Sender | Scope::Account => {
-                    decision == Decision::RetryWhenResumed { scope: rule.scope }
-                }
+                Scope::Sender | Scope::Account => match rule.evidence {
+                    Evidence::One => decision == Decision::RetryWhenResumed { scope: rule.scope },
+                    Evidence::TwoPeople => matches!(decision, Decision::RetryAsEvidence { .. }),
+                    Evidence::Message => decision == Decision::GiveUp(GiveUp::Permanent),
+                },
                 _ => decision == Decision::GiveUp(GiveUp::Permanent),
             },
             _ => decision == Decision::GiveUp(GiveUp::Permanent),
@@ -110,7 +119,7 @@ fn attempts_age_and_deadline_end_it() {
         Decision::GiveUp(GiveUp::AttemptsMax)
     );
     let old = RetryInput {
-        now: input().accepted_at.plus(Duration::from_secs(90_000)),
+        tried_for: Duration::from_secs(86_400),
         ..input()
     };
     assert_eq!(
@@ -133,6 +142,72 @@ fn attempts_age_and_deadline_end_it() {
         decide(&once_more, &coded(63_023), &policy),
         Decision::GiveUp(GiveUp::AttemptsMax)
     );
+}
+
+/// What one message may do to others, by what is known about its code.
+#[test]
+fn others_are_stopped_only_by_evidence_and_by_each_message_once() {
+    let known = |met_before, stopped_others_before, others_met_it| Standing {
+        met_before,
+        stopped_others_before,
+        others_met_it,
+        has_template: true,
+        ..Standing::default()
+    };
+    let wait = Decision::RetryAsEvidence {
+        at: input().now.plus(EVIDENCE_WAIT),
+    };
+    let pause = |scope| Decision::RetryWhenResumed { scope };
+    let fail = Decision::GiveUp(GiveUp::Permanent);
+    for (code, standing, expected) in [
+        (21_608, known(false, false, false), fail.clone()),
+        (21_608, known(false, false, true), fail.clone()),
+        (21_612, known(false, false, true), fail.clone()),
+        (21_606, known(false, false, false), wait),
+        (21_606, known(false, false, true), pause(Scope::Sender)),
+        (21_606, known(true, false, true), pause(Scope::Sender)),
+        (21_606, known(true, false, false), fail.clone()),
+        (21_606, known(true, true, true), fail.clone()),
+        (63_007, known(false, false, false), pause(Scope::Sender)),
+        (20_003, known(true, false, true), pause(Scope::Account)),
+        (20_003, known(true, true, true), fail.clone()),
+        (63_042, known(true, true, false), fail),
+    ] {
+        let input = RetryInput {
+            standing,
+            ..input()
+        };
+        let decision = decide(&input, &coded(code), &RetryPolicy::default());
+        assert_eq!(decision, expected, "{code} {standing:?}");
+    }
+}
+
+/// A limit of the sender ends nobody's message, however often it is met; one of the person does.
+#[test]
+fn a_shared_limit_uses_up_no_attempts() {
+    let often = RetryInput {
+        attempts: 300,
+        tried_for: Duration::from_secs(7 * 86_400),
+        standing: Standing {
+            has_template: true,
+            ..Standing::default()
+        },
+        ..input()
+    };
+    let decide = |code| decide(&often, &coded(code), &RetryPolicy::default());
+    for code in [63_018, 63_038, 30_001, 21_611, 63_041] {
+        assert!(
+            matches!(decide(code), Decision::RetryAfterHold(_)),
+            "{code}"
+        );
+    }
+    for code in [63_049, 30_450, 63_029] {
+        assert_eq!(
+            decide(code),
+            Decision::GiveUp(GiveUp::AttemptsMax),
+            "{code}"
+        );
+    }
 }
 
 proptest! {

@@ -7,10 +7,11 @@ use delivery::address::AddressVariant;
 use delivery::consent::{ConsentKind, ConsentWord};
 use delivery::counter::Metric;
 use delivery::event::{EventKind, Source};
+use delivery::hold::HoldScope;
 use delivery::identity::IdentityKind;
 use delivery::message::{BusinessScope, DedupeChoice, Kind, Policy, Priority, WindowChoice};
 use delivery::outcome::{OutcomeKind, ProviderStatus};
-use delivery::progress::{Reason, WatchKind};
+use delivery::progress::{PauseSource, Reason, WatchKind};
 use delivery::state::State;
 use delivery::window::WindowCheck;
 
@@ -55,6 +56,8 @@ fn numbers_and_words_never_change_their_meaning() {
         Metric,
         Reason,
         WatchKind,
+        HoldScope,
+        PauseSource,
     );
     insta::assert_snapshot!(text);
 }

@@ -9,6 +9,7 @@ use delivery::state::State as MessageState;
 use delivery::time::Timestamp;
 use serde::Serialize;
 
+use super::hold;
 use super::problem::Problem;
 use super::restore;
 use super::state::Api;
@@ -89,6 +90,7 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
             ));
         }
     }
+    concerns.extend(hold::concerns(&api).await?);
     for outage in &*api.outages.borrow() {
         concerns.push(concern(outage, now));
     }

@@ -2,6 +2,7 @@
 
 use delivery::address::AddressVariant;
 use delivery::codes::{Codes, ErrorSource};
+use delivery::hold::ends_when_lifted;
 use delivery::outcome::OutcomeKind;
 use serde::Serialize;
 
@@ -43,7 +44,7 @@ pub(super) struct SummaryJson {
     pub send_at: Option<String>,
     /// Never sent at or after this instant.
     pub expires_at: Option<String>,
-    /// When it is next due, while it waits.
+    /// When it is next due, while it waits; null while it waits for a hold to be lifted.
     pub due_at: Option<String>,
     /// When it was first seen at WhatsApp.
     pub sent_at: Option<String>,
@@ -129,6 +130,8 @@ pub(super) fn page_json(page: &MessagePage, codes: &Codes) -> MessagePageJson {
 }
 
 fn summary_json(view: &MessageSummary, codes: &Codes) -> SummaryJson {
+    // What waits for a hold to be lifted has no time of its own.
+    let due_at = view.due_at.filter(|due| !ends_when_lifted(*due));
     SummaryJson {
         id: view.id.to_string(),
         state: view.state.as_str().to_owned(),
@@ -150,7 +153,7 @@ fn summary_json(view: &MessageSummary, codes: &Codes) -> SummaryJson {
         accepted_at: time_text(view.accepted_at),
         send_at: view.send_at.map(time_text),
         expires_at: view.expires_at.map(time_text),
-        due_at: view.due_at.map(time_text),
+        due_at: due_at.map(time_text),
         sent_at: view.sent_at.map(time_text),
         delivered_at: view.delivered_at.map(time_text),
         read_at: view.read_at.map(time_text),

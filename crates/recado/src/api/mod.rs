@@ -11,6 +11,7 @@ mod event;
 mod extract;
 mod field;
 mod health;
+mod hold;
 mod idempotency;
 mod inbound;
 mod message;

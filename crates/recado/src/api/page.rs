@@ -21,6 +21,8 @@ pub(super) enum List {
     Messages,
     /// `GET /api/v1/inbound`.
     Inbound,
+    /// `GET /api/v1/holds`.
+    Holds,
 }
 
 impl List {
@@ -28,6 +30,7 @@ impl List {
         match self {
             Self::Messages => 1,
             Self::Inbound => 2,
+            Self::Holds => 3,
         }
     }
 }
@@ -93,7 +96,7 @@ fn cursor_checksum(content: &[u8]) -> [u8; 2] {
 mod tests {
     use super::*;
 
-    const LISTS: [List; 2] = [List::Messages, List::Inbound];
+    const LISTS: [List; 3] = [List::Messages, List::Inbound, List::Holds];
 
     #[test]
     fn a_cursor_fits_its_list_and_no_other() {

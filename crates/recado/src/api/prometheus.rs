@@ -31,6 +31,13 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
         "Events in the log.",
         one(last),
     );
+    let held = api.store.hold_counts(api.effects.clock.now()).await?;
+    let held = held
+        .iter()
+        .map(|(scope, n)| (format!("{{scope=\"{}\"}}", scope.as_str()), *n))
+        .collect();
+    let help = "Holds in effect by what is held, up to 10,000 of each.";
+    page.family("recado_holds", "gauge", help, held);
     page.outages(&api.outages.borrow(), api.effects.clock.now());
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], page.text).into_response())

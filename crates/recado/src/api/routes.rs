@@ -11,8 +11,8 @@ use utoipa::OpenApi;
 use super::problem::Problem;
 use super::state::Api;
 use super::{
-    auth, bulk, consent, event, health, inbound, message, metrics, openapi, prometheus, restore,
-    sender,
+    auth, bulk, consent, event, health, hold, inbound, message, metrics, openapi, prometheus,
+    restore, sender,
 };
 use crate::store::KeyScope;
 
@@ -69,6 +69,8 @@ routes! {
     post "/api/v1/senders/{name}/pause"   ADMIN   sender::pause;
     post "/api/v1/senders/{name}/resume"  ADMIN   sender::resume;
     post "/api/v1/resume"                 ADMIN   restore::resume;
+    get  "/api/v1/holds"                  READ    hold::list;
+    delete "/api/v1/holds/{id}"           ADMIN   hold::lift;
     get  "/api/v1/metrics/delivery"       READ    metrics::delivery;
     get  "/api/v1/health"                 READ    health::health;
     get  "/livez"                         PUBLIC  health::live;

@@ -27,6 +27,10 @@ pub(super) struct SenderJson {
     pub paused_at: Option<String>,
     /// `operator`, or the error code that paused it.
     pub pause_reason: Option<String>,
+    /// Who has paused it: `operator`; `answer`, the provider's answer to a request, which also ends
+    /// with a restart; `report`, the provider's report about a message that had left; `restore`, the
+    /// start with a restored database.
+    pub pause_source: Option<String>,
     /// Messages that are waiting.
     pub queued: u64,
     /// Requests to the provider that are open.
@@ -47,6 +51,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<SendersJson>, Pr
             configured: view.configured,
             paused_at: view.paused_at.map(time_text),
             pause_reason: view.pause_reason,
+            pause_source: view.pause_source.map(|source| source.as_str().to_owned()),
             queued: view.queued,
             open: view.open,
         })

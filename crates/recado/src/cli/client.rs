@@ -92,6 +92,10 @@ impl Client {
         self.call(Method::POST, path, body).await
     }
 
+    pub(super) async fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        self.call(Method::DELETE, path, None).await
+    }
+
     async fn call(
         &self,
         method: Method,

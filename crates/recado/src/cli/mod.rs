@@ -6,6 +6,7 @@ mod client;
 mod database;
 mod demo;
 mod exit;
+mod holds;
 mod keys;
 mod messages;
 mod print;
@@ -45,6 +46,8 @@ enum Command {
     Send(send::Send),
     /// List, show, cancel, retry or watch messages of a running server
     Messages(messages::MessagesCommand),
+    /// List or lift holds: messages that wait because of what Twilio said about one of them
+    Holds(holds::HoldsCommand),
     /// Let a restored, copied or moved database send again
     Resume(resume::Resume),
     /// Show how phone numbers are parsed
@@ -75,6 +78,7 @@ pub fn run() -> ExitCode {
             Command::Simulate(command) => simulate::run(command).await,
             Command::Send(command) => send::run(command).await,
             Command::Messages(command) => messages::run(command).await,
+            Command::Holds(command) => holds::run(command).await,
             Command::Resume(command) => resume::run(command).await,
             Command::Address(command) => address::run(&command),
             Command::Keys(command) => keys::run(command).await,

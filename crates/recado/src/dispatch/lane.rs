@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use super::busy::BusyPersons;
 use super::handles::Dispatch;
 use super::limiter::{Grant, Permit, RequestLimiter};
+use super::ramp::Ramp;
 use super::rate::{PairRateLimit, TokenBucket};
 use crate::provider::CreateRequest;
 use crate::store::{
-    CloseRequest, DueMessage, DueQuery, OpenAttempt, OpenRequest, OpenResult, Stamp,
+    CloseRequest, DueMessage, DuePage, DueQuery, OpenAttempt, OpenRequest, OpenResult, Stamp,
 };
 
 /// Attempts opened with one commit.
@@ -48,6 +49,7 @@ pub(super) struct Lane {
     limiter_changed: watch::Receiver<()>,
     bucket: TokenBucket,
     pair_limit: PairRateLimit,
+    ramp: Ramp,
     busy: BusyPersons,
     /// Whether the lane waits for the limiter.
     at_limit: bool,
@@ -59,6 +61,7 @@ impl Lane {
     pub(super) fn new(dispatch: Dispatch, of: LaneOf, limiter: Arc<RequestLimiter>) -> Self {
         let bucket = TokenBucket::new(of.rate, dispatch.effects.clock.monotonic());
         let pair_limit = PairRateLimit::new(dispatch.settings.person_interval);
+        let ramp = Ramp::new(dispatch.settings.clock_scale);
         Self {
             dispatch,
             of,
@@ -66,6 +69,7 @@ impl Lane {
             limiter,
             bucket,
             pair_limit,
+            ramp,
             busy: BusyPersons::default(),
             at_limit: false,
             sends: JoinSet::new(),
@@ -123,7 +127,7 @@ impl Lane {
                 .next_due_at
                 .map_or(IDLE_MAX, |due| due.since(time.now))
                 .min(IDLE_MAX),
-            Ok(page) => self.send_due(&page.due, time, &mut permits).await,
+            Ok(page) => self.begin_again(&page, time, &mut permits).await,
             Err(error) => {
                 tracing::error!(%error, "the queue cannot be read");
                 IDLE_MAX
@@ -131,6 +135,24 @@ impl Lane {
         };
         self.limiter.give_back(permits);
         rest
+    }
+
+    /// Sends as many of the due messages as may leave so soon after a pause or a hold.
+    async fn begin_again(
+        &mut self,
+        page: &DuePage,
+        time: RoundTime,
+        permits: &mut Vec<Permit>,
+    ) -> Duration {
+        let (wanted, monotonic) = (page.due.len(), time.monotonic);
+        let allowed = self
+            .ramp
+            .allowed(page.ramp_since, time.now, monotonic, wanted);
+        let Some(due) = page.due.get(..allowed).filter(|due| !due.is_empty()) else {
+            return self.ramp.wait(monotonic);
+        };
+        self.ramp.take(allowed);
+        self.send_due(due, time, permits).await
     }
 
     async fn send_due(

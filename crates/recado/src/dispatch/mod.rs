@@ -8,6 +8,7 @@ mod concurrency;
 mod handles;
 mod lane;
 mod limiter;
+mod ramp;
 mod rate;
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@ mod counter;
 mod error;
 mod event;
 mod health;
+mod hold;
 mod idle;
 mod inbound;
 mod maintenance;
@@ -39,6 +40,7 @@ pub use counter::*;
 pub use error::*;
 pub use event::*;
 pub use health::*;
+pub use hold::*;
 pub use idle::wait_until_idle;
 pub use inbound::*;
 pub use maintenance::*;
@@ -65,6 +67,7 @@ pub trait Store:
     + Consents
     + Senders
     + Restores
+    + Holds
     + ApiKeys
     + Events
     + Counters
@@ -82,6 +85,7 @@ impl<T> Store for T where
         + Consents
         + Senders
         + Restores
+        + Holds
         + ApiKeys
         + Events
         + Counters

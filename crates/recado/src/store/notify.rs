@@ -1,7 +1,10 @@
 //! Who is told of a commit: watch channels that wake whoever waits for a change.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
+use delivery::hold::HoldScope;
 use delivery::row::{AttemptRow, PersonRow};
 
 /// What the store tells the rest of the program after each commit.
@@ -64,6 +67,15 @@ pub(crate) enum Notice {
         /// Who the other one was.
         merged: PersonRow,
     },
+    /// A template, a sender or the account is held.
+    Held {
+        /// What is held.
+        scope: HoldScope,
+        /// The provider's code.
+        code: Option<u32>,
+        /// For how long; `None` until it is lifted.
+        until: Option<Duration>,
+    },
     /// A refusal paused senders.
     Paused {
         /// The provider's code, or `unlisted`.
@@ -102,6 +114,23 @@ impl Notice {
             }
             Self::Merged { person, merged } => {
                 tracing::info!(%person, %merged, "two people turned out to be one");
+            }
+            Self::Held { scope, code, until } => {
+                let (scope, code) = (scope.as_str(), code.unwrap_or_default());
+                match until {
+                    Some(wait) => tracing::warn!(
+                        scope,
+                        code,
+                        seconds = wait.as_secs(),
+                        "the provider's limit is reached; what it concerns is held for a while"
+                    ),
+                    None => tracing::error!(
+                        scope,
+                        code,
+                        "the provider refuses what messages need; they are held until the hold is \
+                         lifted"
+                    ),
+                }
             }
             Self::Paused { code, senders } => tracing::error!(
                 code,

@@ -46,8 +46,11 @@ pub struct DuePage {
     pub due: Vec<DueMessage>,
     /// The earliest due time of any other message of the sender.
     pub next_due_at: Option<Timestamp>,
-    /// Whether the sender is paused: nothing may leave.
+    /// Whether the sender is paused or held, or the account: nothing may leave.
     pub paused: bool,
+    /// When the last pause or hold of the sender or the account ended: from then on messages leave
+    /// slowly at first, because what is wrong may still be, and reports of it come late.
+    pub ramp_since: Option<Timestamp>,
 }
 
 /// A message whose time has come.

@@ -1,5 +1,6 @@
 //! Our senders.
 
+use delivery::progress::PauseSource;
 use delivery::row::SenderRow;
 use delivery::time::Timestamp;
 
@@ -27,6 +28,8 @@ pub struct SenderView {
     pub paused_at: Option<Timestamp>,
     /// `operator`, or the provider's code that paused it.
     pub pause_reason: Option<String>,
+    /// Who has paused it.
+    pub pause_source: Option<PauseSource>,
     /// Messages waiting.
     pub queued: u64,
     /// Attempts open.

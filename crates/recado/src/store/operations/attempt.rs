@@ -108,10 +108,16 @@ fn open<R: Rows>(
     if !may_leave(transaction, &mut progress, person.consent, now)? {
         return Ok(OpenResult::Gone);
     }
+    if let Some(until) = transaction.rows.held_until(&progress, now)? {
+        let input = TransitionInput::at(now);
+        transaction.apply_alone(&mut progress, input, |transition| transition.defer(until))?;
+        return Ok(OpenResult::Gone);
+    }
     if transaction
         .rows
         .has_open_attempt(progress.person, progress.sender)?
         || transaction.rows.is_paused(progress.sender)?
+        || transaction.rows.is_held(progress.sender, now)?
     {
         return Ok(OpenResult::Busy);
     }
@@ -292,7 +298,8 @@ fn close<R: Rows>(
         bind_parked(transaction, &mut progress, attempt, *sid, stamp)?;
     }
     Ok(CloseResult {
-        paused: transaction.rows.is_paused(progress.sender)?,
+        paused: transaction.rows.is_paused(progress.sender)?
+            || transaction.rows.is_held(progress.sender, stamp.now)?,
         retry_at: progress.due_at,
     })
 }

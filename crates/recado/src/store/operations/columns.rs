@@ -4,6 +4,7 @@ use delivery::address::AddressVariant;
 use delivery::consent::ConsentWord;
 use delivery::counter::Metric;
 use delivery::event::Source;
+use delivery::hold::HoldScope;
 use delivery::message::Kind;
 use delivery::outcome::{Outcome, OutcomeKind, ProviderStatus};
 use delivery::row::{AttemptRow, CohortRow, IdentityRow, MessageRow, PersonRow, SenderRow};
@@ -230,6 +231,45 @@ pub(crate) struct TieColumns {
     pub(crate) merged: Option<PersonRow>,
     /// Why.
     pub(crate) cause: TieCause,
+}
+
+/// What a hold is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct HoldSubject {
+    /// What is held.
+    pub(crate) scope: HoldScope,
+    /// The row of the person or sender, the number of the template, 0 for the account.
+    pub(crate) subject: i64,
+    /// The only kind of message that is held; `None` for all.
+    pub(crate) kind: Option<Kind>,
+}
+
+/// A row of `hold` on its way in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HoldColumns {
+    /// What it is about.
+    pub(crate) subject: HoldSubject,
+    /// When it begins.
+    pub(crate) since: Timestamp,
+    /// When it ends: the due time of what waits for it.
+    pub(crate) until: Timestamp,
+    /// How many holds of the same came just before it.
+    pub(crate) step: u32,
+    /// The code that asks for it.
+    pub(crate) code: Option<u32>,
+    /// The message that met the code.
+    pub(crate) message: MessageRow,
+}
+
+/// What messages before this one say about a code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CodeEvidence {
+    /// The message met it before.
+    pub(crate) met_before: bool,
+    /// The message has stopped others because of it before.
+    pub(crate) stopped_others_before: bool,
+    /// A message of the same sender to another person met it lately.
+    pub(crate) others_met_it: bool,
 }
 
 /// Which senders are paused.

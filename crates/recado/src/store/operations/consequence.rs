@@ -1,4 +1,5 @@
-//! What a fact about one message leads to beyond it: a paused sender, a person who has opted out.
+//! What a fact about one message leads to beyond it: a paused sender, a hold, a person who has opted
+//! out.
 
 use delivery::consent::Consent;
 use delivery::event::Source;
@@ -7,6 +8,7 @@ use delivery::time::Timestamp;
 
 use super::columns::ConsentCause;
 use super::consent::change_consent;
+use super::hold::follow_hold;
 use super::rows::{Broken, Rows};
 use super::transaction::{Consequences, Transaction};
 
@@ -17,7 +19,8 @@ pub(super) fn follow<R: Rows>(
     consequences: &Consequences,
     now: Timestamp,
 ) -> Result<(), R::Error> {
-    transaction.pause_for(progress.sender, consequences, now)?;
+    let paused = transaction.pause_for(progress.sender, consequences, now)?;
+    follow_hold(transaction, progress, consequences, paused, now)?;
     if consequences.suppress_person {
         suppress_person(transaction, progress, consequences.code, now)?;
         // This message may have been one of the person's waiting ones.

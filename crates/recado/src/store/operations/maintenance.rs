@@ -12,6 +12,7 @@ use delivery::time::Timestamp;
 
 use super::columns::ConsentCause;
 use super::consent::change_consent;
+use super::hold::release_some;
 use super::rows::Rows;
 use super::transaction::{Transaction, TransitionInput};
 use super::verb::{Verb, each};
@@ -23,6 +24,12 @@ const RUN_MAX: usize = 500;
 const IDEMPOTENCY_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long a report waits for somebody to know its message.
 const PARKED_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// How long a hold is remembered after its end.
+const HOLD_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// How long it is remembered which message met a code that stops others: longer than most messages
+/// may wait.
+const EVIDENCE_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 3_600);
 
 /// Moves times along with a clock that was set back.
 pub(crate) struct FollowClock {
@@ -95,11 +102,17 @@ impl Verb for Maintain {
             change_consent(transaction, *person, Consent::OptedOut, cause)?;
             result.opted_out += 1;
         }
+        let to_release = transaction.rows.holds_to_release(1)?;
+        let mut releases = false;
+        for hold in to_release {
+            releases = release_some(transaction, hold, self.now)?;
+        }
         result.pruned = prune(transaction, self.now)?;
         let pruned = usize::try_from(result.pruned).unwrap_or(usize::MAX);
-        result.more = [overdue.len(), unanswered.len(), pruned]
-            .into_iter()
-            .any(|n| n >= RUN_MAX);
+        result.more = releases
+            || [overdue.len(), unanswered.len(), pruned]
+                .into_iter()
+                .any(|n| n >= RUN_MAX);
         Ok(result)
     }
 }
@@ -107,6 +120,9 @@ impl Verb for Maintain {
 fn prune<R: Rows>(transaction: &mut Transaction<'_, R>, now: Timestamp) -> Result<u64, R::Error> {
     let answers = now.minus(IDEMPOTENCY_AGE_MAX);
     let parked = now.minus(PARKED_AGE_MAX);
-    Ok(transaction.rows.prune_answers(answers, RUN_MAX)?
+    let ended = now.minus(HOLD_AGE_MAX);
+    let kept = now.minus(EVIDENCE_AGE_MAX);
+    Ok(transaction.rows.prune_holds(ended, kept, RUN_MAX)?
+        + transaction.rows.prune_answers(answers, RUN_MAX)?
         + transaction.rows.prune_parked_reports(parked, RUN_MAX)?)
 }

@@ -12,6 +12,7 @@ pub(crate) mod consent;
 pub(crate) mod consent_check;
 mod consequence;
 pub(crate) mod health;
+pub(crate) mod hold;
 mod identity;
 pub(crate) mod inbound;
 pub(crate) mod maintenance;

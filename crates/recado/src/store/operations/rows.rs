@@ -6,19 +6,23 @@
 
 use delivery::address::AddressVariant;
 use delivery::consent::Consent;
+use delivery::hold::EarlierHold;
 use delivery::message::SenderName;
 use delivery::outcome::ProviderStatus;
-use delivery::progress::{Event, Progress, Watch};
-use delivery::row::{AttemptRow, CohortRow, IdentityRow, MessageRow, PersonRow, SenderRow};
+use delivery::progress::{Event, PauseSource, Progress, Watch};
+use delivery::row::{
+    AttemptRow, CohortRow, HoldRow, IdentityRow, MessageRow, PersonRow, SenderRow,
+};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
 use delivery::window::WindowCheck;
 
 use super::columns::{
-    Attempt, AttemptChange, Cohort, ConsentCause, CounterKey, EarlierAnswer, InboundColumns,
-    KnownInbound, MessageColumns, NewAttempt, NewestAbout, OpenAttemptColumns, ParkedReport,
-    Pausing, SealedContent, Subject, TakenSubject, TieColumns, TotalKey, WordColumns,
+    Attempt, AttemptChange, CodeEvidence, Cohort, ConsentCause, CounterKey, EarlierAnswer,
+    HoldColumns, HoldSubject, InboundColumns, KnownInbound, MessageColumns, NewAttempt,
+    NewestAbout, OpenAttemptColumns, ParkedReport, Pausing, SealedContent, Subject, TakenSubject,
+    TieColumns, TotalKey, WordColumns,
 };
 use crate::secrets::DecryptError;
 use crate::store::person::{Candidate, Person};
@@ -287,14 +291,80 @@ pub(crate) trait SenderRows: Halting {
     /// Whether a sender is paused.
     fn is_paused(&mut self, sender: SenderRow) -> Read<Self, bool>;
 
-    /// Pauses a sender, or all of them, unless they are paused; returns how many were not.
-    fn pause(&mut self, whom: Pausing, reason: &str, now: Timestamp) -> Read<Self, usize>;
+    /// Pauses a sender, or all of them, unless they are paused; returns how many were not. A pause
+    /// that ends with a restart becomes one that does not, when this one does not.
+    fn pause(
+        &mut self,
+        whom: Pausing,
+        reason: &str,
+        source: PauseSource,
+        now: Timestamp,
+    ) -> Read<Self, usize>;
 
     /// Resumes the senders that are paused for this reason; returns how many.
     fn resume_because(&mut self, reason: &str) -> Read<Self, usize>;
 
     /// Pauses or resumes a sender by the operator's word. `false` when there is none.
     fn set_paused(&mut self, name: &str, paused: bool, now: Timestamp) -> Read<Self, bool>;
+}
+
+/// The tables `hold` and `hold_evidence`.
+pub(crate) trait HoldRows: Halting {
+    /// Until when a message must wait because its person or its template is held.
+    fn held_until(&mut self, progress: &Progress, now: Timestamp) -> Read<Self, Option<Timestamp>>;
+
+    /// Whether a sender, or the whole account, is held.
+    fn is_held(&mut self, sender: SenderRow, now: Timestamp) -> Read<Self, bool>;
+
+    /// The last hold of a subject, over or not.
+    fn last_hold(&mut self, subject: &HoldSubject) -> Read<Self, Option<EarlierHold>>;
+
+    /// Inserts a hold.
+    fn insert_hold(&mut self, hold: &HoldColumns) -> Read<Self, ()>;
+
+    /// Lifts a hold that is in effect. `false` when there is none of that row.
+    fn lift_hold(&mut self, hold: HoldRow, now: Timestamp) -> Read<Self, bool>;
+
+    /// The holds that were lifted and have not let go of everything, oldest first.
+    fn holds_to_release(&mut self, limit: usize) -> Read<Self, Vec<HoldRow>>;
+
+    /// Messages that are due when a hold ends, because of it.
+    fn waiting_for_hold(&mut self, hold: HoldRow, limit: usize) -> Read<Self, Vec<MessageRow>>;
+
+    /// Notes that nothing waits any more for a hold that was lifted.
+    fn end_release(&mut self, hold: HoldRow) -> Read<Self, ()>;
+
+    /// What this message, and messages to other people since a time, say about a code.
+    fn evidence(
+        &mut self,
+        progress: &Progress,
+        code: u32,
+        since: Timestamp,
+    ) -> Read<Self, CodeEvidence>;
+
+    /// Notes that a message met a code, and whether it has stopped others by that.
+    fn keep_evidence(
+        &mut self,
+        progress: &Progress,
+        code: u32,
+        stopped_others: bool,
+        now: Timestamp,
+    ) -> Read<Self, ()>;
+
+    /// Removes holds that ended, and evidence that was kept, before a time each, at most `limit` of
+    /// each; returns how many.
+    fn prune_holds(
+        &mut self,
+        ended_before: Timestamp,
+        kept_before: Timestamp,
+        limit: usize,
+    ) -> Read<Self, u64>;
+
+    /// The number of a message's template, 0 for none.
+    fn template_of(&mut self, message: MessageRow) -> Read<Self, i64>;
+
+    /// When an attempt was opened.
+    fn started_at(&mut self, attempt: AttemptRow) -> Read<Self, Option<Timestamp>>;
 }
 
 /// Words of a person that are put into order; what was said before them is settled.
@@ -413,6 +483,7 @@ pub(crate) trait Rows:
     + CounterRows
     + PersonRows
     + SenderRows
+    + HoldRows
     + InboundRows
     + CallbackUrlRows
     + KeyRows
@@ -431,6 +502,7 @@ impl<T> Rows for T where
         + CounterRows
         + PersonRows
         + SenderRows
+        + HoldRows
         + InboundRows
         + CallbackUrlRows
         + KeyRows

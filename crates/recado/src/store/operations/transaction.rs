@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use delivery::codes::Scope;
-use delivery::progress::{Progress, ProgressChange, QueueChange, Rules, Transition};
+use delivery::hold::{NewHold, Standing};
+use delivery::progress::{Pause, Progress, ProgressChange, QueueChange, Rules, Transition};
 use delivery::row::{CohortRow, SenderRow};
 use delivery::time::Timestamp;
 
@@ -119,8 +120,12 @@ pub(crate) struct Gathered {
 pub(crate) struct Consequences {
     /// A delivery has proven the address variant of the reported attempt.
     pub(crate) variant_proven: bool,
-    /// The sender or the account must be paused, because of this code.
-    pub(crate) pause: Option<(Scope, Option<u32>)>,
+    /// The sender or the account must be paused.
+    pub(crate) pause: Option<Pause>,
+    /// A hold begins.
+    pub(crate) hold: Option<NewHold>,
+    /// That the message met this code is to be kept as evidence.
+    pub(crate) evidence: Option<u32>,
     /// The person must be suppressed.
     pub(crate) suppress_person: bool,
     /// The code of the last event.
@@ -136,8 +141,8 @@ pub(crate) struct TransitionInput {
     pub(crate) random: u64,
     /// Whether the other variant of the person's address may be tried.
     pub(crate) variant_untried: bool,
-    /// Not before: known for messages that are old enough for it to matter.
-    pub(crate) send_at: Option<Timestamp>,
+    /// What is known about the code of the fact, where it matters.
+    pub(crate) standing: Standing,
 }
 
 impl TransitionInput {
@@ -148,7 +153,7 @@ impl TransitionInput {
             now,
             random: 0,
             variant_untried: false,
-            send_at: None,
+            standing: Standing::default(),
         }
     }
 }
@@ -193,12 +198,14 @@ impl<'a, R: Rows> Transaction<'a, R> {
             now: input.now,
             random: input.random,
             variant_untried: input.variant_untried,
-            send_at: input.send_at,
+            standing: input.standing,
         });
         self.write(progress, &change, due_before, input.now)?;
         let consequences = Consequences {
             variant_proven: change.variant_proven,
             pause: change.pause,
+            hold: change.hold,
+            evidence: change.evidence,
             suppress_person: change.suppress_person,
             code: change.events.last().and_then(|event| event.code),
         };
@@ -216,7 +223,9 @@ impl<'a, R: Rows> Transaction<'a, R> {
     ) -> Result<T, R::Error> {
         let (value, consequences) = self.apply(progress, input, fact)?;
         debug_assert!(
-            consequences.pause.is_none() && !consequences.suppress_person,
+            consequences.pause.is_none()
+                && consequences.hold.is_none()
+                && !consequences.suppress_person,
             "a fact about one message leads to more: {consequences:?}"
         );
         Ok(value)
@@ -296,26 +305,29 @@ impl<'a, R: Rows> Transaction<'a, R> {
         }
     }
 
-    /// Pauses the sender or the account when a fact asks for it.
+    /// Pauses the sender or the account when a fact asks for it; returns whether anybody was not
+    /// paused already.
     pub(crate) fn pause_for(
         &mut self,
         sender: SenderRow,
         consequences: &Consequences,
         now: Timestamp,
-    ) -> Result<(), R::Error> {
-        let Some((scope, code)) = consequences.pause else {
-            return Ok(());
+    ) -> Result<bool, R::Error> {
+        let Some(pause) = consequences.pause else {
+            return Ok(false);
         };
-        let whom = match scope {
+        let whom = match pause.scope {
             Scope::Account => Pausing::All,
             _ => Pausing::One(sender),
         };
-        let code = code.map_or_else(|| "unlisted".to_owned(), |code| code.to_string());
-        let senders = self.rows.pause(whom, &code, now)?;
+        let code = pause
+            .code
+            .map_or_else(|| "unlisted".to_owned(), |code| code.to_string());
+        let senders = self.rows.pause(whom, &code, pause.source, now)?;
         if senders > 0 {
             self.pending.notices.push(Notice::Paused { code, senders });
         }
-        Ok(())
+        Ok(senders > 0)
     }
 
     /// Writes what was counted, once for each counter.

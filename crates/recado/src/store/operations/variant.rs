@@ -2,9 +2,10 @@
 
 use delivery::address::AddressVariant;
 use delivery::codes::is_unknown_number;
-use delivery::departure::{VariantChoice, send_at_matters, variant_choice};
+use delivery::departure::{VariantChoice, variant_choice};
 use delivery::progress::{Flags, Progress};
 
+use super::hold::standing;
 use super::rows::{Broken, Rows};
 use super::transaction::{Transaction, TransitionInput};
 use crate::store::Stamp;
@@ -51,8 +52,8 @@ fn proven_variant<R: Rows>(
     Ok(delivered.then_some(canonical))
 }
 
-/// The input for a fact with this error code: whether the other variant is untried is only looked
-/// up when the code makes it matter.
+/// The input for a fact with this error code: whether the other variant is untried, and what is known
+/// about the code, are only looked up when the code makes them matter.
 pub(super) fn transition_input<R: Rows>(
     transaction: &mut Transaction<'_, R>,
     progress: &Progress,
@@ -67,15 +68,11 @@ pub(super) fn transition_input<R: Rows>(
     } else {
         false
     };
-    let send_at = if send_at_matters(progress, stamp.now) {
-        transaction.rows.send_at(progress.message)?
-    } else {
-        None
-    };
+    let standing = standing(transaction, progress, code, stamp.now)?;
     Ok(TransitionInput {
         now: stamp.now,
         random: stamp.random,
         variant_untried,
-        send_at,
+        standing,
     })
 }

@@ -6,6 +6,7 @@
 //! own changes, before an engine exists that needs both.
 
 mod fault;
+mod hold;
 mod inbound;
 mod key;
 mod message;
@@ -17,7 +18,7 @@ mod tables;
 
 pub use fault::{FAULTS, Fault};
 pub(crate) use record::{
-    AnswerRecord, ApiKeyRecord, AttemptRecord, CheckChange, InboundRecord, MessageRecord, Need,
-    Numbers, ParkedRecord, SenderRecord,
+    AnswerRecord, ApiKeyRecord, AttemptRecord, CheckChange, EvidenceRecord, HoldRecord,
+    InboundRecord, MessageRecord, Need, Numbers, ParkedRecord, SenderRecord,
 };
 pub(crate) use tables::{Halt, Sheet};

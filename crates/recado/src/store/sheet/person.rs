@@ -3,6 +3,7 @@
 use delivery::address::AddressVariant;
 use delivery::consent::{Consent, ConsentKind};
 use delivery::message::SenderName;
+use delivery::progress::PauseSource;
 use delivery::row::{IdentityRow, PersonRow, SenderRow};
 use delivery::time::Timestamp;
 
@@ -258,23 +259,37 @@ impl SenderRows for Sheet {
         Ok(known.is_some_and(|known| known.paused_at.is_some()))
     }
 
-    fn pause(&mut self, whom: Pausing, reason: &str, now: Timestamp) -> Result<usize, Halt> {
+    fn pause(
+        &mut self,
+        whom: Pausing,
+        reason: &str,
+        source: PauseSource,
+        now: Timestamp,
+    ) -> Result<usize, Halt> {
         let rows: Vec<SenderRow> = self
             .senders
             .rows()
-            .filter(|(row, known)| {
-                known.paused_at.is_none() && (whom == Pausing::All || whom == Pausing::One(**row))
-            })
+            .filter(|(row, _)| whom == Pausing::All || whom == Pausing::One(**row))
             .map(|(row, _)| *row)
             .collect();
-        for row in &rows {
-            if let Some(mut known) = self.senders.get(row).flatten().cloned() {
+        let mut paused = 0;
+        for row in rows {
+            let Some(mut known) = self.senders.get(&row).flatten().cloned() else {
+                continue;
+            };
+            let lasts_longer =
+                known.pause_source == Some(PauseSource::Answer) && source == PauseSource::Report;
+            if known.paused_at.is_none() {
+                paused += 1;
                 known.paused_at = Some(now);
-                known.pause_reason = Some(reason.to_owned());
-                self.senders.set(*row, Some(known));
+            } else if !lasts_longer {
+                continue;
             }
+            known.pause_reason = Some(reason.to_owned());
+            known.pause_source = Some(source);
+            self.senders.set(row, Some(known));
         }
-        Ok(rows.len())
+        Ok(paused)
     }
 
     fn resume_because(&mut self, reason: &str) -> Result<usize, Halt> {
@@ -288,6 +303,7 @@ impl SenderRows for Sheet {
             if let Some(mut known) = self.senders.get(row).flatten().cloned() {
                 known.paused_at = None;
                 known.pause_reason = None;
+                known.pause_source = None;
                 self.senders.set(*row, Some(known));
             }
         }
@@ -302,9 +318,12 @@ impl SenderRows for Sheet {
         if paused {
             known.paused_at = known.paused_at.or(Some(now));
             known.pause_reason = Some("operator".to_owned());
+            known.pause_source = Some(PauseSource::Operator);
         } else {
+            known.resumed_at = known.paused_at.map(|_| now).or(known.resumed_at);
             known.paused_at = None;
             known.pause_reason = None;
+            known.pause_source = None;
         }
         self.senders.set(row, Some(known));
         Ok(true)

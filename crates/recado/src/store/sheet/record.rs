@@ -5,14 +5,14 @@ use delivery::consent::{ConsentKind, ConsentWord};
 use delivery::event::Source;
 use delivery::message::Kind;
 use delivery::outcome::{OutcomeKind, ProviderStatus};
-use delivery::progress::Event;
+use delivery::progress::{Event, PauseSource};
 use delivery::row::{AttemptRow, IdentityRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
 use delivery::window::WindowCheck;
 
-use crate::store::operations::columns::{Attempt, Cohort, ParkedReport, Subject};
+use crate::store::operations::columns::{Attempt, Cohort, HoldSubject, ParkedReport, Subject};
 use crate::store::{AttemptId, KeyScope, MessageId};
 
 /// What must be loaded before a run can go on.
@@ -62,6 +62,8 @@ pub(crate) enum Need {
     Cohort(Cohort),
     /// A template.
     Template(String),
+    /// Messages that are due at a time.
+    WaitingUntil(Timestamp),
     /// An inbound message.
     Inbound(Sid),
     /// The last words of a person about consent.
@@ -90,6 +92,7 @@ pub(crate) struct Numbers {
     pub(crate) inbound: i64,
     pub(crate) cohort: i64,
     pub(crate) template: i64,
+    pub(crate) hold: i64,
 }
 
 /// A row of `message`.
@@ -186,6 +189,31 @@ pub(crate) struct SenderRecord {
     pub(crate) configured: bool,
     pub(crate) paused_at: Option<Timestamp>,
     pub(crate) pause_reason: Option<String>,
+    pub(crate) pause_source: Option<PauseSource>,
+    pub(crate) resumed_at: Option<Timestamp>,
+}
+
+/// A row of `hold`.
+#[derive(Clone)]
+pub(crate) struct HoldRecord {
+    pub(crate) subject: HoldSubject,
+    pub(crate) since: Timestamp,
+    pub(crate) until: Timestamp,
+    pub(crate) ends_at: Timestamp,
+    pub(crate) lifted: bool,
+    pub(crate) releasing: bool,
+    pub(crate) step: u32,
+    pub(crate) code: Option<u32>,
+    pub(crate) message: MessageRow,
+}
+
+/// A row of `hold_evidence`.
+#[derive(Clone)]
+pub(crate) struct EvidenceRecord {
+    pub(crate) person: PersonRow,
+    pub(crate) sender: SenderRow,
+    pub(crate) at: Timestamp,
+    pub(crate) stopped_others: bool,
 }
 
 /// A row of `inbound`.

@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use delivery::address::AddressVariant;
 use delivery::outcome::ProviderStatus;
 use delivery::progress::{Progress, Watch};
-use delivery::row::{AttemptRow, CohortRow, IdentityRow, MessageRow, PersonRow, SenderRow};
+use delivery::row::{
+    AttemptRow, CohortRow, HoldRow, IdentityRow, MessageRow, PersonRow, SenderRow,
+};
 use delivery::sid::Sid;
 use delivery::state::State;
 use delivery::time::Timestamp;
@@ -20,7 +22,8 @@ use crate::store::{InboundCursor, MessageId, ResumeAfter};
 use super::fault::Fault;
 use super::record::{
     AnswerRecord, ApiKeyRecord, AttemptRecord, CheckChange, ConsentRecord, EventRecord,
-    InboundRecord, MessageRecord, Need, Numbers, ParkedRecord, SenderRecord,
+    EvidenceRecord, HoldRecord, InboundRecord, MessageRecord, Need, Numbers, ParkedRecord,
+    SenderRecord,
 };
 use super::table::Table;
 
@@ -67,6 +70,9 @@ pub(crate) struct Sheet {
     pub(crate) unanswered: Table<Timestamp, Vec<PersonRow>>,
     pub(crate) conversations: Table<PersonRow, Vec<(SenderRow, Timestamp)>>,
     pub(crate) senders: Table<SenderRow, SenderRecord>,
+    pub(crate) holds: Table<HoldRow, HoldRecord>,
+    pub(crate) evidence: Table<(MessageRow, u32), EvidenceRecord>,
+    pub(crate) waiting_until: Table<Timestamp, Vec<MessageRow>>,
     pub(crate) cohorts: Table<Cohort, CohortRow>,
     pub(crate) templates: Table<String, i64>,
     pub(crate) inbound: Table<Sid, InboundRecord>,
@@ -133,6 +139,9 @@ impl Sheet {
             unanswered: Table::default(),
             conversations: Table::default(),
             senders: Table::default(),
+            holds: Table::default(),
+            evidence: Table::default(),
+            waiting_until: Table::default(),
             cohorts: Table::default(),
             templates: Table::default(),
             inbound: Table::default(),
@@ -179,6 +188,8 @@ impl Sheet {
         self.areas.clear();
         self.conversations.forget();
         self.senders.forget();
+        self.holds.forget();
+        self.evidence.forget();
         self.cohorts.forget();
         self.templates.forget();
         self.inbound.forget();

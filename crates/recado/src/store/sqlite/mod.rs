@@ -11,6 +11,7 @@ mod counter;
 mod error;
 mod event;
 mod health;
+mod hold;
 mod inbound;
 mod key;
 mod lock;

@@ -59,7 +59,7 @@ impl SqliteStore {
         drop(turn);
         if options.mode == OpenMode::Server {
             let engine = |error: rusqlite::Error| store_error(&error);
-            sender::configure(&mut connection, &options.senders).map_err(engine)?;
+            sender::configure(&mut connection, &options.senders, options.now).map_err(engine)?;
             if account::waiting(&connection).map_err(engine)?.is_some() {
                 sender::pause_restored(&connection, options.now).map_err(engine)?;
             }

@@ -1,6 +1,7 @@
 //! The table `progress`: where each message is.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use delivery::message::{Policy, Priority};
 use delivery::progress::{Flags, LastError, Progress, Reason};
@@ -18,9 +19,9 @@ pub(super) const PROGRESS_COLUMNS: &str = "progress.message_id, progress.cohort_
      progress.attempt_id, progress.seen, progress.flags, progress.priority, progress.policy, \
      progress.last_event, progress.accepted_at, progress.expires_at, progress.due_at, \
      progress.sent_at, progress.delivered_at, progress.read_at, progress.failed_at, \
-     progress.error_reason, progress.error_code";
+     progress.error_reason, progress.error_code, progress.spared, progress.tried_for";
 /// How many they are.
-pub(super) const PROGRESS_WIDTH: usize = 21;
+pub(super) const PROGRESS_WIDTH: usize = 23;
 
 /// Finds the progress of a message.
 pub(super) fn find(db: &Connection, message: MessageRow) -> rusqlite::Result<Option<Progress>> {
@@ -35,8 +36,9 @@ pub(super) fn find(db: &Connection, message: MessageRow) -> rusqlite::Result<Opt
 pub(super) fn insert(db: &Connection, progress: &Progress) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO progress (account_id, message_id, cohort_id, person_id, sender_id, state, attempts, seen, \
-         flags, priority, policy, last_event, accepted_at, expires_at, due_at, padding) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, zeroblob(?14))",
+         flags, priority, policy, last_event, accepted_at, expires_at, due_at, padding, spared, \
+         tried_for) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, zeroblob(?14), 0, 0)",
     )?
     .execute(params![
         ACCOUNT,
@@ -62,8 +64,8 @@ pub(super) fn update(db: &Connection, progress: &Progress) -> rusqlite::Result<(
     db.prepare_cached(
         "UPDATE progress SET state = ?2, attempts = ?3, attempt_id = ?4, seen = ?5, flags = ?6, \
          last_event = ?7, due_at = ?8, sent_at = ?9, delivered_at = ?10, read_at = ?11, \
-         failed_at = ?12, error_reason = ?13, error_code = ?14, padding = zeroblob(?15) \
-         WHERE message_id = ?1",
+         failed_at = ?12, error_reason = ?13, error_code = ?14, padding = zeroblob(?15), \
+         spared = ?16, tried_for = ?17 WHERE message_id = ?1",
     )?
     .execute(params![
         progress.message.0,
@@ -81,6 +83,8 @@ pub(super) fn update(db: &Connection, progress: &Progress) -> rusqlite::Result<(
         progress.error.map(|error| error.reason.number()),
         progress.error.and_then(|error| error.code),
         padding(progress),
+        progress.spared,
+        i64::try_from(progress.tried_for.as_micros()).unwrap_or(i64::MAX),
     ])?;
     Ok(())
 }
@@ -106,6 +110,8 @@ pub(super) fn read_progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
         sender: SenderRow(row.get(3)?),
         state: stored_at(row, 4, State::from_number)?,
         attempts: row.get(5)?,
+        spared: row.get(21)?,
+        tried_for: Duration::from_micros(row.get(22)?),
         attempt: row.get::<_, Option<i64>>(6)?.map(AttemptRow),
         seen: row.get(7)?,
         flags: Flags(row.get(8)?),

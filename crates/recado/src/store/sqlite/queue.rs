@@ -1,14 +1,15 @@
 //! The queue: the table `queue`, and the verbs of dispatch.
 
+use delivery::hold::LIFTED_ONLY;
 use delivery::message::Priority;
 use delivery::progress::Progress;
 use delivery::row::{MessageRow, PersonRow};
 use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::SqliteStore;
 use super::column::{limit, time_or_null};
 use super::statements::{ACCOUNT, Statements};
+use super::{SqliteStore, hold, sender};
 use crate::store::operations::attempt::{CloseAttempts, Defer, OpenAttempts};
 use crate::store::operations::rows::QueueRows;
 use crate::store::{
@@ -113,7 +114,7 @@ pub(super) struct LaterMessage {
     pub(super) send_at: Option<Timestamp>,
 }
 
-/// Messages that are due after `now`, in the order of the queue's key, from the one after `after`.
+/// Messages that are due after `now` and do not wait to be lifted, in the order of the queue's key, from the one after `after`.
 pub(super) fn due_later(
     db: &Connection,
     now: Timestamp,
@@ -124,7 +125,7 @@ pub(super) fn due_later(
     db.prepare_cached(
         "SELECT queue.sender_id, queue.priority, queue.due_at, queue.message_id, message.send_at \
          FROM queue JOIN message ON message.id = queue.message_id \
-         WHERE queue.account_id = ?1 AND queue.due_at > ?2 \
+         WHERE queue.account_id = ?1 AND queue.due_at > ?2 AND queue.due_at < ?8 \
          AND (queue.sender_id, queue.priority, queue.due_at, queue.message_id) > (?3, ?4, ?5, ?6) \
          ORDER BY queue.sender_id, queue.priority, queue.due_at, queue.message_id LIMIT ?7",
     )?
@@ -137,6 +138,7 @@ pub(super) fn due_later(
             due_at,
             message,
             limit(rows),
+            LIFTED_ONLY.micros(),
         ],
         |row| {
             let key = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
@@ -153,10 +155,12 @@ pub(super) fn due_later(
 }
 
 fn read_page(db: &Connection, query: &DueQuery) -> rusqlite::Result<DuePage> {
+    let (paused, resumed_at) = sender::pause_state(db, query.sender)?;
+    let hold_ends_at = hold::ends_at(db, query.sender)?;
+    let held = hold_ends_at.is_some_and(|end| end > query.now);
     let mut page = DuePage {
-        paused: db
-            .prepare_cached("SELECT 1 FROM sender WHERE id = ?1 AND paused_at IS NOT NULL")?
-            .exists([query.sender.0])?,
+        paused: paused || held,
+        ramp_since: resumed_at.max(hold_ends_at.filter(|_| !held)),
         ..DuePage::default()
     };
     let urgent = [Priority::Urgent];

@@ -1,13 +1,14 @@
 //! Our senders: the table `sender`.
 
 use delivery::message::SenderName;
+use delivery::progress::PauseSource;
 use delivery::row::{PersonRow, SenderRow};
 use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use super::account;
-use super::column::time_or_null;
+use super::column::{stored_or_null, time_or_null};
 use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::columns::Pausing;
 use crate::store::operations::rows::SenderRows;
@@ -20,7 +21,7 @@ impl Senders for SqliteStore {
     fn senders(&self) -> StoreFuture<'_, Vec<SenderView>> {
         Box::pin(self.read_long(&self.readers.gauges, |db, _| {
             let mut statement = db.prepare_cached(
-                "SELECT id, name, configured, paused_at, pause_reason, \
+                "SELECT id, name, configured, paused_at, pause_reason, pause_source, \
                  coalesce((SELECT n FROM total WHERE total.account_id = sender.account_id \
                   AND total.what = 4 AND total.code = sender.id), 0), \
                  (SELECT count(*) FROM open_attempt WHERE open_attempt.account_id = sender.account_id \
@@ -90,23 +91,51 @@ impl SenderRows for Statements<'_> {
             .exists([sender.0])
     }
 
-    fn pause(&mut self, whom: Pausing, reason: &str, now: Timestamp) -> rusqlite::Result<usize> {
+    fn pause(
+        &mut self,
+        whom: Pausing,
+        reason: &str,
+        source: PauseSource,
+        now: Timestamp,
+    ) -> rusqlite::Result<usize> {
         let (sender, all) = match whom {
             Pausing::One(sender) => (sender.0, false),
             Pausing::All => (0, true),
         };
+        if source == PauseSource::Report {
+            self.db
+                .prepare_cached(
+                    "UPDATE sender SET pause_reason = ?2, pause_source = ?3 WHERE account_id = ?1 \
+                     AND pause_source = ?4 AND (id = ?5 OR ?6)",
+                )?
+                .execute(params![
+                    ACCOUNT,
+                    reason,
+                    source.number(),
+                    PauseSource::Answer.number(),
+                    sender,
+                    all
+                ])?;
+        }
         self.db
             .prepare_cached(
-                "UPDATE sender SET paused_at = ?2, pause_reason = ?3 \
-                 WHERE account_id = ?1 AND paused_at IS NULL AND (id = ?4 OR ?5)",
+                "UPDATE sender SET paused_at = ?2, pause_reason = ?3, pause_source = ?4 \
+                 WHERE account_id = ?1 AND paused_at IS NULL AND (id = ?5 OR ?6)",
             )?
-            .execute(params![ACCOUNT, now.micros(), reason, sender, all])
+            .execute(params![
+                ACCOUNT,
+                now.micros(),
+                reason,
+                source.number(),
+                sender,
+                all
+            ])
     }
 
     fn resume_because(&mut self, reason: &str) -> rusqlite::Result<usize> {
         self.db
             .prepare_cached(
-                "UPDATE sender SET paused_at = NULL, pause_reason = NULL \
+                "UPDATE sender SET paused_at = NULL, pause_reason = NULL, pause_source = NULL \
                  WHERE account_id = ?1 AND pause_reason = ?2",
             )?
             .execute(params![ACCOUNT, reason])
@@ -114,23 +143,40 @@ impl SenderRows for Statements<'_> {
 
     fn set_paused(&mut self, name: &str, paused: bool, now: Timestamp) -> rusqlite::Result<bool> {
         let sql = if paused {
-            "UPDATE sender SET paused_at = coalesce(paused_at, ?3), \
-             pause_reason = 'operator' WHERE account_id = ?1 AND name = ?2"
+            "UPDATE sender SET paused_at = coalesce(paused_at, ?3), pause_reason = 'operator', \
+             pause_source = ?4 WHERE account_id = ?1 AND name = ?2"
         } else {
-            "UPDATE sender SET paused_at = NULL, pause_reason = NULL \
-             WHERE account_id = ?1 AND name = ?2 AND ?3 > 0"
+            "UPDATE sender SET resumed_at = iif(paused_at IS NULL, resumed_at, ?3), \
+             paused_at = NULL, pause_reason = NULL, pause_source = NULL \
+             WHERE account_id = ?1 AND name = ?2 AND ?4 = 0"
         };
-        let changed = self.db.execute(sql, params![ACCOUNT, name, now.micros()])?;
+        let operator = PauseSource::Operator.number();
+        let changed = self
+            .db
+            .execute(sql, params![ACCOUNT, name, now.micros(), operator])?;
         Ok(changed > 0)
     }
 }
 
-/// Writes the configured senders. A pause that a refusal caused ends with a restart: the operator
-/// has had the chance to correct the settings, and a wrong one pauses it again at once. A pause
-/// by hand stays.
+/// Whether a sender is paused, and when it was last resumed.
+pub(super) fn pause_state(
+    db: &Connection,
+    sender: SenderRow,
+) -> rusqlite::Result<(bool, Option<Timestamp>)> {
+    let found = db
+        .prepare_cached("SELECT paused_at IS NOT NULL, resumed_at FROM sender WHERE id = ?1")?
+        .query_row([sender.0], |row| Ok((row.get(0)?, time_or_null(row, 1)?)))
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Writes the configured senders. A pause that an answer caused ends with a restart: the operator
+/// has had the chance to correct the settings, and a wrong one pauses it again at once. A pause by
+/// hand stays, and one that a report caused: before the next report, hundreds of messages may leave.
 pub(super) fn configure(
     connection: &mut Connection,
     senders: &[SenderName],
+    now: Timestamp,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute(
@@ -145,9 +191,9 @@ pub(super) fn configure(
         )?;
     }
     transaction.execute(
-        "UPDATE sender SET paused_at = NULL, pause_reason = NULL WHERE account_id = ?1 \
-         AND pause_reason <> 'operator'",
-        [ACCOUNT],
+        "UPDATE sender SET paused_at = NULL, pause_reason = NULL, pause_source = NULL, \
+         resumed_at = ?2 WHERE account_id = ?1 AND pause_source = ?3",
+        [ACCOUNT, now.micros(), PauseSource::Answer.number()],
     )?;
     transaction.commit()
 }
@@ -156,9 +202,14 @@ pub(super) fn configure(
 /// pause by hand stays one.
 pub(super) fn pause_restored(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     connection.execute(
-        "UPDATE sender SET paused_at = ?2, pause_reason = ?3 \
+        "UPDATE sender SET paused_at = ?2, pause_reason = ?3, pause_source = ?4 \
          WHERE account_id = ?1 AND configured AND paused_at IS NULL",
-        params![ACCOUNT, now.micros(), PAUSED_AS_RESTORED],
+        params![
+            ACCOUNT,
+            now.micros(),
+            PAUSED_AS_RESTORED,
+            PauseSource::Restore.number()
+        ],
     )?;
     Ok(())
 }
@@ -170,7 +221,8 @@ fn read_view(row: &Row<'_>) -> rusqlite::Result<SenderView> {
         configured: row.get(2)?,
         paused_at: time_or_null(row, 3)?,
         pause_reason: row.get(4)?,
-        queued: row.get(5)?,
-        open: row.get(6)?,
+        pause_source: stored_or_null(row, 5, PauseSource::from_number)?,
+        queued: row.get(6)?,
+        open: row.get(7)?,
     })
 }

@@ -1,6 +1,7 @@
 //! Runs a transaction on a sheet that is loaded from SQLite and written back to it. Part of the test
 //! build only: the conformance suite runs over it as over an engine of its own.
 
+mod holds;
 mod load;
 mod load_message;
 mod save;
@@ -104,7 +105,8 @@ pub(super) fn run<W: OnSheet + ?Sized>(
     fault: Option<Fault>,
     batch: &mut [Box<W>],
 ) -> rusqlite::Result<Gathered> {
-    let sheet = Sheet::new(fault, load::numbers(db)?, load::senders(db)?);
+    let mut sheet = Sheet::new(fault, load::numbers(db)?, load::senders(db)?);
+    holds::load(db, &mut sheet)?;
     let mut transaction = Transaction::new(sheet, shared);
     let mut loaded: HashSet<Need> = HashSet::new();
     while !run_once(&mut transaction, batch)? {
@@ -120,6 +122,7 @@ pub(super) fn run<W: OnSheet + ?Sized>(
         }
     }
     save::save(db, &transaction.rows)?;
+    holds::save(db, &transaction.rows)?;
     Ok(transaction.gathered())
 }
 

@@ -25,7 +25,7 @@ async fn nothing_leaves_while_paused_and_urgent_goes_first_after() {
     let one = |answer: &crate::client::Answer| answer.json()["senders"][0].clone();
     let listed = one(&server.get("/api/v1/senders").await);
     let expected = json!({ "name": SENDER, "configured": true, "paused_at": null,
-        "pause_reason": null, "queued": 0, "open": 0 });
+        "pause_reason": null, "pause_source": null, "queued": 0, "open": 0 });
     assert_eq!(listed, expected);
     let paused = one(&set(&server, &encoded(SENDER), "pause").await);
     assert_eq!(paused["pause_reason"], "operator");

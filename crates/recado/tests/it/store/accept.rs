@@ -236,7 +236,7 @@ pub(crate) async fn a_superseded_notice_that_comes_back_does_not_leave_again(
     let second = fixture.accept(keyed(2, "a")).await;
     let sent = fixture.send(second).await;
     fixture.accept(keyed(2, "b")).await;
-    fixture.fail(sent, ProviderStatus::Failed, 63_018).await;
+    fixture.fail(sent, ProviderStatus::Failed, 63_029).await;
     fixture.pass(Duration::from_secs(3_600));
     for id in [first, second] {
         assert!(fixture.is_gone(id).await);

@@ -17,9 +17,9 @@ use delivery::time::Timestamp;
 use recado::store::sqlite::SqliteStore;
 use recado::store::{
     CloseRequest, Consents, CounterGroup, CounterQuery, Counters, DueQuery, DueWatch, Events,
-    FAULTS, Fault, Finding, Health, Idempotency, Inbounds, Maintenance, MessageCommand, MessageId,
-    Messages, NewInbound, NewMessage, OpenRequest, OpenResult, Queue, Report, Reports, Senders,
-    Settlement, Stamp, WatchQuery, Watches, new_message_id,
+    FAULTS, Fault, Finding, Health, Holds, Idempotency, Inbounds, Maintenance, MessageCommand,
+    MessageId, Messages, NewInbound, NewMessage, OpenRequest, OpenResult, Queue, Report, Reports,
+    Senders, Settlement, Stamp, WatchQuery, Watches, new_message_id,
 };
 
 use super::engine::{Setup, Sqlite, master_key};
@@ -197,6 +197,12 @@ impl Mixer {
         })
     }
 
+    fn lift(&self, hold: i64) -> Step<'static> {
+        let (store, now) = (Arc::clone(&self.store), self.now);
+        let hold = delivery::row::HoldRow(hold);
+        Box::pin(async move { format!("{:?}", store.lift_hold(hold, now).await.unwrap()) })
+    }
+
     fn defer(&self, message: MessageRow) -> Step<'static> {
         let (store, at) = (Arc::clone(&self.store), self.now.plus(MINUTE));
         Box::pin(async move { format!("{:?}", store.defer(vec![(message, at)]).await.unwrap()) })
@@ -370,10 +376,14 @@ async fn tell_random(way: Way, seed: u64) -> String {
         let mut steps: Vec<Step<'_>> = Vec::new();
         for _ in 0..2 + mixer.random.below(6) {
             let person = u32::try_from(mixer.random.below(3)).unwrap();
-            let step = match mixer.random.below(12) {
+            let step = match mixer.random.below(13) {
                 0..=3 => {
                     let body = ["a", "b", "c"][mixer.random.below(3)];
-                    let mut message = free_text(person, body);
+                    let mut message = if mixer.random.below(2) == 0 {
+                        free_text(person, body)
+                    } else {
+                        notice(person, body)
+                    };
                     if mixer.random.below(4) == 0 {
                         message.to = user_id(person);
                     }
@@ -406,7 +416,10 @@ async fn tell_random(way: Way, seed: u64) -> String {
                         (ProviderStatus::Failed, Some(63_024)),
                         (ProviderStatus::Undelivered, Some(63_016)),
                         (ProviderStatus::Failed, Some(21_610)),
-                    ][mixer.random.below(5)];
+                        (ProviderStatus::Failed, Some(63_018)),
+                        (ProviderStatus::Failed, Some(63_042)),
+                        (ProviderStatus::Failed, Some(30_450)),
+                    ][mixer.random.below(8)];
                     mixer.report(sid, status, code)
                 }
                 10 if !ids.is_empty() => {
@@ -414,6 +427,7 @@ async fn tell_random(way: Way, seed: u64) -> String {
                         [MessageCommand::Cancel, MessageCommand::Retry][mixer.random.below(2)];
                     mixer.command(ids[mixer.random.below(ids.len())], command)
                 }
+                12 => mixer.lift(1 + i64::try_from(mixer.random.below(9)).unwrap()),
                 11 if !due.is_empty() => mixer.defer(due[mixer.random.below(due.len())]),
                 _ => mixer.maintain(),
             };
@@ -437,7 +451,7 @@ fn outcome(mixer: &Mixer, sid: Sid) -> Outcome {
         0 => Outcome::Unknown(delivery::outcome::UnknownCause::Timeout),
         1 => Outcome::Refused {
             http_status: 400,
-            code: Some(21_211),
+            code: Some([21_211, 21_606, 21_611, 63_007][mixer.random.below(4)]),
         },
         _ => Outcome::Sent {
             sid,

@@ -8,12 +8,14 @@ mod consent_order;
 pub(crate) mod engine;
 pub(crate) mod fixture;
 mod form;
+mod holds;
 mod identities;
 mod inbound;
 mod log;
 mod maintenance;
 mod message_commands;
 mod mixed;
+mod pauses;
 mod queue;
 mod report_order;
 mod reports;
@@ -124,6 +126,24 @@ macro_rules! conformance {
                 a_refusal_after_a_report_of_doubt_leaves_nothing_waiting,
                 an_answer_that_says_failed_waits_for_the_report,
                 an_answer_never_moves_a_report_back,
+            }
+            holds {
+                a_limit_of_the_sender_holds_it_and_costs_nobody_an_attempt,
+                a_limit_that_one_person_meets_holds_nobody_else,
+                what_left_before_a_hold_does_not_prolong_it,
+                a_template_is_held_until_it_is_lifted_and_the_same_message_holds_it_once,
+                a_paused_template_is_held_for_hours,
+                a_person_is_held_for_the_kind_that_was_held_back,
+                the_account_is_held_with_all_its_senders,
+                a_hold_outlives_the_server_and_the_deadline_does_not_wait_for_it,
+                lifting_brings_back_what_waits_in_steps,
+                holds_are_listed_newest_first_while_they_last,
+            }
+            pauses {
+                one_recipient_stops_nobody,
+                two_people_are_evidence_and_one_is_not,
+                a_message_pauses_its_sender_once,
+                a_pause_by_a_report_outlives_the_server,
             }
             report_order {
                 any_order_and_repetition_ends_in_the_same_record,

@@ -72,7 +72,7 @@ pub(crate) async fn a_failure_that_passes_is_not_tried_for_ever(fixture: &mut St
     let mut attempts = 0;
     while fixture.state(id).await != State::Failed {
         let sent = fixture.send(id).await;
-        fixture.fail(sent, ProviderStatus::Failed, 63_018).await;
+        fixture.fail(sent, ProviderStatus::Failed, 63_029).await;
         attempts += 1;
         if let Some(due) = fixture.view(id).await.summary.due_at {
             fixture.now = due;
@@ -88,14 +88,14 @@ pub(crate) async fn a_receipt_for_an_earlier_attempt_is_a_possible_double(
 ) {
     let id = fixture.accept(notice(1, "a")).await;
     let first = fixture.send(id).await;
-    fixture.fail(first, ProviderStatus::Failed, 63_018).await;
+    fixture.fail(first, ProviderStatus::Failed, 63_029).await;
     fixture.now = fixture.view(id).await.summary.due_at.unwrap();
     let second = fixture.send(id).await;
     fixture.report(first, ProviderStatus::Delivered).await;
     let summary = fixture.view(id).await.summary;
     assert_eq!(summary.state, State::Delivered);
     assert!(summary.possible_duplicate);
-    fixture.fail(second, ProviderStatus::Failed, 63_018).await;
+    fixture.fail(second, ProviderStatus::Failed, 63_029).await;
     assert_eq!(fixture.state(id).await, State::Delivered);
     assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
 }
@@ -103,7 +103,7 @@ pub(crate) async fn a_receipt_for_an_earlier_attempt_is_a_possible_double(
 pub(crate) async fn a_receipt_stops_the_retry_that_waits(fixture: &mut StoreFixture) {
     let id = fixture.accept(notice(1, "a")).await;
     let sent = fixture.send(id).await;
-    fixture.fail(sent, ProviderStatus::Failed, 63_018).await;
+    fixture.fail(sent, ProviderStatus::Failed, 63_029).await;
     assert_eq!(fixture.waiting().await.len(), 1);
     fixture.report(sent, ProviderStatus::Delivered).await;
     assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
@@ -318,7 +318,7 @@ pub(crate) async fn what_was_canceled_stays_canceled_when_it_fails_late(
         );
         let sid = fixture.sid();
         fixture
-            .fail(Sent { attempt, sid }, ProviderStatus::Failed, 63_018)
+            .fail(Sent { attempt, sid }, ProviderStatus::Failed, 63_029)
             .await;
         assert_eq!(
             fixture.waiting().await,
@@ -352,7 +352,7 @@ pub(crate) async fn what_was_stopped_stays_stopped_when_it_fails_late(fixture: &
         }
         let sid = fixture.sid();
         fixture
-            .fail(Sent { attempt, sid }, ProviderStatus::Failed, 63_018)
+            .fail(Sent { attempt, sid }, ProviderStatus::Failed, 63_029)
             .await;
         assert_eq!(fixture.waiting().await, Vec::<MessageRow>::new());
     }
@@ -365,7 +365,7 @@ pub(crate) async fn parked_reports_see_what_the_ones_before_them_did(fixture: &m
     let attempt = fixture.open(id).await.attempt;
     let sid = fixture.sid();
     for (status, code) in [
-        (ProviderStatus::Undelivered, Some(63_018)),
+        (ProviderStatus::Undelivered, Some(63_029)),
         (ProviderStatus::Failed, Some(21_610)),
         (ProviderStatus::Canceled, None),
         (ProviderStatus::Other, None),

@@ -249,7 +249,8 @@ impl Soak {
                     Some(63_024),
                     Some(63_007),
                     Some(21_611),
-                    Some(21_611),
+                    Some(21_606),
+                    Some(20_409),
                     Some(21_610),
                 ]),
             },
@@ -293,7 +294,8 @@ impl Soak {
             let status = self.pick(ProviderStatus::ALL);
             let failed = matches!(status, ProviderStatus::Failed | ProviderStatus::Undelivered);
             let codes = [
-                63_016, 63_018, 63_024, 63_003, 30_008, 63_049, 21_610, 99_999,
+                63_016, 63_018, 63_029, 63_029, 63_024, 63_003, 30_008, 63_049, 63_042, 21_610,
+                99_999,
             ];
             let code = (failed && !self.chance(5)).then(|| self.pick(&codes));
             batch.push(Report {
@@ -384,7 +386,7 @@ impl Soak {
                 (ProviderStatus::Queued, None),
                 (ProviderStatus::Sent, None),
                 (ProviderStatus::Delivered, None),
-                (ProviderStatus::Failed, Some(63_018)),
+                (ProviderStatus::Failed, Some(63_029)),
                 (ProviderStatus::Undelivered, Some(63_024)),
             ]);
             let found = Finding::Found { sid, status, code };
@@ -431,6 +433,7 @@ impl Soak {
     async fn pause(&mut self) -> usize {
         let name = self.pick(&[FIRST, SECOND]);
         self.fixture.pause(name, self.chance(6)).await;
+        self.fixture.lift_all().await;
         1
     }
 
@@ -456,6 +459,7 @@ impl Soak {
             for name in [FIRST, SECOND] {
                 self.fixture.pause(name, false).await;
             }
+            self.fixture.lift_all().await;
             self.dispatch().await;
             let closing = std::mem::take(&mut self.open);
             let now = self.fixture.now;

@@ -132,7 +132,7 @@ pub(crate) async fn what_is_found_settles_the_attempt(fixture: &mut StoreFixture
 pub(crate) async fn a_failure_that_is_found_counts_like_one_that_is_reported(
     fixture: &mut StoreFixture,
 ) {
-    for (n, code, state) in [(1, 63_016, State::Failed), (2, 63_018, State::Scheduled)] {
+    for (n, code, state) in [(1, 63_016, State::Failed), (2, 63_029, State::Scheduled)] {
         let id = fixture.accept(notice(n, "a")).await;
         fixture.lose(id).await;
         fixture.pass(5 * SECOND_LONG);

@@ -43,6 +43,9 @@ CREATE TABLE sender (
     configured   INTEGER NOT NULL,
     paused_at    INTEGER,
     pause_reason TEXT,
+    -- Who has paused it: the operator, an answer (ends with a restart) or a report.
+    pause_source INTEGER,
+    resumed_at   INTEGER,
     UNIQUE (account_id, name)
 ) STRICT;
 
@@ -172,6 +175,10 @@ CREATE TABLE progress (
     sender_id    INTEGER NOT NULL,
     state        INTEGER NOT NULL,
     attempts     INTEGER NOT NULL,
+    -- How many of the attempts do not count against the limit.
+    spared       INTEGER NOT NULL,
+    -- Its age, as far as trying again goes: the sum of the waits between attempts.
+    tried_for    INTEGER NOT NULL,
     attempt_id   INTEGER,
     seen         INTEGER NOT NULL,
     flags        INTEGER NOT NULL,
@@ -213,6 +220,47 @@ CREATE TABLE queue (
     person_id  INTEGER NOT NULL,
     PRIMARY KEY (account_id, sender_id, priority, due_at, message_id)
 ) STRICT, WITHOUT ROWID;
+
+-- Who waits because of what the provider said about a message. What waits has the due time `until`;
+-- the hold is in effect until `ends_at`, which is earlier when it was lifted. Rows of the past tell how
+-- many holds came in a row.
+CREATE TABLE hold (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    account_id INTEGER NOT NULL,
+    scope      INTEGER NOT NULL,
+    -- The person, the template or the sender; 0 for the account.
+    subject    INTEGER NOT NULL,
+    -- The only kind of message that is held; -1 for all.
+    kind       INTEGER NOT NULL,
+    since      INTEGER NOT NULL,
+    until      INTEGER NOT NULL,
+    ends_at    INTEGER NOT NULL,
+    lifted     INTEGER NOT NULL,
+    -- It was lifted, and has not let go of everything that waits for it.
+    releasing  INTEGER NOT NULL,
+    step       INTEGER NOT NULL,
+    code       INTEGER,
+    message_id INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX hold_subject ON hold (account_id, scope, subject, kind);
+CREATE INDEX hold_end ON hold (account_id, scope, ends_at);
+CREATE INDEX hold_releasing ON hold (id) WHERE releasing = 1;
+
+-- Which messages met a code that stops others, or might.
+CREATE TABLE hold_evidence (
+    account_id     INTEGER NOT NULL,
+    message_id     INTEGER NOT NULL,
+    code           INTEGER NOT NULL,
+    person_id      INTEGER NOT NULL,
+    sender_id      INTEGER NOT NULL,
+    at             INTEGER NOT NULL,
+    stopped_others INTEGER NOT NULL,
+    PRIMARY KEY (account_id, message_id, code)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX hold_evidence_code ON hold_evidence (account_id, code, at);
+CREATE INDEX hold_evidence_age ON hold_evidence (account_id, at);
 
 CREATE TABLE attempt (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,

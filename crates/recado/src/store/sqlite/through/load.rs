@@ -2,6 +2,7 @@
 
 use delivery::consent::{ConsentKind, ConsentWord};
 use delivery::outcome::ProviderStatus;
+use delivery::progress::PauseSource;
 use delivery::row::{AttemptRow, IdentityRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::state::State;
@@ -36,13 +37,20 @@ pub(super) fn numbers(db: &Connection) -> rusqlite::Result<Numbers> {
         inbound: last("inbound")?,
         cohort: last("cohort")?,
         template: last("template")?,
+        // Holds are removed again, and their numbers are never used twice.
+        hold: db.query_row(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'hold'",
+            [],
+            |row| row.get(0),
+        )?,
     })
 }
 
 /// Every sender.
 pub(super) fn senders(db: &Connection) -> rusqlite::Result<Vec<(SenderRow, SenderRecord)>> {
     db.prepare(
-        "SELECT id, name, configured, paused_at, pause_reason FROM sender WHERE account_id = ?1",
+        "SELECT id, name, configured, paused_at, pause_reason, pause_source, resumed_at \
+         FROM sender WHERE account_id = ?1",
     )?
     .query_map([ACCOUNT], |row| {
         let record = SenderRecord {
@@ -50,6 +58,8 @@ pub(super) fn senders(db: &Connection) -> rusqlite::Result<Vec<(SenderRow, Sende
             configured: row.get(2)?,
             paused_at: time_or_null(row, 3)?,
             pause_reason: row.get(4)?,
+            pause_source: stored_or_null(row, 5, PauseSource::from_number)?,
+            resumed_at: time_or_null(row, 6)?,
         };
         Ok((SenderRow(row.get(0)?), record))
     })?
@@ -92,6 +102,12 @@ pub(super) fn load(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusq
                        AND due_at IS NOT NULL AND expires_at IS NOT NULL AND expires_at <= ?2";
             let found = load_messages(db, sheet, sql, [ACCOUNT, now.micros()])?;
             sheet.overdue.load(*now, Some(found));
+            Ok(())
+        }
+        Need::WaitingUntil(until) => {
+            let sql = "SELECT message_id FROM queue WHERE due_at = ?1";
+            let found = load_messages(db, sheet, sql, [until.micros()])?;
+            sheet.waiting_until.load(*until, Some(found));
             Ok(())
         }
         _ => load_attempts(rows, sheet, need),

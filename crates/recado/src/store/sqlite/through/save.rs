@@ -1,7 +1,7 @@
 //! What a sheet has changed, written to SQLite.
 
 use delivery::consent::ConsentWord;
-use delivery::progress::Progress;
+use delivery::progress::{PauseSource, Progress};
 use delivery::row::MessageRow;
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
@@ -91,11 +91,14 @@ fn save_names(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
         if let Some(sender) = sender {
             execute(
                 db,
-                "UPDATE sender SET paused_at = ?2, pause_reason = ?3 WHERE id = ?1",
+                "UPDATE sender SET paused_at = ?2, pause_reason = ?3, pause_source = ?4, \
+                 resumed_at = ?5 WHERE id = ?1",
                 params![
                     row.0,
                     sender.paused_at.map(Timestamp::micros),
-                    sender.pause_reason
+                    sender.pause_reason,
+                    sender.pause_source.map(PauseSource::number),
+                    sender.resumed_at.map(Timestamp::micros)
                 ],
             )?;
         }
