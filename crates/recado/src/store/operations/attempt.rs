@@ -6,7 +6,7 @@ use delivery::departure::{Departure, departure, is_due};
 use delivery::event::Source;
 use delivery::outcome::{Outcome, UnknownCause};
 use delivery::progress::{Progress, Reason};
-use delivery::row::{AttemptRow, MessageRow};
+use delivery::row::{AttemptRow, IdentityRow, MessageRow};
 use delivery::time::Timestamp;
 use delivery::window::{self, WindowCheck};
 
@@ -17,6 +17,7 @@ use super::rows::{Broken, Rows};
 use super::transaction::{Transaction, TransitionInput};
 use super::variant::{next_variant, transition_input};
 use super::verb::{Verb, each};
+use crate::store::person::Person;
 use crate::store::seal::open_content;
 use crate::store::{
     AttemptId, CloseRequest, CloseResult, OpenAttempt, OpenRequest, OpenResult, Stamp,
@@ -108,26 +109,11 @@ fn open<R: Rows>(
     if !may_leave(transaction, &mut progress, person.consent, now)? {
         return Ok(OpenResult::Gone);
     }
-    if let Some(until) = transaction.rows.held_until(&progress, now)? {
-        let input = TransitionInput::at(now);
-        transaction.apply_alone(&mut progress, input, |transition| transition.defer(until))?;
-        return Ok(OpenResult::Gone);
-    }
-    if transaction
-        .rows
-        .has_open_attempt(progress.person, progress.sender)?
-        || transaction.rows.is_paused(progress.sender)?
-        || transaction.rows.is_held(progress.sender, now)?
-    {
-        return Ok(OpenResult::Busy);
+    if let Some(waits) = must_wait(transaction, &mut progress, now)? {
+        return Ok(waits);
     }
     let stored = transaction.rows.sealed_content(progress.message)?;
-    let person = if stored.identity == person.identity {
-        person
-    } else {
-        let recipient = transaction.rows.person_at(stored.identity)?;
-        recipient.ok_or(Broken::Gone("identity"))?
-    };
+    let person = recipient(transaction, person, stored.identity)?;
     let vault = &transaction.shared.vault;
     let content = person
         .key(vault)
@@ -172,6 +158,39 @@ fn open<R: Rows>(
         content,
         expires_at: progress.expires_at,
     })))
+}
+
+/// Why a message that may leave does not leave now: a hold, whose end it waits for, or what its
+/// sender does.
+fn must_wait<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    progress: &mut Progress,
+    now: Timestamp,
+) -> Result<Option<OpenResult>, R::Error> {
+    if let Some(until) = transaction.rows.held_until(progress, now)? {
+        let input = TransitionInput::at(now);
+        transaction.apply_alone(progress, input, |transition| transition.defer(until))?;
+        return Ok(Some(OpenResult::Gone));
+    }
+    let busy = transaction
+        .rows
+        .has_open_attempt(progress.person, progress.sender)?
+        || transaction.rows.is_paused(progress.sender)?
+        || transaction.rows.is_held(progress.sender, now)?;
+    Ok(busy.then_some(OpenResult::Busy))
+}
+
+/// The person at the address to which a message goes.
+fn recipient<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    person: Person,
+    identity: IdentityRow,
+) -> Result<Person, R::Error> {
+    if identity == person.identity {
+        return Ok(person);
+    }
+    let recipient = transaction.rows.person_at(identity)?;
+    Ok(recipient.ok_or(Broken::Gone("identity"))?)
 }
 
 /// The last look before anything leaves: deadline, opt-out, hold, window. What may not leave is

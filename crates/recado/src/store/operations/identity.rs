@@ -77,6 +77,7 @@ fn merge<R: Rows>(
     transaction.rows.give_messages(from.row, to.row)?;
     transaction.rows.give_open_attempts(from.row, to.row)?;
     transaction.rows.give_inbound(from.row, to.row)?;
+    transaction.rows.give_holds(from.row, to.row)?;
     transaction.rows.give_identities(from, to)?;
     join_subjects(transaction, from.row, to.row, cause)?;
     transaction.rows.append_tie(&TieColumns {

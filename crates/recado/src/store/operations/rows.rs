@@ -325,6 +325,9 @@ pub(crate) trait HoldRows: Halting {
     /// Lifts a hold that is in effect. `false` when there is none of that row.
     fn lift_hold(&mut self, hold: HoldRow, now: Timestamp) -> Read<Self, bool>;
 
+    /// Makes the holds of one person another's.
+    fn give_holds(&mut self, from: PersonRow, to: PersonRow) -> Read<Self, ()>;
+
     /// The holds that were lifted and have not let go of everything, oldest first.
     fn holds_to_release(&mut self, limit: usize) -> Read<Self, Vec<HoldRow>>;
 

@@ -2,7 +2,7 @@
 
 use delivery::hold::{EarlierHold, HoldScope};
 use delivery::progress::Progress;
-use delivery::row::{AttemptRow, HoldRow, MessageRow, SenderRow};
+use delivery::row::{AttemptRow, HoldRow, MessageRow, PersonRow, SenderRow};
 use delivery::time::Timestamp;
 
 use super::record::{EvidenceRecord, HoldRecord, Need};
@@ -86,6 +86,21 @@ impl HoldRows for Sheet {
         record.releasing = true;
         self.holds.set(hold, Some(record));
         Ok(true)
+    }
+
+    fn give_holds(&mut self, from: PersonRow, to: PersonRow) -> Result<(), Halt> {
+        let theirs: Vec<(HoldRow, HoldRecord)> = self
+            .holds
+            .rows()
+            .filter(|(_, hold)| hold.subject.scope == HoldScope::Recipient)
+            .filter(|(_, hold)| hold.subject.subject == from.0)
+            .map(|(row, hold)| (*row, hold.clone()))
+            .collect();
+        for (row, mut hold) in theirs {
+            hold.subject.subject = to.0;
+            self.holds.set(row, Some(hold));
+        }
+        Ok(())
     }
 
     fn holds_to_release(&mut self, limit: usize) -> Result<Vec<HoldRow>, Halt> {

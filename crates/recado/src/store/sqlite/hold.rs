@@ -130,6 +130,16 @@ impl HoldRows for Statements<'_> {
         Ok(changed > 0)
     }
 
+    fn give_holds(&mut self, from: PersonRow, to: PersonRow) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached(
+                "UPDATE hold SET subject = ?4 \
+                 WHERE account_id = ?1 AND scope = ?2 AND subject = ?3",
+            )?
+            .execute([ACCOUNT, HoldScope::Recipient.number(), from.0, to.0])?;
+        Ok(())
+    }
+
     fn holds_to_release(&mut self, rows: usize) -> rusqlite::Result<Vec<HoldRow>> {
         self.db
             .prepare_cached("SELECT id FROM hold WHERE releasing = 1 ORDER BY id LIMIT ?1")?
