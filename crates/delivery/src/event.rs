@@ -39,6 +39,11 @@ crate::stored! {
         Held = 15 "held",
         /// The hold is over.
         Released = 16 "released",
+        /// It is proven that an unknown attempt created nothing.
+        AttemptAbsent = 17 "attempt_absent",
+        /// Stronger evidence gave the provider's message to another attempt: what was concluded
+        /// about this one from the list is taken back.
+        EvidenceWithdrawn = 18 "evidence_withdrawn",
     }
 }
 

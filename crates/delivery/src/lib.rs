@@ -26,6 +26,7 @@ pub mod outage;
 pub mod outcome;
 pub mod state;
 
+pub mod absence;
 pub mod codes;
 pub mod hold;
 pub mod retry;

@@ -41,20 +41,49 @@ pub const EVIDENCE_WAIT: Duration = Duration::from_secs(60);
 /// a row.
 pub const HOLDS_IN_A_ROW_WITHIN: Duration = Duration::from_secs(3_600);
 
-/// Waits between looks for an unknown attempt, counted from its start.
-pub const SETTLE_POLLS: [Duration; 6] = [
+/// When an unknown attempt is looked for, counted from when it became unknown.
+pub const SETTLE_POLLS: [Duration; 11] = [
     Duration::from_secs(5),
     Duration::from_secs(15),
     Duration::from_secs(45),
     Duration::from_secs(2 * 60),
     Duration::from_secs(5 * 60),
+    Duration::from_secs(10 * 60),
     Duration::from_secs(15 * 60),
+    Duration::from_secs(20 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(45 * 60),
+    Duration::from_secs(60 * 60),
 ];
+/// The looks after which a policy decides that acts without proof.
+pub const SETTLE_POLLS_WITHOUT_PROOF: usize = 7;
+/// The time between looks after those of [`SETTLE_POLLS`], for attempts of which a proof is wanted.
+pub const SETTLE_POLLS_THEN: Duration = Duration::from_secs(15 * 60);
+/// When an unknown attempt is no longer looked for.
+pub const SETTLE_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// How long after its request had ended an attempt can be proven absent at the earliest.
+pub const ABSENT_AFTER: Duration = Duration::from_secs(15 * 60);
+/// How long after the end of the request a reading of the list begins to count.
+pub const ABSENT_READING_AFTER: Duration = Duration::from_secs(10 * 60);
+/// How far apart the two readings must be that prove absence.
+pub const ABSENT_READINGS_APART: Duration = Duration::from_secs(5 * 60);
+/// From when absence is proven although the account has no message that is younger than the
+/// request, and no lag was measured.
+pub const ABSENT_UNCOMPARED_AFTER: Duration = Duration::from_secs(60 * 60);
+/// The largest lag of the provider's list within a day with which absence is believed: a third of
+/// [`ABSENT_AFTER`].
+pub const LIST_LAG_MAX: Duration = Duration::from_secs(5 * 60);
+/// For how long a measured lag counts.
+pub const LIST_LAG_KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// How far before an attempt's start its message may carry a creation time: the provider's clock
 /// counts whole seconds and may differ from ours.
 pub const SETTLE_BEFORE: Duration = Duration::from_secs(60);
 /// How far after an attempt's start its message may have been created.
 pub const SETTLE_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Unknown attempts to one person, and free messages that could be theirs, that are matched at
+/// once. With more, none is attached.
+pub const SETTLE_MATCHES_MAX: usize = 48;
 
 /// Waits between looks at a message nobody reports about, the first one counted from when it was
 /// sent; the last one repeats until [`SILENT_AGE_MAX`].
@@ -75,6 +104,11 @@ pub const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(5 * 60);
 const _: () = {
     assert!(EVIDENCE_WAIT.as_secs() < EVIDENCE_WINDOW.as_secs());
     assert!(WINDOW_MARGIN.as_secs() < WINDOW.as_secs());
-    assert!(SETTLE_POLLS[5].as_secs() >= SETTLE_AFTER.as_secs());
+    assert!(SETTLE_POLLS[SETTLE_POLLS_WITHOUT_PROOF - 1].as_secs() >= SETTLE_AFTER.as_secs());
+    assert!(
+        ABSENT_READING_AFTER.as_secs() + ABSENT_READINGS_APART.as_secs() <= ABSENT_AFTER.as_secs()
+    );
+    assert!(LIST_LAG_MAX.as_secs() * 3 <= ABSENT_AFTER.as_secs());
+    assert!(SETTLE_POLLS[10].as_secs() >= ABSENT_UNCOMPARED_AFTER.as_secs());
     assert!(SILENT_POLLS[3].as_secs() < SILENT_AGE_MAX.as_secs());
 };

@@ -134,12 +134,15 @@ crate::stored! {
 crate::stored! {
     /// What may be done when nobody can say whether an attempt was sent.
     Policy {
-        /// Never sent again by machine; rests as `unknown`. The default.
+        /// Never sent again by machine; rests as `unknown`.
         AtMostOnce = 0 "at_most_once",
         /// Sent once more, marked as a possible duplicate.
         AtLeastOnce = 1 "at_least_once",
         /// Held until the operator decides.
         Ask = 2 "ask",
+        /// Sent again only when it is proven that the provider never created the message; else it
+        /// rests as `unknown`. The default.
+        Once = 3 "once",
     }
 }
 

@@ -125,6 +125,31 @@ impl ProviderStatus {
 }
 
 crate::stored! {
+    /// How we know which message of the provider an attempt became, or that it became none.
+    SettledBy {
+        /// The answer to the request itself.
+        Answer = 0 "answer",
+        /// A signed callback that carries our correlation id.
+        Callback = 1 "callback",
+        /// The provider's list: circumstances alone.
+        List = 2 "list",
+        /// The provider's list, in which it is proven to be missing.
+        Absence = 3 "absence",
+    }
+}
+
+impl SettledBy {
+    /// Whether a provider's id that this source gave to another attempt is taken from it when
+    /// `newer` names this attempt. What the provider itself said about both stays as it is.
+    pub const fn yields_to(self, newer: Self) -> bool {
+        match (self, newer) {
+            (Self::List, Self::Answer | Self::Callback) => true,
+            (Self::Answer | Self::Callback | Self::List | Self::Absence, _) => false,
+        }
+    }
+}
+
+crate::stored! {
     /// The class of an outcome.
     OutcomeKind {
         /// See [`Outcome::NotSent`].
@@ -135,6 +160,9 @@ crate::stored! {
         Unknown = 2 "unknown",
         /// See [`Outcome::Refused`].
         Refused = 3 "refused",
+        /// Unknown at first; then it was proven that the provider never created the message
+        /// (module [`absence`](crate::absence)).
+        Absent = 4 "absent",
     }
 }
 

@@ -123,7 +123,7 @@ impl Progress {
             seen: 0,
             flags: Flags::default(),
             priority: Priority::Normal,
-            policy: Policy::AtMostOnce,
+            policy: Policy::Once,
             accepted_at: Timestamp::default(),
             expires_at: None,
             due_at: None,
@@ -171,6 +171,9 @@ crate::stored! {
 /// The detail of an event whose fact contradicts what was known.
 pub const CONTRADICTS: &str = "contradicts";
 
+/// The detail of an event that takes back what was concluded about a message: its times with it.
+pub const TAKEN_BACK: &str = "taken_back";
+
 /// Small yes-or-no facts of a message, as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(pub u32);
@@ -198,6 +201,11 @@ impl Flags {
     pub const STOPPED: u32 = 512;
     /// A newer notice has taken its place: should it come back to us, it does not leave again.
     pub const SUPERSEDED: u32 = 1_024;
+    /// The retry was decided because the earlier attempt is proven absent; should evidence for it
+    /// come all the same before the retry leaves, the retry is stopped.
+    pub const RETRY_AFTER_ABSENCE: u32 = 2_048;
+    /// A retry that evidence for the earlier attempt stops.
+    const RETRY_STOPPABLE: u32 = Self::RETRY_IN_DOUBT | Self::RETRY_AFTER_ABSENCE;
 
     /// Whether a bit is set.
     pub fn has(self, bit: u32) -> bool {

@@ -59,6 +59,8 @@ pub enum AttemptFailure {
     Coded(Rule),
     /// Nobody can say whether it was sent, and the time for evidence is over.
     Unsettled,
+    /// It was unknown, and is proven to have created nothing.
+    Absent,
 }
 
 /// What is known about the message when the question is asked.
@@ -142,6 +144,13 @@ pub fn decide(input: &RetryInput, failure: &AttemptFailure, policy: &RetryPolicy
             )
         }
         AttemptFailure::Unsettled => after_doubt(input, policy),
+        AttemptFailure::Absent => match input.policy {
+            Policy::Once | Policy::AtLeastOnce => {
+                try_again(input, policy, Duration::ZERO, policy.attempts_max)
+            }
+            Policy::AtMostOnce => Decision::GiveUp(GiveUp::Policy),
+            Policy::Ask => Decision::Hold,
+        },
         AttemptFailure::Coded(rule) => by_rule(input, rule, policy),
     }
 }
@@ -231,7 +240,7 @@ fn by_evidence(input: &RetryInput, rule: &Rule) -> Decision {
 /// is.
 fn after_doubt(input: &RetryInput, policy: &RetryPolicy) -> Decision {
     match input.policy {
-        Policy::AtMostOnce => Decision::GiveUp(GiveUp::Policy),
+        Policy::AtMostOnce | Policy::Once => Decision::GiveUp(GiveUp::Policy),
         Policy::Ask => Decision::Hold,
         Policy::AtLeastOnce if input.resent_after_doubt => Decision::GiveUp(GiveUp::Policy),
         Policy::AtLeastOnce => {

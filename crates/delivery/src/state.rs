@@ -111,6 +111,8 @@ pub enum Fact {
     OutcomeSent(ProviderStatus),
     /// The attempt ended without our knowing.
     OutcomeUnknown,
+    /// What was concluded about the latest attempt is taken back; nobody knows again.
+    EvidenceWithdrawn,
     /// The provider, or a rule at dispatch, refused the message for good.
     Refused,
     /// The provider reports about the latest attempt.
@@ -163,6 +165,16 @@ pub fn advance(state: State, fact: Fact) -> Step {
             State::Sending => Step::To(State::Unknown),
             _ => Step::Same,
         },
+        Fact::EvidenceWithdrawn => match state {
+            State::Scheduled
+            | State::Queued
+            | State::Sent
+            | State::Failed
+            | State::Undelivered
+            | State::Delivered
+            | State::Read => Step::To(State::Unknown),
+            _ => Step::Same,
+        },
         Fact::Refused => match state {
             State::Accepted | State::Scheduled | State::Sending | State::Unknown | State::Held => {
                 Step::To(State::Failed)
@@ -210,8 +222,9 @@ pub fn state_of(status: ProviderStatus) -> Option<State> {
         ProviderStatus::Delivered | ProviderStatus::PartiallyDelivered => Some(State::Delivered),
         ProviderStatus::Read => Some(State::Read),
         ProviderStatus::Undelivered => Some(State::Undelivered),
-        ProviderStatus::Failed => Some(State::Failed),
-        ProviderStatus::Canceled => Some(State::Canceled),
+        // We never cancel a message at the provider. Whoever has done it there has ended it, and it
+        // stands where an end of the provider stands: above `queued`.
+        ProviderStatus::Failed | ProviderStatus::Canceled => Some(State::Failed),
         ProviderStatus::Receiving | ProviderStatus::Received | ProviderStatus::Other => None,
     }
 }

@@ -51,6 +51,51 @@ impl Timestamp {
     }
 }
 
+/// How far another clock is ahead of ours, at least and at most; behind ours when negative. One that
+/// was never compared counts as equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockDifference {
+    least: i64,
+    most: i64,
+}
+
+impl ClockDifference {
+    /// Both clocks show the same.
+    pub const NONE: Self = Self { least: 0, most: 0 };
+
+    /// From the bounds of the difference, theirs less ours, in microseconds.
+    pub fn between(least: i64, most: i64) -> Self {
+        Self {
+            least: least.min(most),
+            most: most.max(least),
+        }
+    }
+
+    /// The least and the greatest difference, in microseconds.
+    pub const fn bounds(self) -> (i64, i64) {
+        (self.least, self.most)
+    }
+
+    /// What holds whichever of the two is true.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            least: self.least.min(other.least),
+            most: self.most.max(other.most),
+        }
+    }
+
+    /// The earliest that the other clock may have shown at our instant.
+    pub fn earliest(self, at: Timestamp) -> Timestamp {
+        Timestamp(at.0.saturating_add(self.least))
+    }
+
+    /// The latest that the other clock may have shown at our instant.
+    pub fn latest(self, at: Timestamp) -> Timestamp {
+        Timestamp(at.0.saturating_add(self.most))
+    }
+}
+
 fn micros_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

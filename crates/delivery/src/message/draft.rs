@@ -104,7 +104,7 @@ impl Draft {
             sender: self.from,
             content,
             priority: self.priority.unwrap_or(Priority::Normal),
-            policy: self.policy.unwrap_or(Policy::AtMostOnce),
+            policy: self.policy.unwrap_or(Policy::Once),
             window: self.window.unwrap_or(WindowChoice::Enforce),
             send_at: self.send_at.filter(|at| *at > now),
             expires_at: self.expires_at,

@@ -1,23 +1,32 @@
 //! What we decide ourselves: stop, hold, release, retry, give up.
 
-use std::time::Duration;
-
+use crate::absence::Doubt;
 use crate::codes::{ErrorSource, Scope, is_unknown_number};
-use crate::counter::Metric;
+use crate::counter::{Metric, Stage, bucket};
 use crate::event::{EventKind, Source};
 use crate::hold::{self, Holding};
 use crate::limits::ATTEMPTS_MAX;
+use crate::outcome::OutcomeKind;
 use crate::retry::{self, AttemptFailure, Decision, GiveUp, RetryInput};
 use crate::row::AttemptRow;
 use crate::state::{Fact, State, Step};
 use crate::time::Timestamp;
+use std::time::Duration;
 
-use super::{Flags, LastError, Pause, PauseSource, Reason, Transition};
+use super::{Flags, LastError, Pause, PauseSource, Reason, TAKEN_BACK, Transition};
 
 impl Transition<'_> {
     /// The time for evidence about an unknown attempt is over.
-    pub fn horizon_passed(&mut self, attempt: AttemptRow) {
-        if self.progress.state != State::Unknown || self.progress.attempt != Some(attempt) {
+    /// `doubt` says why absence is not proven, when that was tried. It is said once.
+    pub fn horizon_passed(&mut self, attempt: AttemptRow, doubt: Option<Doubt>) {
+        let was_said = self
+            .progress
+            .error
+            .is_some_and(|error| error.reason == Reason::Unsettled);
+        if self.progress.state != State::Unknown
+            || self.progress.attempt != Some(attempt)
+            || was_said
+        {
             return;
         }
         self.progress.error = Some(LastError {
@@ -25,7 +34,76 @@ impl Transition<'_> {
             code: None,
         });
         self.event_about(EventKind::HorizonPassed, Source::Poll, Some(attempt));
+        if let Some(event) = self.change.events.last_mut() {
+            event.detail = doubt.map(|doubt| doubt.as_str().to_owned());
+        }
         self.decide(&AttemptFailure::Unsettled, Source::Poll);
+    }
+
+    /// It is proven that an unknown attempt created nothing. `false` when it decides nothing any
+    /// more: a later attempt has taken its place, or somebody has decided.
+    pub fn proven_absent(&mut self, attempt: AttemptRow) -> bool {
+        if self.progress.state != State::Unknown || self.progress.attempt != Some(attempt) {
+            return false;
+        }
+        self.progress.error = None;
+        self.count_outcome(OutcomeKind::Absent);
+        self.event_about(EventKind::AttemptAbsent, Source::Poll, Some(attempt));
+        self.decide(&AttemptFailure::Absent, Source::Poll);
+        if self.progress.flags.has(Flags::RETRY_WAITS) {
+            self.progress.flags.set(Flags::RETRY_AFTER_ABSENCE);
+        }
+        true
+    }
+
+    /// Stronger evidence has given the provider's message, which was attached to this attempt by
+    /// circumstances, to another one. Unless an earlier attempt may have reached the person, nobody
+    /// knows again what became of the message, and everything that was concluded is taken back.
+    pub fn evidence_withdrawn(&mut self, attempt: AttemptRow, source: Source) {
+        let alone = !self.progress.flags.has(Flags::POSSIBLE_DUPLICATE);
+        let latest = self.progress.attempt == Some(attempt);
+        let follows = self.progress.due_at.is_none() || self.progress.flags.has(Flags::RETRY_WAITS);
+        self.count(Metric::Outcomes, OutcomeKind::Sent.number(), -1);
+        if latest {
+            self.progress.seen = 0;
+        }
+        let taken_back =
+            latest && alone && follows && matches!(self.step(Fact::EvidenceWithdrawn), Step::To(_));
+        if taken_back {
+            self.dequeue();
+            self.progress
+                .flags
+                .clear(Flags::RETRY_WAITS | Flags::RETRY_STOPPABLE | Flags::VARIANT_NEXT);
+            self.take_times_back();
+            self.progress.failed_at = None;
+            self.progress.error = None;
+        }
+        if latest && self.progress.state == State::Unknown {
+            self.watch_unknown(attempt);
+        }
+        self.event_about(EventKind::EvidenceWithdrawn, source, Some(attempt));
+        if let Some(event) = self.change.events.last_mut().filter(|_| taken_back) {
+            event.detail = Some(TAKEN_BACK.to_owned());
+        }
+    }
+
+    /// What [`reached`](Self::reached) has counted for the times that are shown.
+    fn take_times_back(&mut self) {
+        let progress = &mut *self.progress;
+        let (sent, delivered) = (progress.sent_at.take(), progress.delivered_at.take());
+        let read = progress.read_at.take();
+        let accepted = Some(progress.accepted_at);
+        for (at, metric, stage, from) in [
+            (sent, Metric::Sent, Stage::AcceptedToSent, accepted),
+            (delivered, Metric::Delivered, Stage::SentToDelivered, sent),
+            (read, Metric::Read, Stage::DeliveredToRead, delivered),
+        ] {
+            if let Some(at) = at {
+                self.count(metric, 0, -1);
+                let took = at.since(from.unwrap_or(at));
+                self.count(stage.metric(), bucket(took), -1);
+            }
+        }
     }
 
     /// The caller cancels. `false` when it is too late.
@@ -173,7 +251,10 @@ impl Transition<'_> {
         };
         // A failure of the network says nothing about the message: only its age ends it.
         let mut retry_policy = self.rules.retry_policy;
-        if matches!(failure, AttemptFailure::NotSent { .. }) {
+        if matches!(
+            failure,
+            AttemptFailure::NotSent { .. } | AttemptFailure::Absent
+        ) {
             retry_policy.attempts_max = ATTEMPTS_MAX;
         }
         let decision = if progress.attempts >= ATTEMPTS_MAX {
@@ -247,7 +328,11 @@ impl Transition<'_> {
     }
 
     pub(super) fn stays(&mut self, give_up: GiveUp, failure: &AttemptFailure) {
-        if !matches!(failure, AttemptFailure::NotSent { .. }) {
+        if !matches!(
+            failure,
+            AttemptFailure::NotSent { .. } | AttemptFailure::Absent
+        ) || give_up == GiveUp::Policy
+        {
             return;
         }
         if give_up == GiveUp::Expires {

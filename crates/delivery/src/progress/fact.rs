@@ -25,6 +25,8 @@ pub struct ReportFact<'a> {
     pub code: Option<u32>,
     /// Who told us.
     pub source: Source,
+    /// Whether nobody knew until now that this attempt created anything.
+    pub was_unknown: bool,
 }
 
 impl Transition<'_> {
@@ -47,7 +49,7 @@ impl Transition<'_> {
         }
         progress
             .flags
-            .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT | Flags::VARIANT_NEXT);
+            .clear(Flags::RETRY_WAITS | Flags::RETRY_STOPPABLE | Flags::VARIANT_NEXT);
         progress.attempts += 1;
         progress.attempt = Some(attempt);
         progress.seen = 0;
@@ -79,11 +81,12 @@ impl Transition<'_> {
     }
 
     /// Whether a later attempt, or the decision to make one, has taken this attempt's place. A
-    /// retry in doubt has not: evidence for the earlier attempt still counts in full.
+    /// retry in doubt, or after proof of absence, has not: evidence for the earlier attempt still
+    /// counts in full.
     fn is_replaced(&self, attempt: AttemptRow) -> bool {
         let flags = self.progress.flags;
         self.progress.attempt != Some(attempt)
-            || (flags.has(Flags::RETRY_WAITS) && !flags.has(Flags::RETRY_IN_DOUBT))
+            || (flags.has(Flags::RETRY_WAITS) && !flags.has(Flags::RETRY_STOPPABLE))
     }
 
     /// What came of an attempt that no longer decides anything is kept on record all the same.
@@ -114,7 +117,7 @@ impl Transition<'_> {
     }
 
     fn sent(&mut self, attempt: AttemptRow, status: ProviderStatus, source: Source) {
-        self.dequeue_if_in_doubt();
+        self.dequeue_if_stoppable();
         // A failure that stands in the answer only proves that the provider has the message; what
         // it leads to is decided when it is worked in as the report that it is.
         let proven = match state_of(status) {
@@ -196,19 +199,23 @@ impl Transition<'_> {
             detail: Some(cause.as_str().to_owned()),
         });
         if self.progress.state == State::Unknown {
-            let at = self.now.plus(self.rules.wait(SETTLE_POLLS[0]));
-            self.change.watch = Some(Watch {
-                attempt,
-                at,
-                kind: WatchKind::Unknown,
-            });
+            self.watch_unknown(attempt);
         } else {
             self.watch_silence(attempt);
         }
     }
 
+    pub(super) fn watch_unknown(&mut self, attempt: AttemptRow) {
+        let at = self.now.plus(self.rules.wait(SETTLE_POLLS[0]));
+        self.change.watch = Some(Watch {
+            attempt,
+            at,
+            kind: WatchKind::Unknown,
+        });
+    }
+
     fn refused(&mut self, attempt: AttemptRow, code: Option<u32>) {
-        self.dequeue_if_in_doubt();
+        self.dequeue_if_stoppable();
         self.count_outcome(OutcomeKind::Refused);
         let step = self.step(Fact::Refused);
         self.count_error(code);
@@ -231,7 +238,15 @@ impl Transition<'_> {
     pub fn reported(&mut self, report: &ReportFact<'_>) {
         let latest = self.progress.attempt == Some(report.attempt);
         let replaced = self.is_replaced(report.attempt);
-        let fact = if replaced {
+        let failure = matches!(
+            state_of(report.status),
+            Some(State::Failed | State::Undelivered)
+        );
+        // That an earlier attempt of which nobody knew exists after all stops a retry that waits:
+        // the person would get the message twice.
+        let exists_after_all =
+            report.was_unknown && !failure && self.progress.flags.has(Flags::RETRY_WAITS);
+        let fact = if replaced && !exists_after_all {
             Fact::ReportedEarlier(report.status)
         } else {
             Fact::Reported(report.status)
@@ -247,9 +262,13 @@ impl Transition<'_> {
             self.dequeue();
             self.progress
                 .flags
-                .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT);
+                .clear(Flags::RETRY_WAITS | Flags::RETRY_STOPPABLE);
         }
         self.mark_double(report, latest);
+        // Its place was taken because it seemed lost.
+        if report.was_unknown && !latest && !failure && !exists_after_all {
+            self.progress.flags.set(Flags::POSSIBLE_DUPLICATE);
+        }
         self.reached(report.status);
         if report.code.is_some() {
             self.count_error(report.code);
@@ -266,22 +285,43 @@ impl Transition<'_> {
                 Step::To(_) | Step::Same => report.word.map(str::to_owned),
             },
         });
-        let failure = matches!(
-            state_of(report.status),
-            Some(State::Failed | State::Undelivered)
-        );
-        if failure && moved && !replaced {
-            self.failed(report.code);
-            // What was stopped while nobody knew whether it had been sent stays stopped: a
-            // failure that contradicts the state is on record, and never leads to an attempt.
-            if matches!(step, Step::To(_)) {
-                self.after_failure(report.code, ErrorSource::Status, report.source);
-            }
+        if failure && !replaced {
+            self.failure_reported(report, step);
         }
         self.suppress_if_refused_by_person(report.code);
         // An answer sets the watch for silence; here a report stands in for the answer.
         if moved && !matches!(before, State::Sending | State::Queued | State::Sent) {
             self.watch_silence(report.attempt);
+        }
+    }
+
+    /// Of several failures each code decides for itself, so that their order does not matter: one
+    /// that comes after another, or after a report without a code, may still lead to a retry.
+    fn failure_reported(&mut self, report: &ReportFact<'_>, step: Step) {
+        // The error of an earlier attempt is still shown until this one has failed.
+        let has_failed = self.progress.failed_at.is_some();
+        let known = self.progress.error.filter(|_| has_failed);
+        let known = known.and_then(|error| error.code);
+        let in_failure = matches!(self.progress.state, State::Failed | State::Undelivered);
+        let says_more = match report.code {
+            None => known.is_none() && !matches!(step, Step::Same),
+            Some(_) => in_failure,
+        };
+        if !says_more {
+            return;
+        }
+        self.failed(report.code);
+        // What was stopped while nobody knew whether it had been sent stays stopped: a failure that
+        // contradicts that is on record, and never leads to an attempt.
+        if !self.progress.flags.has(Flags::STOPPED) {
+            self.after_failure(report.code, ErrorSource::Status, report.source);
+        }
+        // Of several codes that end it the lowest is shown.
+        if !self.progress.flags.has(Flags::RETRY_WAITS)
+            && let Some(error) = &mut self.progress.error
+            && let (Some(one), Some(other)) = (known, report.code)
+        {
+            error.code = Some(one.min(other));
         }
     }
 
@@ -310,12 +350,12 @@ impl Transition<'_> {
         }
     }
 
-    fn dequeue_if_in_doubt(&mut self) {
-        if self.progress.flags.has(Flags::RETRY_IN_DOUBT) && self.progress.due_at.is_some() {
+    fn dequeue_if_stoppable(&mut self) {
+        if self.progress.flags.has(Flags::RETRY_STOPPABLE) && self.progress.due_at.is_some() {
             self.dequeue();
             self.progress
                 .flags
-                .clear(Flags::RETRY_WAITS | Flags::RETRY_IN_DOUBT);
+                .clear(Flags::RETRY_WAITS | Flags::RETRY_STOPPABLE);
         }
     }
 

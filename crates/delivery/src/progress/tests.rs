@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::counter::Metric;
+use crate::counter::{Metric, Stage};
 
 const START: Timestamp = Timestamp::from_seconds(1_000_000);
 
@@ -35,6 +35,8 @@ enum Happening {
     Refused(u32),
     Reported(ProviderStatus, Option<u32>),
     HorizonPassed,
+    Absent,
+    Withdrawn,
     Cancel,
     Expire,
     Suppress,
@@ -122,6 +124,7 @@ impl Course {
                 let Some(attempt) = self.progress.attempt else {
                     return;
                 };
+                let was_unknown = self.progress.state == State::Unknown;
                 self.work(|transition| {
                     transition.reported(&ReportFact {
                         attempt,
@@ -129,6 +132,7 @@ impl Course {
                         word: None,
                         code,
                         source: Source::Callback,
+                        was_unknown,
                     });
                 });
             }
@@ -136,7 +140,28 @@ impl Course {
                 let Some(attempt) = self.progress.attempt else {
                     return;
                 };
-                self.work(|transition| transition.horizon_passed(attempt));
+                self.work(|transition| transition.horizon_passed(attempt, None));
+            }
+            Happening::Absent => {
+                let Some(attempt) = self.progress.attempt else {
+                    return;
+                };
+                self.work(|transition| {
+                    transition.proven_absent(attempt);
+                });
+            }
+            // Only what evidence has settled can be withdrawn.
+            Happening::Withdrawn => {
+                let settled = self.told(&[EventKind::AttemptSent]);
+                let withdrawn = self.told(&[EventKind::EvidenceWithdrawn]);
+                let Some(attempt) = self.progress.attempt.filter(|_| settled > withdrawn) else {
+                    return;
+                };
+                if self.open.is_none() {
+                    self.work(|transition| {
+                        transition.evidence_withdrawn(attempt, Source::Callback);
+                    });
+                }
             }
             Happening::Cancel => self.work(|transition| {
                 transition.cancel(EventKind::Canceled, Source::Api);
@@ -197,20 +222,31 @@ impl Course {
         ] {
             assert_eq!(self.count(metric, 0), i64::from(at.is_some()), "{metric:?}");
         }
+        for (stage, at) in [
+            (Stage::AcceptedToSent, progress.sent_at),
+            (Stage::SentToDelivered, progress.delivered_at),
+            (Stage::DeliveredToRead, progress.read_at),
+        ] {
+            let counted = |(metric, _): &(&(Metric, i64), &i64)| metric.0 == stage.metric();
+            let n: i64 = self.counts.iter().filter(counted).map(|(_, n)| n).sum();
+            assert_eq!(n, i64::from(at.is_some()), "{stage:?}");
+        }
         let opened = self.told(&[EventKind::AttemptOpened]);
         assert_eq!(opened, i64::from(progress.attempts));
         assert_eq!(self.count(Metric::Attempts, 0), opened);
         assert_eq!(self.count(Metric::Accepted, 0), 1);
         let retries = self.told(&[EventKind::RetryDecided]);
         assert_eq!(self.count(Metric::Retries, 0), retries);
-        let outcomes: i64 = (0..4).map(|n| self.count(Metric::Outcomes, n)).sum();
+        let outcomes: i64 = (0..5).map(|n| self.count(Metric::Outcomes, n)).sum();
+        let withdrawn = self.told(&[EventKind::EvidenceWithdrawn]);
         let told = self.told(&[
+            EventKind::AttemptAbsent,
             EventKind::AttemptNotSent,
             EventKind::AttemptSent,
             EventKind::AttemptUnknown,
             EventKind::AttemptRefused,
         ]);
-        assert_eq!(outcomes, told);
+        assert_eq!(outcomes, told - withdrawn);
         let contradictions = self
             .events
             .iter()
@@ -248,6 +284,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => code.clone().prop_map(Happening::Refused),
         5 => (status, prop::option::weighted(0.8, code)).prop_map(|(s, c)| Happening::Reported(s, c)),
         1 => Just(Happening::HorizonPassed),
+        1 => Just(Happening::Absent),
+        1 => Just(Happening::Withdrawn),
         1 => Just(Happening::Cancel),
         1 => Just(Happening::Expire),
         1 => Just(Happening::Suppress),
@@ -303,6 +341,117 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Reports of failure with and without codes, one of which leads to a retry, end the same way
+    /// in any order.
+    #[test]
+    fn codes_in_any_order(
+        reports in prop::collection::hash_set(
+            (
+                prop::sample::select(vec![ProviderStatus::Undelivered, ProviderStatus::Failed]),
+                prop::sample::select(vec![None, Some(63_016_u32), Some(99_999), Some(63_024)]),
+            ),
+            1..6,
+        ),
+        turn in 0_usize..6,
+        flip in any::<bool>(),
+        variant_untried in any::<bool>(),
+    ) {
+        let end = |reports: &[(ProviderStatus, Option<u32>)]| {
+            let mut course = Course::new(Policy::Once, variant_untried);
+            course.happen(Happening::Open);
+            course.happen(Happening::Sent(ProviderStatus::Queued));
+            for (status, code) in reports {
+                course.happen(Happening::Reported(*status, *code));
+                course.check();
+            }
+            let progress = course.progress;
+            let failed = progress.failed_at.is_some();
+            (progress.state, progress.flags, progress.due_at, progress.error, failed)
+        };
+        let one: Vec<_> = reports.into_iter().collect();
+        let mut other = one.clone();
+        other.rotate_left(turn % one.len());
+        if flip {
+            other.reverse();
+        }
+        prop_assert_eq!(end(&one), end(&other), "{:?} {:?}", one, other);
+    }
+}
+
+#[test]
+fn a_retry_after_absence_is_stopped_by_evidence_until_it_leaves() {
+    use Happening::{Absent, Lost, Open, Reported};
+    for policy in [Policy::Once, Policy::AtLeastOnce] {
+        let mut course = Course::new(policy, false);
+        for happening in [Open, Lost, Absent] {
+            course.happen(happening);
+            course.check();
+        }
+        assert_eq!(course.progress.state, State::Scheduled);
+        assert!(course.progress.flags.has(Flags::RETRY_AFTER_ABSENCE));
+        course.happen(Reported(ProviderStatus::Sent, None));
+        course.check();
+        assert_eq!(course.progress.state, State::Sent);
+        assert!(!course.progress.flags.has(Flags::RETRY_AFTER_ABSENCE));
+        let mut course = Course::new(policy, false);
+        for happening in [Open, Lost, Absent, Open] {
+            course.happen(happening);
+        }
+        assert!(!course.progress.flags.has(Flags::POSSIBLE_DUPLICATE));
+        assert_eq!(course.progress.state, State::Sending);
+    }
+    for (policy, state) in [
+        (Policy::AtMostOnce, State::Unknown),
+        (Policy::Ask, State::Held),
+    ] {
+        let mut course = Course::new(policy, false);
+        for happening in [Open, Lost, Absent] {
+            course.happen(happening);
+        }
+        assert_eq!(course.progress.state, state);
+    }
+}
+
+#[test]
+fn an_absent_message_whose_time_is_over_expires() {
+    let mut course = Course::new(Policy::Once, false);
+    course.happen(Happening::Open);
+    course.happen(Happening::Lost);
+    course.progress.expires_at = Some(START);
+    course.happen(Happening::Absent);
+    course.check();
+    assert_eq!(course.progress.state, State::Expired);
+}
+
+/// The first attempt was unknown, the second one was not sent; then the first turns out to exist.
+#[test]
+fn an_earlier_attempt_that_exists_after_all_stops_the_retry_that_waits() {
+    use Happening::{Absent, Lost, NotSent, Open};
+    let mut course = Course::new(Policy::Once, false);
+    for happening in [Open, Lost, Absent, Open, NotSent] {
+        course.happen(happening);
+    }
+    assert!(course.progress.due_at.is_some());
+    for (was_unknown, waits) in [(false, true), (true, false)] {
+        course.work(|transition| {
+            transition.reported(&ReportFact {
+                attempt: AttemptRow(1),
+                status: ProviderStatus::Sent,
+                word: None,
+                code: None,
+                source: Source::Callback,
+                was_unknown,
+            });
+        });
+        course.check();
+        assert_eq!(course.progress.due_at.is_some(), waits);
+    }
+    assert_eq!(course.progress.state, State::Sent);
 }
 
 /// The canceled message turns out to be under way, and then fails with a code that is usually
@@ -461,6 +610,7 @@ fn a_reported_code_pauses_for_longer_than_an_answered_one() {
         word: None,
         code: Some(63_051),
         source: Source::Callback,
+        was_unknown: false,
     };
     let mut pause = None;
     course.work(|transition| {

@@ -9,6 +9,7 @@ fn facts() -> Vec<(String, Fact)> {
         ("opened".to_owned(), Fact::AttemptOpened),
         ("not_sent".to_owned(), Fact::OutcomeNotSent),
         ("unknown".to_owned(), Fact::OutcomeUnknown),
+        ("withdrawn".to_owned(), Fact::EvidenceWithdrawn),
         ("refused".to_owned(), Fact::Refused),
         ("retry".to_owned(), Fact::RetryDecided),
         ("cancel".to_owned(), Fact::CancelDecided),

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on must stop, and says why"
 )]
 
+mod absence;
 mod address;
 mod draft;
 mod keyword;

@@ -10,7 +10,7 @@ use delivery::event::{EventKind, Source};
 use delivery::hold::HoldScope;
 use delivery::identity::IdentityKind;
 use delivery::message::{BusinessScope, DedupeChoice, Kind, Policy, Priority, WindowChoice};
-use delivery::outcome::{OutcomeKind, ProviderStatus};
+use delivery::outcome::{OutcomeKind, ProviderStatus, SettledBy};
 use delivery::progress::{PauseSource, Reason, WatchKind};
 use delivery::state::State;
 use delivery::window::WindowCheck;
@@ -42,6 +42,7 @@ fn numbers_and_words_never_change_their_meaning() {
         Source,
         ProviderStatus,
         OutcomeKind,
+        SettledBy,
         Kind,
         Priority,
         Policy,

@@ -238,13 +238,17 @@ impl Workload {
         let mut settled = 0;
         for _ in 0..3 {
             self.inputs.pass(Duration::from_secs(20 * 60));
-            let query = WatchQuery {
-                now: self.inputs.now,
-                limit: self.size.attempts,
-            };
-            let due = self.store.due_watches(query).await.unwrap();
+            let mut due = Vec::new();
+            for kind in [WatchKind::Unknown, WatchKind::Silent] {
+                let query = WatchQuery {
+                    now: self.inputs.now,
+                    kind,
+                    limit: self.size.attempts,
+                };
+                due.extend(self.store.due_watches(query).await.unwrap());
+            }
             let sids = due.iter().filter_map(|watch| watch.sid).collect();
-            self.store.known_sids(sids).await.unwrap();
+            self.store.holders(sids).await.unwrap();
             for batch in due.chunks(BATCH) {
                 let batch = batch.iter().map(|watch| self.settlement(watch)).collect();
                 self.store.settle(batch).await.unwrap();
@@ -268,7 +272,9 @@ impl Workload {
         };
         let (finding, next) = match (watch.kind, watch.sid) {
             _ if watch.polls == 0 => (Finding::Nothing, Some(again)),
-            (WatchKind::Unknown, _) if watch.attempt.0 % 2 == 0 => (Finding::HorizonPassed, None),
+            (WatchKind::Unknown, _) if watch.attempt.0 % 2 == 0 => {
+                (Finding::HorizonPassed(None), None)
+            }
             (WatchKind::Unknown, _) => {
                 let random = Seeded::new(watch.attempt.0.unsigned_abs());
                 (found(random_sid(&random)), None)
@@ -280,6 +286,7 @@ impl Workload {
             watch: (watch.at, watch.attempt),
             finding,
             next,
+            postponed: None,
             stamp: Stamp {
                 now,
                 random: self.inputs.bits(),

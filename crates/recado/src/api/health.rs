@@ -99,7 +99,10 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
         .states
         .iter()
         .find(|(state, _)| *state == MessageState::Unknown);
-    let undecided = unknown.map_or(0, |(_, n)| n.saturating_sub(gauges.unknown_watched));
+    let looked_for = gauges
+        .unknown_watched
+        .saturating_sub(gauges.unknown_overdue);
+    let undecided = unknown.map_or(0, |(_, n)| n.saturating_sub(looked_for));
     if undecided > 0 {
         concerns.push(format!(
             "{undecided} messages ended as unknown: Twilio may have sent them; retry or leave them"

@@ -41,8 +41,8 @@ pub(super) struct MessageRequest {
     pub send_at: Option<String>,
     /// Never at or after this instant (RFC 3339 with offset).
     pub expires_at: Option<String>,
-    /// What to do when it is not known whether the message was sent: `at_most_once` (default),
-    /// `at_least_once` or `ask`.
+    /// What to do when it is not known whether the message was sent: `once` (default),
+    /// `at_most_once`, `at_least_once` or `ask`.
     pub delivery: Option<String>,
     /// `enforce` (default) or `assume_open`.
     pub window: Option<String>,

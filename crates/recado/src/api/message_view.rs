@@ -27,7 +27,7 @@ pub(super) struct SummaryJson {
     pub kind: String,
     /// `urgent`, `normal` or `bulk`.
     pub priority: String,
-    /// `at_most_once`, `at_least_once` or `ask`.
+    /// `once`, `at_most_once`, `at_least_once` or `ask`.
     pub delivery: String,
     /// SID of the template, if there is one.
     pub content_sid: Option<String>,
@@ -90,6 +90,9 @@ pub(super) struct AttemptJson {
     pub outcome: String,
     /// Twilio's SID.
     pub provider_sid: Option<String>,
+    /// How that is known: by the `answer`, a `callback` or the `list` of Twilio; `absence` when it
+    /// is proven that there is no such message.
+    pub settled_by: Option<String>,
     /// Whether it used the number without its ninth digit.
     pub other_form: bool,
     /// When it was opened.
@@ -185,6 +188,7 @@ fn attempt_json(view: &AttemptView, codes: &Codes) -> AttemptJson {
         n: view.n,
         outcome: view.outcome.map_or("open", OutcomeKind::as_str).to_owned(),
         provider_sid: view.sid.map(|sid| sid.to_string()),
+        settled_by: view.settled_by.map(|by| by.as_str().to_owned()),
         other_form: view.variant == AddressVariant::WithoutNinthDigit,
         started_at: time_text(view.started_at),
         finished_at: view.finished_at.map(time_text),

@@ -121,6 +121,12 @@ impl Page {
                 gauges.unknown_watched,
             ),
             (
+                "recado_list_lag_seconds",
+                "gauge",
+                "The largest lag of the provider's list within a day.",
+                gauges.list_lag.map_or(0, |lag| lag.as_secs()),
+            ),
+            (
                 "recado_reports_parked",
                 "gauge",
                 "Reports about messages that are not known yet.",

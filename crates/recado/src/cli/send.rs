@@ -70,7 +70,7 @@ pub(super) struct Send {
     /// Do not send at or after this time (RFC 3339)
     #[arg(long)]
     expires_at: Option<String>,
-    /// at_most_once, at_least_once or ask
+    /// once, at_most_once, at_least_once or ask
     #[arg(long)]
     delivery: Option<String>,
     /// enforce, or assume_open to send free-form text although no open window is known

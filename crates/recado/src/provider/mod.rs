@@ -5,7 +5,7 @@ pub mod twilio;
 use delivery::message::{Content, SenderName};
 use delivery::outcome::{Outcome, ProviderStatus};
 use delivery::sid::Sid;
-use delivery::time::Timestamp;
+use delivery::time::{ClockDifference, Timestamp};
 
 use crate::effects::BoxFuture;
 
@@ -24,6 +24,17 @@ pub trait Provider: Send + Sync {
         &'a self,
         query: &'a ListQuery,
     ) -> BoxFuture<'a, Result<Vec<ProviderMessage>, ProviderError>>;
+
+    /// When the youngest message of the account was created that the provider lists, whoever sent
+    /// it; `None` when there is none, or when the provider cannot be asked.
+    fn youngest(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ProviderError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// How far the provider's clock may be from ours, by all answers so far.
+    fn clock_difference(&self) -> ClockDifference {
+        ClockDifference::NONE
+    }
 
     /// Lists what people wrote to us, one page at a time, newest first.
     fn list_inbound<'a>(
@@ -64,6 +75,8 @@ pub struct ProviderMessage {
     pub from: Option<String>,
     /// The text; for templates the rendered one, when the provider shows it.
     pub body: Option<String>,
+    /// How many media it carries.
+    pub media: Option<u32>,
     /// Where the provider says it is.
     pub status: ProviderStatus,
     /// Whether it went from the business to the person.

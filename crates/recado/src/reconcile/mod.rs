@@ -5,7 +5,12 @@
 //! Must not know: HTTP servers, SQL, other rooms.
 
 mod consent_check;
+mod context;
 mod inbound;
+mod lag;
+mod lag_probe;
+mod looks;
+mod readings;
 mod settlement;
 mod silent;
 mod unknown;
@@ -13,26 +18,32 @@ mod unknown;
 pub use self::consent_check::ConsentOrder;
 pub use self::inbound::InboundReader;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::progress::WatchKind;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::context::Context;
+use self::lag::LagMeter;
+use self::looks::{Look, Looks};
+use self::readings::Readings;
 use self::settlement::Settlements;
-use crate::effects::Effects;
+use crate::effects::{BoxFuture, Effects};
 use crate::provider::Provider;
-use crate::store::{DueWatch, Evidence, Settlement, StoreError, WatchQuery, Watches};
+use crate::store::{StoreError, WatchQuery, Watches};
 
-/// Watches read at once.
-const PAGE: usize = 256;
-/// Polls of the provider that are open at once.
-const POLLS_MAX: usize = 8;
+/// Watches of one kind that are read at once.
+const PAGE: usize = 64;
+/// Polls of the provider for one kind of watch that are open at once: of eight, two are always left
+/// to the other kind.
+const POLLS_MAX: usize = 6;
 /// How long to rest when nothing is due.
 const IDLE_MAX: Duration = Duration::from_secs(30);
+/// How soon what became due is seen while polls are open.
+const BUSY_MAX: Duration = Duration::from_secs(1);
 /// How long to rest after the database failed.
 const FAILURE_WAIT: Duration = Duration::from_secs(5);
 
@@ -53,19 +64,43 @@ pub struct Reconcile {
 
 impl Reconcile {
     /// Asks whenever a watch is due, until shutdown.
-    pub async fn run(mut self, shutdown: CancellationToken) {
+    pub async fn run(self, shutdown: CancellationToken) {
+        let settlements = Settlements::new(self.effects.clone(), self.clock_scale);
+        let context = Arc::new(Context {
+            store: Arc::clone(&self.store),
+            provider: Arc::clone(&self.provider),
+            readings: Readings::new(self.effects.clone(), settlements.clock_scale()),
+            lag: LagMeter::new(self.effects.clone(), settlements.clock_scale()),
+            settlements,
+        });
+        let measuring = lag_probe::measure(Arc::clone(&context), shutdown.clone());
+        tokio::join!(self.look(context, shutdown), measuring);
+    }
+
+    async fn look(mut self, context: Arc<Context>, shutdown: CancellationToken) {
+        let mut looks = Looks::default();
+        let mut open: FuturesUnordered<BoxFuture<'static, Look>> = FuturesUnordered::new();
         while !shutdown.is_cancelled() {
             self.watches.borrow_and_update();
-            let rest = match self.round().await {
+            let rest = match self.refill(&context, &mut looks).await {
                 Ok(rest) => rest,
                 Err(error) => {
                     tracing::error!(%error, "watches cannot be read or settled now");
                     FAILURE_WAIT
                 }
             };
+            while let Some(look) = looks.start(POLLS_MAX) {
+                open.push(Box::pin(ask(Arc::clone(&context), look)));
+            }
+            let rest = if open.is_empty() {
+                rest
+            } else {
+                rest.min(BUSY_MAX)
+            };
             let sleep = self.effects.clock.sleep(rest);
             tokio::select! {
                 () = shutdown.cancelled() => {}
+                Some(look) = open.next() => looks.end(&look),
                 () = sleep => {}
                 changed = self.watches.changed(), if rest > FAILURE_WAIT / self.clock_scale => {
                     if changed.is_err() {
@@ -76,74 +111,51 @@ impl Reconcile {
         }
     }
 
-    /// Asks about everything that is due, and says how long to rest.
-    async fn round(&self) -> Result<Duration, StoreError> {
+    /// Reads what is due, for each kind of which nothing is left, and says how long to rest when
+    /// nothing can be started.
+    async fn refill(&self, context: &Context, looks: &mut Looks) -> Result<Duration, StoreError> {
         let now = self.effects.clock.now();
-        let query = WatchQuery { now, limit: PAGE };
-        let due = self.store.due_watches(query).await?;
-        let full = due.len() == PAGE;
-        let Due {
-            unknown,
-            silent,
-            over,
-        } = Due::sort(due);
-        let settlements = Settlements::new(self.effects.clone(), self.clock_scale);
-        let ended = over.iter().map(|watch| settlements.nothing(watch, None));
-        let mut settled: Vec<Settlement> = ended.collect();
-        let (store, provider) = (&*self.store, &*self.provider);
-        let searches = stream::iter(unknown)
-            .map(|group| unknown::look_for(store, provider, &settlements, group))
-            .buffer_unordered(POLLS_MAX);
-        settled.extend(searches.collect::<Vec<_>>().await.into_iter().flatten());
-        let polls = stream::iter(silent)
-            .map(|watch| silent::ask(provider, &settlements, watch))
-            .buffer_unordered(POLLS_MAX);
-        settled.extend(polls.collect::<Vec<_>>().await);
-        if !settled.is_empty() {
-            self.store.settle(settled).await?;
-        }
-        if full {
-            return Ok(Duration::ZERO);
-        }
-        let next = self.store.next_watch().await?;
-        Ok(next.map_or(IDLE_MAX, |at| {
-            at.since(self.effects.clock.now()).min(IDLE_MAX)
-        }))
-    }
-}
-
-/// Due watches by what is done about them.
-struct Due {
-    /// Unknown attempts, in one group for each person and sender, because the list is asked for
-    /// both.
-    unknown: Vec<Vec<(DueWatch, Evidence)>>,
-    /// Messages that nobody reports about.
-    silent: Vec<DueWatch>,
-    /// Nothing is left to ask.
-    over: Vec<DueWatch>,
-}
-
-impl Due {
-    fn sort(due: Vec<DueWatch>) -> Self {
-        let mut unknown: HashMap<_, Vec<(DueWatch, Evidence)>> = HashMap::new();
-        let mut silent = Vec::new();
-        let mut over = Vec::new();
-        for mut watch in due {
-            match (watch.kind, watch.evidence.take()) {
-                (WatchKind::Unknown, Some(evidence)) => {
-                    unknown
-                        .entry((evidence.person, evidence.from.clone()))
-                        .or_default()
-                        .push((watch, evidence));
-                }
-                _ if watch.state.is_resting() || watch.sid.is_none() => over.push(watch),
-                _ => silent.push(watch),
+        for kind in [WatchKind::Unknown, WatchKind::Silent] {
+            if looks.wait(kind) {
+                continue;
+            }
+            let limit = PAGE;
+            let query = WatchQuery { now, kind, limit };
+            let over = looks.add(self.store.due_watches(query).await?);
+            let ended: Vec<_> = over
+                .iter()
+                .map(|watch| context.settlements.nothing(watch, None))
+                .collect();
+            over.iter()
+                .for_each(|watch| context.readings.forget(watch.attempt));
+            if !ended.is_empty() {
+                self.store.settle(ended).await?;
             }
         }
-        Self {
-            unknown: unknown.into_values().collect(),
-            silent,
-            over,
-        }
+        let next = self.store.next_watch().await?;
+        let rest = next.map_or(IDLE_MAX, |at| {
+            at.since(self.effects.clock.now()).min(IDLE_MAX)
+        });
+        // What is due and not started waits for a look that is open.
+        Ok(if looks.are_open() {
+            rest.max(BUSY_MAX)
+        } else {
+            rest
+        })
     }
+}
+
+/// Looks, and writes down what that brought by itself: nothing else waits for it or fails with it.
+async fn ask(context: Arc<Context>, look: Look) -> Look {
+    let settled = match &look {
+        Look::Unknown(group) => unknown::look_for(&context, group).await,
+        Look::Silent(watch) => {
+            vec![silent::ask(&*context.provider, &context.settlements, watch).await]
+        }
+    };
+    if let Err(error) = context.store.settle(settled).await {
+        tracing::error!(%error, "what was found cannot be settled now");
+        context.settlements.sleep(FAILURE_WAIT).await;
+    }
+    look
 }

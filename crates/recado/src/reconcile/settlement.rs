@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use delivery::absence::Doubt;
 use delivery::time::Timestamp;
 
 use crate::effects::Effects;
@@ -28,9 +29,44 @@ impl Settlements {
         self.settlement(watch, Finding::Nothing, next)
     }
 
-    /// It was looked for long enough, and is no longer looked for.
-    pub(super) fn horizon_passed(&self, watch: &DueWatch) -> Settlement {
-        self.settlement(watch, Finding::HorizonPassed, None)
+    /// It was looked for as long as evidence usually takes; `doubt` says why absence is not proven.
+    pub(super) fn horizon_passed(
+        &self,
+        watch: &DueWatch,
+        doubt: Option<Doubt>,
+        next: Option<NextWatch>,
+    ) -> Settlement {
+        self.settlement(watch, Finding::HorizonPassed(doubt), next)
+    }
+
+    /// The provider showed the message of an unknown attempt. The commit that settles it sets the
+    /// watch for its silence.
+    pub(super) fn found_unknown(
+        &self,
+        watch: &DueWatch,
+        message: &ProviderMessage,
+        postponed: NextWatch,
+    ) -> Settlement {
+        let finding = Finding::Found {
+            sid: message.sid,
+            status: message.status,
+            code: message.error_code,
+        };
+        self.unknown(watch, finding, None, postponed)
+    }
+
+    /// What was concluded about an unknown attempt, which may have to wait.
+    pub(super) fn unknown(
+        &self,
+        watch: &DueWatch,
+        finding: Finding,
+        next: Option<NextWatch>,
+        postponed: NextWatch,
+    ) -> Settlement {
+        Settlement {
+            postponed: Some(postponed),
+            ..self.settlement(watch, finding, next)
+        }
     }
 
     /// The provider showed the message.
@@ -58,8 +94,24 @@ impl Settlements {
             watch: (watch.at, watch.attempt),
             finding,
             next,
+            postponed: next,
             stamp: Stamp::of(&self.effects),
         }
+    }
+
+    /// Now.
+    pub(super) fn now(&self) -> Timestamp {
+        self.effects.clock.now()
+    }
+
+    /// Returns after a wait of the real clock.
+    pub(super) async fn sleep(&self, wait: Duration) {
+        self.effects.clock.sleep(wait).await;
+    }
+
+    /// What divides every wait.
+    pub(super) fn clock_scale(&self) -> u32 {
+        self.clock_scale
     }
 
     /// The instant after a wait.

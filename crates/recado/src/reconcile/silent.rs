@@ -1,5 +1,7 @@
 //! Asks about messages that nobody reports about.
 
+use std::time::Duration;
+
 use delivery::limits::{SILENT_AGE_MAX, SILENT_POLLS};
 use delivery::progress::WatchKind;
 use delivery::state::state_of;
@@ -8,14 +10,17 @@ use super::settlement::Settlements;
 use crate::provider::{Provider, ProviderError};
 use crate::store::{DueWatch, NextWatch, Settlement};
 
+/// How long until a look that failed is repeated.
+const RETRY_WAIT: Duration = Duration::from_secs(60);
+
 /// Fetches one message.
 pub(super) async fn ask(
     provider: &dyn Provider,
     settlements: &Settlements,
-    watch: DueWatch,
+    watch: &DueWatch,
 ) -> Settlement {
     let Some(sid) = watch.sid else {
-        return settlements.nothing(&watch, None);
+        return settlements.nothing(watch, None);
     };
     match provider.fetch(sid).await {
         Ok(message) => {
@@ -24,15 +29,22 @@ pub(super) async fn ask(
                 // Whatever settled an unknown attempt has set the watch for its silence.
                 WatchKind::Unknown => None,
                 WatchKind::Silent if rests => None,
-                WatchKind::Silent => next_poll(settlements, &watch),
+                WatchKind::Silent => next_poll(settlements, watch),
             };
-            settlements.found(&watch, &message, next)
+            settlements.found(watch, &message, next)
         }
+        Err(ProviderError::NotFound) => settlements.nothing(watch, next_poll(settlements, watch)),
         Err(error) => {
-            if !matches!(error, ProviderError::NotFound) {
-                tracing::warn!(%error, "a silent message cannot be asked about now");
-            }
-            settlements.nothing(&watch, next_poll(settlements, &watch))
+            tracing::warn!(%error, "a silent message cannot be asked about now");
+            // A look that failed is no look.
+            let at = settlements.later(RETRY_WAIT);
+            let next = NextWatch {
+                at,
+                kind: watch.kind,
+                polls: watch.polls,
+            };
+            let goes_on = settlements.age(watch, at) <= SILENT_AGE_MAX;
+            settlements.nothing(watch, goes_on.then_some(next))
         }
     }
 }
@@ -53,10 +65,12 @@ fn next_poll(settlements: &Settlements, watch: &DueWatch) -> Option<NextWatch> {
 
 #[cfg(test)]
 mod tests {
+    use delivery::message::Policy;
     use delivery::outcome::{Outcome, ProviderStatus};
-    use delivery::row::AttemptRow;
+    use delivery::row::{AttemptRow, PersonRow};
     use delivery::sid::Sid;
     use delivery::state::State;
+    use delivery::time::{ClockDifference, Timestamp};
 
     use super::*;
     use crate::effects::{BoxFuture, Effects};
@@ -65,7 +79,7 @@ mod tests {
     };
 
     /// A provider that has every message, in one status.
-    struct Has(ProviderStatus);
+    struct Has(Result<ProviderStatus, ProviderError>);
 
     impl Provider for Has {
         fn create<'a>(&'a self, _: &'a CreateRequest) -> BoxFuture<'a, Outcome> {
@@ -73,13 +87,14 @@ mod tests {
         }
 
         fn fetch(&self, sid: Sid) -> BoxFuture<'_, Result<ProviderMessage, ProviderError>> {
-            let status = self.0;
+            let answer = self.0.clone();
             Box::pin(async move {
-                Ok(ProviderMessage {
+                answer.map(|status| ProviderMessage {
                     sid,
                     to: None,
                     from: None,
                     body: None,
+                    media: None,
                     status,
                     outbound: true,
                     created_at: None,
@@ -93,6 +108,14 @@ mod tests {
             _: &'a ListQuery,
         ) -> BoxFuture<'a, Result<Vec<ProviderMessage>, ProviderError>> {
             unreachable!("nothing is listed")
+        }
+
+        fn youngest(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ProviderError>> {
+            unreachable!("nothing is listed")
+        }
+
+        fn clock_difference(&self) -> ClockDifference {
+            ClockDifference::NONE
         }
 
         fn list_inbound<'a>(
@@ -117,18 +140,45 @@ mod tests {
             (WatchKind::Unknown, ProviderStatus::Sent, false),
         ] {
             let now = Effects::real().clock.now();
-            let watch = DueWatch {
-                at: now,
-                attempt: AttemptRow(1),
-                kind,
-                polls: 0,
-                sid: Sid::parse_message(&format!("SM{:032x}", 1)).ok(),
-                state: State::Queued,
-                started_at: now,
-                evidence: None,
-            };
-            let settled = ask(&Has(status), &settlements, watch).await;
+            let watch = due(kind, now);
+            let settled = ask(&Has(Ok(status)), &settlements, &watch).await;
             assert_eq!(settled.next.is_some(), goes_on, "{kind:?} {status:?}");
+        }
+    }
+
+    fn due(kind: WatchKind, now: Timestamp) -> DueWatch {
+        DueWatch {
+            at: now,
+            attempt: AttemptRow(1),
+            kind,
+            polls: 0,
+            sid: Sid::parse_message(&format!("SM{:032x}", 1)).ok(),
+            state: State::Queued,
+            started_at: now,
+            policy: Policy::Once,
+            person: PersonRow(1),
+            is_unknown: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_that_failed_is_no_look() {
+        let settlements = Settlements::new(Effects::real(), 1);
+        let now = Effects::real().clock.now();
+        for (answer, polls, soon) in [
+            (Err(ProviderError::Unreachable), 2, true),
+            (Err(ProviderError::RateLimited), 2, true),
+            (Err(ProviderError::NotFound), 3, false),
+            (Ok(ProviderStatus::Sent), 3, false),
+        ] {
+            let watch = DueWatch {
+                polls: 2,
+                ..due(WatchKind::Silent, now)
+            };
+            let settled = ask(&Has(answer), &settlements, &watch).await;
+            let next = settled.next.unwrap();
+            assert_eq!(next.polls, polls);
+            assert_eq!(next.at.since(now) < SILENT_POLLS[0], soon);
         }
     }
 }

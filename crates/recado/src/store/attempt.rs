@@ -1,7 +1,7 @@
 //! Attempts: their correlation id, and how they are shown.
 
 use delivery::address::AddressVariant;
-use delivery::outcome::OutcomeKind;
+use delivery::outcome::{OutcomeKind, SettledBy};
 use delivery::row::AttemptRow;
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
@@ -46,6 +46,8 @@ pub struct AttemptView {
     pub outcome: Option<OutcomeKind>,
     /// The provider's id.
     pub sid: Option<Sid>,
+    /// How it is known, or that there is none.
+    pub settled_by: Option<SettledBy>,
     /// Under which variant of the address it was sent.
     pub variant: AddressVariant,
     /// When it was opened.

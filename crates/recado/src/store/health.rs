@@ -1,5 +1,7 @@
 //! The health of the store: the recount, sizes and depths.
 
+use std::time::Duration;
+
 use delivery::state::State;
 use delivery::time::Timestamp;
 
@@ -52,6 +54,10 @@ pub struct Gauges {
     pub open_attempts: u64,
     /// Attempts whose outcome is unknown and still looked for.
     pub unknown_watched: u64,
+    /// Those of them for which the time is over within which evidence usually comes.
+    pub unknown_overdue: u64,
+    /// The largest lag of the provider's list within a day; `None` when none was measured.
+    pub list_lag: Option<Duration>,
     /// Reports of messages that nobody knows.
     pub parked: u64,
     /// Bytes of the database file.

@@ -76,6 +76,16 @@ pub(crate) enum Notice {
         /// For how long; `None` until it is lifted.
         until: Option<Duration>,
     },
+    /// The message that the list seemed to show of this attempt was another's.
+    Withdrawn {
+        /// This one.
+        attempt: AttemptRow,
+    },
+    /// The message of an attempt that was proven absent exists.
+    AbsentExists {
+        /// The attempt.
+        attempt: AttemptRow,
+    },
     /// A refusal paused senders.
     Paused {
         /// The provider's code, or `unlisted`.
@@ -132,6 +142,15 @@ impl Notice {
                     ),
                 }
             }
+            Self::Withdrawn { attempt } => tracing::warn!(
+                %attempt,
+                "what was concluded from the provider's list was wrong, and is taken back"
+            ),
+            Self::AbsentExists { attempt } => tracing::warn!(
+                %attempt,
+                "the provider created a message that its list did not show in time; no absence is \
+                 believed for a day"
+            ),
             Self::Paused { code, senders } => tracing::error!(
                 code,
                 senders,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use delivery::counter::{Metric, Stage, bucket};
 use delivery::event::EventKind;
 use delivery::outcome::{OutcomeKind, ProviderStatus};
-use delivery::progress::CONTRADICTS;
+use delivery::progress::{CONTRADICTS, TAKEN_BACK};
 use delivery::row::{CohortRow, MessageRow};
 use delivery::state::{State, state_of};
 use delivery::time::Timestamp;
@@ -238,6 +238,8 @@ impl Recount {
                 }
             }
             EventKind::RetryDecided => add(Metric::Retries, 0),
+            EventKind::AttemptAbsent => add(Metric::Outcomes, OutcomeKind::Absent.number()),
+            EventKind::EvidenceWithdrawn => self.withdrawn(cohort, event, recounted),
             EventKind::HorizonPassed
             | EventKind::GivenUp
             | EventKind::Canceled
@@ -253,6 +255,34 @@ impl Recount {
         );
         if reaches && let Some(state) = event.status.and_then(state_of) {
             self.reached(cohort, state, event.at, recounted);
+        }
+    }
+
+    /// A settlement is taken back; with it the times that the message showed, when it says so.
+    fn withdrawn(&mut self, cohort: CohortRow, event: &LoggedEvent<'_>, shown: &mut Recounted) {
+        let mut less = |metric: Metric, code: i64| {
+            let key = (cohort, metric.number(), code);
+            *self.totals.entry(key).or_default() -= 1;
+        };
+        less(Metric::Outcomes, OutcomeKind::Sent.number());
+        if event.detail != Some(TAKEN_BACK) {
+            return;
+        }
+        let (sent, delivered, read) = (
+            shown.sent_at.take(),
+            shown.delivered_at.take(),
+            shown.read_at.take(),
+        );
+        let accepted = Some(shown.accepted_at);
+        for (at, metric, stage, from) in [
+            (sent, Metric::Sent, Stage::AcceptedToSent, accepted),
+            (delivered, Metric::Delivered, Stage::SentToDelivered, sent),
+            (read, Metric::Read, Stage::DeliveredToRead, delivered),
+        ] {
+            if let Some(at) = at {
+                less(metric, 0);
+                less(stage.metric(), bucket(at.since(from.unwrap_or(at))));
+            }
         }
     }
 

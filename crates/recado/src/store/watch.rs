@@ -1,12 +1,16 @@
 //! Watches: unknown attempts and silent messages, and what asking about them brought.
 
-use delivery::outcome::ProviderStatus;
+use std::time::Duration;
+
+use delivery::absence::Doubt;
+use delivery::message::Policy;
+use delivery::outcome::{ProviderStatus, SettledBy};
 use delivery::progress::WatchKind;
 use delivery::row::{AttemptRow, PersonRow};
 use delivery::settle::TextEvidence;
 use delivery::sid::Sid;
 use delivery::state::State;
-use delivery::time::Timestamp;
+use delivery::time::{ClockDifference, Timestamp};
 
 use super::{Stamp, StoreFuture};
 
@@ -18,18 +22,35 @@ pub trait Watches: Send + Sync {
     /// Records what looking brought.
     fn settle(&self, batch: Vec<Settlement>) -> StoreFuture<'_, ()>;
 
-    /// Which of these SIDs an attempt has.
-    fn known_sids(&self, sids: Vec<Sid>) -> StoreFuture<'_, Vec<Sid>>;
+    /// Every unknown attempt to a person among their last messages, those included that are not
+    /// due, newest message first: what is listed may be any one's.
+    fn unknown_attempts(&self, person: PersonRow) -> StoreFuture<'_, Vec<UnknownView>>;
+
+    /// Which attempts have these SIDs.
+    fn holders(&self, sids: Vec<Sid>) -> StoreFuture<'_, Vec<Holder>>;
+
+    /// The newest attempt whose SID its own answer named since a time, and what its message looks
+    /// like: the list must show it soon.
+    fn newest_answered(&self, since: Timestamp) -> StoreFuture<'_, Option<Answered>>;
+
+    /// Notes how late the provider's list was, and how far its clock is from ours.
+    fn note_list_lag(&self, measured: ListLag) -> StoreFuture<'_, ()>;
+
+    /// The largest lag and the widest difference of the clocks that were noted since a time.
+    fn list_lag(&self, since: Timestamp) -> StoreFuture<'_, ListLag>;
 
     /// The earliest time at which anything is due: a watch or an unanswered question.
     fn next_watch(&self) -> StoreFuture<'_, Option<Timestamp>>;
 }
 
-/// Which watches to read.
+/// Which watches to read: of each four, the three that became due last and the one that has been
+/// due longest.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchQuery {
     /// Now.
     pub now: Timestamp,
+    /// What they look for.
+    pub kind: WatchKind,
     /// At most this many.
     pub limit: usize,
 }
@@ -50,8 +71,64 @@ pub struct DueWatch {
     pub state: State,
     /// When the attempt was opened.
     pub started_at: Timestamp,
-    /// For unknown attempts: what to look for.
+    /// What may be done in doubt.
+    pub policy: Policy,
+    /// The recipient.
+    pub person: PersonRow,
+    /// Whether the attempt is still unknown.
+    pub is_unknown: bool,
+}
+
+/// An unknown attempt.
+#[derive(Clone)]
+pub struct UnknownView {
+    /// The attempt.
+    pub attempt: AttemptRow,
+    /// When it was opened.
+    pub started_at: Timestamp,
+    /// When its request had ended.
+    pub ended_at: Timestamp,
+    /// The keyed hash of person and content: the same for the same content.
+    pub content_index: [u8; 16],
+    /// What to look for; `None` when the person was erased, or cannot be read.
     pub evidence: Option<Evidence>,
+    /// Whether something that is sealed could not be opened.
+    pub is_unreadable: bool,
+}
+
+/// An attempt that has a SID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The SID.
+    pub sid: Sid,
+    /// The attempt.
+    pub attempt: AttemptRow,
+    /// How the SID was learned.
+    pub settled_by: SettledBy,
+    /// The keyed hash of person and content.
+    pub content_index: [u8; 16],
+}
+
+/// A message that its own answer named.
+#[derive(Clone)]
+pub struct Answered {
+    /// Its SID.
+    pub sid: Sid,
+    /// When the answer was recorded.
+    pub at: Timestamp,
+    /// What it looks like at the provider.
+    pub evidence: Evidence,
+}
+
+/// How late the provider's list was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListLag {
+    /// When it was measured.
+    pub at: Timestamp,
+    /// The lag; `None` when only the clocks were compared.
+    pub lag: Option<Duration>,
+    /// The difference of the clocks.
+    pub clock: ClockDifference,
 }
 
 /// What an unknown attempt must look like at the provider.
@@ -67,6 +144,8 @@ pub struct Evidence {
     pub from: Option<String>,
     /// Its text.
     pub text: TextEvidence,
+    /// How many media it carries; `None` when a template decides.
+    pub media: Option<u32>,
 }
 
 /// What looking after an attempt brought.
@@ -77,6 +156,8 @@ pub struct Settlement {
     pub finding: Finding,
     /// When to look again; `None` ends the watch.
     pub next: Option<NextWatch>,
+    /// When to look again if what was found cannot be written down yet; `None` ends the watch.
+    pub postponed: Option<NextWatch>,
     /// Now, and chance for the wait until a retry.
     pub stamp: Stamp,
 }
@@ -106,6 +187,8 @@ pub enum Finding {
         /// Its error code there.
         code: Option<u32>,
     },
-    /// The time for evidence is over.
-    HorizonPassed,
+    /// The time for evidence is over; why absence is not proven, when that was tried.
+    HorizonPassed(Option<Doubt>),
+    /// It is proven that the provider has no such message.
+    Absent,
 }

@@ -69,6 +69,13 @@ pub(super) fn inbound_query(recipient: &InboundRecipient) -> String {
     form.finish()
 }
 
+/// The query for the youngest messages of the account.
+pub(super) fn youngest_query() -> String {
+    let mut form = Serializer::new(String::new());
+    form.append_pair("PageSize", PAGE_SIZE);
+    form.finish()
+}
+
 fn append_content(form: &mut Serializer<'_, String>, content: &Content) {
     match content {
         Content::Text {

@@ -1,6 +1,7 @@
 //! Twilio's Messages resource (`/2010-04-01/Accounts/{AccountSid}/Messages.json`) over HTTP/1.1.
 
 mod answer;
+mod clock;
 mod connection;
 mod form;
 mod inbound;
@@ -17,6 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use delivery::outcome::{NotSentCause, Outcome};
 use delivery::sid::Sid;
+use delivery::time::{ClockDifference, Timestamp};
 use http_body_util::Full;
 use hyper::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, InvalidHeaderValue, USER_AGENT,
@@ -28,7 +30,8 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-use self::connection::{Endpoint, Pool};
+use self::clock::ClockMeter;
+use self::connection::{Answer, Endpoint, Failure, Pool};
 pub use self::settings::{TwilioSettings, TwilioSettingsError};
 pub use self::url::with_overrides;
 pub use crate::config::Credentials;
@@ -52,6 +55,7 @@ pub struct Twilio {
     status_callback_url: Option<String>,
     base_url: String,
     clock: Arc<dyn Clock>,
+    difference: ClockMeter,
 }
 
 impl Twilio {
@@ -85,6 +89,7 @@ impl Twilio {
             status_callback_url: settings.status_callback_url.clone(),
             base_url: settings.base_url.clone(),
             clock: Arc::clone(&effects.clock),
+            difference: ClockMeter::default(),
         })
     }
 
@@ -97,6 +102,15 @@ impl Twilio {
             "/{API_VERSION}/Accounts/{}/Messages/{sid}.json",
             self.account_sid
         )
+    }
+
+    /// Sends a request once, and compares the clocks by its answer.
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        let sent = self.clock.now();
+        let answer = self.pool.exchange(request).await?;
+        self.difference
+            .compare(&answer.headers, sent, self.clock.now());
+        Ok(answer)
     }
 
     fn get(&self, path: &PathAndQuery) -> Request<Full<Bytes>> {
@@ -137,15 +151,18 @@ impl Twilio {
         for _ in 0..LIST_PAGES_MAX {
             let Some(uri) = next else { return Ok(found) };
             let path = page_path(&uri, &messages_path).ok_or(ProviderError::Garbage)?;
-            let page = answer::page(self.pool.exchange(self.get(&path)).await)?;
-            for message in page.messages {
-                if message
+            let page = answer::page(self.exchange(self.get(&path)).await)?;
+            let is_old = |message: &ProviderMessage| {
+                message
                     .created_at
                     .is_some_and(|created_at| created_at <= since)
-                {
-                    return Ok(found);
-                }
-                found.push(message);
+            };
+            // The list is ordered by the date of sending. One message that is older than it should
+            // be says nothing about those behind it; a whole page does.
+            let all_old = !page.messages.is_empty() && page.messages.iter().all(is_old);
+            found.extend(page.messages.into_iter().filter(|message| !is_old(message)));
+            if all_old {
+                return Ok(found);
             }
             next = page.next_page_uri;
         }
@@ -164,7 +181,7 @@ impl Twilio {
             None => format!("{messages_path}?{}", form::inbound_query(&query.recipient)),
         };
         let path = page_path(&uri, &messages_path).ok_or(ProviderError::Garbage)?;
-        let page = inbound::page(self.pool.exchange(self.get(&path)).await, &query.recipient)?;
+        let page = inbound::page(self.exchange(self.get(&path)).await, &query.recipient)?;
         // A page that leads nowhere else would be read for ever.
         if page.next.as_ref().is_some_and(|next| *next == uri) {
             return Err(ProviderError::Garbage);
@@ -192,7 +209,12 @@ impl Provider for Twilio {
             let path = static_path(self.messages_path());
             let url = self.status_callback_url.as_deref();
             let form = form::create_form(request, self.clock.now(), url);
+            let sent = self.clock.now();
             let result = self.pool.exchange_over(ready, self.post(&path, form)).await;
+            if let Ok(answer) = &result {
+                let received = self.clock.now();
+                self.difference.compare(&answer.headers, sent, received);
+            }
             answer::outcome(result, &self.account_sid)
         })
     }
@@ -200,7 +222,7 @@ impl Provider for Twilio {
     fn fetch(&self, sid: Sid) -> BoxFuture<'_, Result<ProviderMessage, ProviderError>> {
         Box::pin(async move {
             let path = static_path(self.message_path(sid));
-            answer::message(self.pool.exchange(self.get(&path)).await, sid)
+            answer::message(self.exchange(self.get(&path)).await, sid)
         })
     }
 
@@ -209,6 +231,20 @@ impl Provider for Twilio {
         query: &'a ListQuery,
     ) -> BoxFuture<'a, Result<Vec<ProviderMessage>, ProviderError>> {
         Box::pin(self.list_all(query))
+    }
+
+    fn youngest(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ProviderError>> {
+        Box::pin(async move {
+            let uri = format!("{}?{}", self.messages_path(), form::youngest_query());
+            let path = page_path(&uri, &self.messages_path()).ok_or(ProviderError::Garbage)?;
+            let page = answer::page(self.exchange(self.get(&path)).await)?;
+            let created = page.messages.iter().map(|message| message.created_at);
+            Ok(created.max().flatten())
+        })
+    }
+
+    fn clock_difference(&self) -> ClockDifference {
+        self.difference.difference()
     }
 
     fn list_inbound<'a>(
@@ -225,7 +261,7 @@ impl Provider for Twilio {
                 self.account_sid
             );
             let path = static_path(format!("{resource}.json"));
-            let answer = self.pool.exchange(self.get(&path)).await;
+            let answer = self.exchange(self.get(&path)).await;
             inbound::media(answer, &format!("{}{resource}", self.base_url))
         })
     }

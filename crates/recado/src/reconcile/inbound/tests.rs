@@ -3,6 +3,7 @@ use std::sync::{Mutex, MutexGuard};
 use delivery::consent::Consent;
 use delivery::outcome::Outcome;
 use delivery::progress::Rules;
+use delivery::time::ClockDifference;
 
 use super::*;
 use crate::effects::BoxFuture;
@@ -83,6 +84,14 @@ fn sid(n: u32) -> Sid {
 }
 
 impl Provider for List {
+    fn youngest(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ProviderError>> {
+        unreachable!("nothing is sent")
+    }
+
+    fn clock_difference(&self) -> ClockDifference {
+        ClockDifference::NONE
+    }
+
     fn create<'a>(&'a self, _: &'a CreateRequest) -> BoxFuture<'a, Outcome> {
         unreachable!("nothing is sent")
     }

@@ -4,7 +4,7 @@
 use delivery::consent::Consent;
 use delivery::departure::{Departure, departure, is_due};
 use delivery::event::Source;
-use delivery::outcome::{Outcome, UnknownCause};
+use delivery::outcome::{Outcome, SettledBy, UnknownCause};
 use delivery::progress::{Progress, Reason};
 use delivery::row::{AttemptRow, IdentityRow, MessageRow};
 use delivery::time::Timestamp;
@@ -313,7 +313,8 @@ fn close<R: Rows>(
     })?;
     follow(transaction, &mut progress, &consequences, stamp.now)?;
     if let Outcome::Sent { sid, .. } = outcome {
-        attach(transaction, attempt, *sid)?;
+        let by = SettledBy::Answer;
+        attach(transaction, attempt, *sid, by, &mut progress, stamp.now)?;
         bind_parked(transaction, &mut progress, attempt, *sid, stamp)?;
     }
     Ok(CloseResult {

@@ -6,7 +6,7 @@ use delivery::counter::Metric;
 use delivery::event::Source;
 use delivery::hold::HoldScope;
 use delivery::message::Kind;
-use delivery::outcome::{Outcome, OutcomeKind, ProviderStatus};
+use delivery::outcome::{Outcome, OutcomeKind, ProviderStatus, SettledBy};
 use delivery::row::{AttemptRow, CohortRow, IdentityRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::state::State;
@@ -61,6 +61,10 @@ pub(crate) struct Attempt {
     pub(crate) outcome: Option<OutcomeKind>,
     /// The provider's id.
     pub(crate) sid: Option<Sid>,
+    /// How it was learned, or that there is none.
+    pub(crate) settled_by: Option<SettledBy>,
+    /// When its outcome was recorded.
+    pub(crate) finished_at: Option<Timestamp>,
     /// The variant of the address that it used.
     pub(crate) variant: AddressVariant,
     /// One bit for each status seen, when a later attempt has taken its place in the progress.
@@ -87,8 +91,12 @@ pub(crate) enum AttemptChange<'a> {
     Seen(u32),
     /// One more status seen.
     AlsoSeen(ProviderStatus),
-    /// The provider's id.
-    Sid(Sid),
+    /// The provider's id, and how it was learned.
+    Sid(Sid, SettledBy),
+    /// Its provider's id was another's: it is unknown again, and nothing was reported about it.
+    Withdrawn,
+    /// It is proven that it created nothing.
+    Absent(Timestamp),
     /// What it told us.
     Closed(&'a Outcome, Timestamp),
     /// Evidence shows that it was sent.

@@ -2,23 +2,24 @@
 
 use delivery::address::AddressVariant;
 use delivery::event::Source;
-use delivery::outcome::OutcomeKind;
+use delivery::limits::LIST_LAG_KEPT;
+use delivery::outcome::{OutcomeKind, SettledBy};
 use delivery::progress::{Progress, ReportFact};
 use delivery::row::AttemptRow;
 use delivery::sid::Sid;
 use delivery::state::{State, state_of};
-use delivery::time::Timestamp;
+use delivery::time::{ClockDifference, Timestamp};
 
 use super::columns::{Attempt, AttemptChange, ParkedReport, TieCause};
 use super::consequence::follow;
 use super::identity::tie;
 use super::rows::{Broken, Rows};
-use super::transaction::Transaction;
+use super::transaction::{Transaction, TransitionInput};
 use super::variant::transition_input;
 use super::verb::{Verb, each};
 use crate::store::notify::Notice;
 use crate::store::person::blind_index;
-use crate::store::{Report, ReportResult, Stamp};
+use crate::store::{ListLag, Report, ReportResult, Stamp};
 
 /// Records status reports.
 pub(crate) struct RecordReports(pub(crate) Vec<Report>);
@@ -41,13 +42,14 @@ fn report<R: Rows>(
     let Some((attempt, mut progress)) = reported(transaction, report)? else {
         return park(transaction, report);
     };
-    let learned = learn_sid(transaction, &attempt, report.sid, report.stamp.now)?;
+    let (attempt, learned) = learn_sid(transaction, attempt, &mut progress, report)?;
     let fact = ReportFact {
         attempt: attempt.row,
         status: report.status,
         word: report.word.as_deref(),
         code: report.code,
         source: report.source,
+        was_unknown: is_doubted(attempt.outcome),
     };
     let new = is_new(transaction, &progress, &attempt, &fact)?;
     if new {
@@ -156,42 +158,139 @@ fn apply_report<R: Rows>(
     Ok(())
 }
 
-/// A callback may come before the answer to the request, or instead of it. Returns the provider's id
-/// when it is news: reports that named nothing else may be parked under it.
+/// A callback may come before the answer to the request, or instead of it. Returns the attempt as it
+/// was before the report, and the provider's id when it is news: reports that named nothing else may
+/// be parked under it.
 fn learn_sid<R: Rows>(
     transaction: &mut Transaction<'_, R>,
-    attempt: &Attempt,
-    sid: Option<Sid>,
-    now: Timestamp,
-) -> Result<Option<Sid>, R::Error> {
-    let learned = sid.filter(|_| attempt.sid.is_none());
+    attempt: Attempt,
+    progress: &mut Progress,
+    report: &Report,
+) -> Result<(Attempt, Option<Sid>), R::Error> {
+    let now = report.stamp.now;
+    let mut attempt = attempt;
+    // Only a report with our correlation id says whose the message is.
+    let names_attempt = report.attempt.is_some_and(|named| named.row == attempt.row);
+    let learned = report.sid.filter(|_| match attempt.settled_by {
+        None | Some(SettledBy::Absence) => true,
+        Some(SettledBy::List) => names_attempt,
+        Some(SettledBy::Answer | SettledBy::Callback) => false,
+    });
     if let Some(sid) = learned {
-        attach(transaction, attempt.row, sid)?;
+        if attempt.sid.is_some_and(|other| other != sid) {
+            // What the list seemed to show was another's message.
+            withdraw(transaction, attempt.row, progress, Source::Callback, now)?;
+            attempt.outcome = Some(OutcomeKind::Unknown);
+            (attempt.seen, attempt.sid) = (0, None);
+        }
+        let by = SettledBy::Callback;
+        attach(transaction, attempt.row, sid, by, progress, now)?;
     }
-    if attempt.outcome == Some(OutcomeKind::Unknown) {
+    if is_doubted(attempt.outcome) {
+        if attempt.outcome == Some(OutcomeKind::Absent) {
+            contradict_absence(transaction, &attempt, now)?;
+        }
         let change = AttemptChange::Settled(now);
         transaction.rows.change_attempt(attempt.row, change)?;
     }
-    Ok(learned)
+    Ok((attempt, learned))
 }
 
-/// Attaches a provider's id to an attempt, unless another attempt has it.
+/// Whether nobody knew that an attempt of this outcome created anything.
+fn is_doubted(outcome: Option<OutcomeKind>) -> bool {
+    matches!(outcome, Some(OutcomeKind::Unknown | OutcomeKind::Absent))
+}
+
+/// A message that was proven absent exists: the list was later than it may be, and for a day no
+/// absence is believed.
+fn contradict_absence<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    attempt: &Attempt,
+    now: Timestamp,
+) -> Result<(), R::Error> {
+    transaction.rows.note_list_lag(&ListLag {
+        at: now,
+        lag: Some(LIST_LAG_KEPT),
+        clock: ClockDifference::NONE,
+    })?;
+    transaction.pending.notices.push(Notice::AbsentExists {
+        attempt: attempt.row,
+    });
+    Ok(())
+}
+
+/// Attaches a provider's id to an attempt. From an attempt that has it by weaker evidence it is taken
+/// away; `progress`, of the message of `attempt`, is read again when that changed it. `false` when
+/// another attempt keeps it.
 pub(super) fn attach<R: Rows>(
     transaction: &mut Transaction<'_, R>,
     attempt: AttemptRow,
     sid: Sid,
-) -> Result<(), R::Error> {
-    match transaction.rows.holder(sid)? {
-        None => transaction
-            .rows
-            .change_attempt(attempt, AttemptChange::Sid(sid))?,
-        Some(holder) if holder == attempt => {}
-        Some(_) => transaction
-            .pending
-            .notices
-            .push(Notice::SameSid { attempt }),
+    by: SettledBy,
+    progress: &mut Progress,
+    now: Timestamp,
+) -> Result<bool, R::Error> {
+    if let Some(holder) = transaction.rows.holder(sid)? {
+        let held = transaction.rows.attempt(holder)?;
+        let held_by = held.and_then(|held| held.settled_by);
+        let yields = held_by.is_some_and(|held_by| held_by.yields_to(by));
+        if holder == attempt {
+            if yields {
+                let change = AttemptChange::Sid(sid, by);
+                transaction.rows.change_attempt(attempt, change)?;
+            }
+            return Ok(true);
+        }
+        if !yields {
+            let notice = Notice::SameSid { attempt };
+            transaction.pending.notices.push(notice);
+            return Ok(false);
+        }
+        let source = match by {
+            SettledBy::Answer => Source::Dispatch,
+            SettledBy::Callback => Source::Callback,
+            SettledBy::List | SettledBy::Absence => Source::Poll,
+        };
+        withdraw(transaction, holder, progress, source, now)?;
     }
-    Ok(())
+    transaction
+        .rows
+        .change_attempt(attempt, AttemptChange::Sid(sid, by))?;
+    Ok(true)
+}
+
+/// Takes back what circumstances had shown of an attempt. `known` is the progress of the message that
+/// is worked on; it is written here when it is the attempt's own.
+fn withdraw<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    loser: AttemptRow,
+    known: &mut Progress,
+    source: Source,
+    now: Timestamp,
+) -> Result<(), R::Error> {
+    let Some(attempt) = transaction.rows.attempt(loser)? else {
+        return Ok(());
+    };
+    let change = AttemptChange::Withdrawn;
+    transaction.rows.change_attempt(loser, change)?;
+    transaction.rows.forget_coded_reports(loser)?;
+    transaction
+        .pending
+        .notices
+        .push(Notice::Withdrawn { attempt: loser });
+    let mut other = None;
+    let progress = if known.message == attempt.message {
+        known
+    } else {
+        let Some(progress) = transaction.rows.progress(attempt.message)? else {
+            return Ok(());
+        };
+        other.insert(progress)
+    };
+    let input = TransitionInput::at(now);
+    transaction.apply_alone(progress, input, |transition| {
+        transition.evidence_withdrawn(loser, source);
+    })
 }
 
 /// Reports without a code are told apart by one bit each; the few with a code have a row.
@@ -255,6 +354,7 @@ pub(super) fn bind_parked<R: Rows>(
             word: report.word.as_deref(),
             code: report.code,
             source: Source::Callback,
+            was_unknown: false,
         };
         report_once(transaction, progress, &fact, stamp)?;
     }

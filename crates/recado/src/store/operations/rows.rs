@@ -26,7 +26,9 @@ use super::columns::{
 };
 use crate::secrets::DecryptError;
 use crate::store::person::{Candidate, Person};
-use crate::store::{AttemptId, Idempotency, InboundCursor, MessageId, NewApiKey, ResumeAfter};
+use crate::store::{
+    AttemptId, Idempotency, InboundCursor, ListLag, MessageId, NewApiKey, ResumeAfter,
+};
 
 /// Why an operation cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +132,9 @@ pub(crate) trait AttemptRows: Halting {
     /// Whether an attempt of this sender to this person is open.
     fn has_open_attempt(&mut self, person: PersonRow, sender: SenderRow) -> Read<Self, bool>;
 
+    /// Whether any attempt to this person is open.
+    fn has_any_open_attempt(&mut self, person: PersonRow) -> Read<Self, bool>;
+
     /// Notes that an attempt is open.
     fn insert_open_attempt(&mut self, open: &OpenAttemptColumns) -> Read<Self, ()>;
 
@@ -152,6 +157,9 @@ pub(crate) trait ReportRows: Halting {
         status: ProviderStatus,
         code: u32,
     ) -> Read<Self, bool>;
+
+    /// Forgets the reports with a code of an attempt, because they were another's.
+    fn forget_coded_reports(&mut self, attempt: AttemptRow) -> Read<Self, ()>;
 
     /// Parks a report under a SID, unless it is parked already.
     fn park_report(&mut self, sid: Sid, report: &ParkedReport, now: Timestamp) -> Read<Self, ()>;
@@ -186,8 +194,12 @@ pub(crate) trait QueueRows: Halting {
     fn dequeue(&mut self, progress: &Progress, due_at: Timestamp) -> Read<Self, ()>;
 }
 
-/// The table `watch`.
+/// The tables `watch` and `list_lag`.
 pub(crate) trait WatchRows: Halting {
+    /// Notes how late the provider's list was and how far its clock is from ours, for the hour, and
+    /// drops what is older than `LIST_LAG_KEPT` and an hour.
+    fn note_list_lag(&mut self, measured: &ListLag) -> Read<Self, ()>;
+
     /// Sets a watch; the same attempt may be watched at several times.
     fn set_watch(&mut self, watch: Watch, polls: u32) -> Read<Self, ()>;
 

@@ -3,7 +3,7 @@
 use delivery::address::{Address, AddressVariant};
 use delivery::event::Source;
 use delivery::message::{Content, SenderName};
-use delivery::outcome::{Outcome, OutcomeKind};
+use delivery::outcome::{Outcome, OutcomeKind, SettledBy};
 use delivery::progress::{Progress, ReportFact, Watch};
 use delivery::row::PersonRow;
 use delivery::settle::TextEvidence;
@@ -15,7 +15,7 @@ use super::rows::Rows;
 use super::transaction::{Transaction, TransitionInput};
 use super::variant::transition_input;
 use super::verb::{Verb, each};
-use crate::store::{Evidence, Finding, Settlement};
+use crate::store::{Evidence, Finding, ListLag, Settlement};
 
 /// Records what asking brought.
 pub(crate) struct Settle(pub(crate) Vec<Settlement>);
@@ -41,8 +41,12 @@ fn settle<R: Rows>(
     let Some(mut progress) = transaction.rows.progress(found.message)? else {
         return Ok(());
     };
-    record_finding(transaction, &mut progress, &found, item)?;
-    if let Some(next) = item.next {
+    let recorded = record_finding(transaction, &mut progress, &found, item)?;
+    let next = match recorded {
+        Recorded::Done => item.next,
+        Recorded::Postponed => item.postponed,
+    };
+    if let Some(next) = next {
         let watch = Watch {
             attempt,
             at: next.at,
@@ -54,29 +58,59 @@ fn settle<R: Rows>(
     Ok(())
 }
 
+/// Whether what was found could be written down.
+enum Recorded {
+    Done,
+    /// What is on disk by now says otherwise, or cannot be known yet: it is looked for again.
+    Postponed,
+}
+
+/// Whoever looked did so before this transaction; so everything that it concluded from is read
+/// again here.
 fn record_finding<R: Rows>(
     transaction: &mut Transaction<'_, R>,
     progress: &mut Progress,
     found: &Attempt,
     item: &Settlement,
-) -> Result<(), R::Error> {
+) -> Result<Recorded, R::Error> {
     let (attempt, stamp) = (found.row, item.stamp);
-    let is_unknown = found.outcome == Some(OutcomeKind::Unknown);
+    let is_unknown = found.outcome == Some(OutcomeKind::Unknown) && found.sid.is_none();
+    let concludes = matches!(item.finding, Finding::Found { .. } | Finding::Absent);
+    // A request to this person that is under way may be the one whose message was listed.
+    if concludes && is_unknown && transaction.rows.has_any_open_attempt(progress.person)? {
+        return Ok(Recorded::Postponed);
+    }
     let input = transition_input(transaction, progress, None, stamp)?;
     match item.finding {
-        Finding::Nothing => Ok(()),
-        Finding::HorizonPassed if is_unknown => {
+        Finding::HorizonPassed(doubt) if is_unknown => {
             let ((), consequences) = transaction.apply(progress, input, |transition| {
-                transition.horizon_passed(attempt);
+                transition.horizon_passed(attempt, doubt);
             })?;
-            follow(transaction, progress, &consequences, stamp.now)
+            follow(transaction, progress, &consequences, stamp.now)?;
         }
-        Finding::HorizonPassed => Ok(()),
+        Finding::Absent if is_unknown => {
+            let (absent, consequences) = transaction.apply(progress, input, |transition| {
+                transition.proven_absent(attempt)
+            })?;
+            if absent {
+                let change = AttemptChange::Absent(stamp.now);
+                transaction.rows.change_attempt(attempt, change)?;
+            }
+            follow(transaction, progress, &consequences, stamp.now)?;
+        }
+        Finding::Nothing | Finding::HorizonPassed(_) | Finding::Absent => {}
         Finding::Found { sid, status, code } => {
             if is_unknown {
+                let by = SettledBy::List;
+                if !attach(transaction, attempt, sid, by, progress, stamp.now)? {
+                    return Ok(Recorded::Postponed);
+                }
                 let outcome = Outcome::Sent { sid, status };
                 settle_as_sent(transaction, progress, found, &outcome, input)?;
                 bind_parked(transaction, progress, attempt, sid, stamp)?;
+            } else if found.sid != Some(sid) {
+                // It was asked about a message that is another's by now.
+                return Ok(Recorded::Done);
             }
             let report = ReportFact {
                 attempt,
@@ -84,10 +118,12 @@ fn record_finding<R: Rows>(
                 word: None,
                 code,
                 source: Source::Poll,
+                was_unknown: is_unknown,
             };
-            report_once(transaction, progress, &report, stamp)
+            report_once(transaction, progress, &report, stamp)?;
         }
     }
+    Ok(Recorded::Done)
 }
 
 fn settle_as_sent<R: Rows>(
@@ -97,15 +133,23 @@ fn settle_as_sent<R: Rows>(
     outcome: &Outcome,
     input: TransitionInput,
 ) -> Result<(), R::Error> {
-    if let Outcome::Sent { sid, .. } = outcome {
-        attach(transaction, found.row, *sid)?;
-    }
     let change = AttemptChange::Settled(input.now);
     transaction.rows.change_attempt(found.row, change)?;
     let ((), consequences) = transaction.apply(progress, input, |transition| {
         transition.outcome(found.row, outcome, Source::Poll);
     })?;
     follow(transaction, progress, &consequences, input.now)
+}
+
+/// Notes how late the provider's list was, and how far its clock is from ours.
+pub(crate) struct NoteListLag(pub(crate) ListLag);
+
+impl Verb for NoteListLag {
+    type Answer = ();
+
+    fn run<R: Rows>(&self, transaction: &mut Transaction<'_, R>) -> Result<(), R::Error> {
+        transaction.rows.note_list_lag(&self.0)
+    }
 }
 
 /// What an unknown attempt must look like at the provider.
@@ -127,6 +171,12 @@ pub(crate) fn evidence(
         to,
         to_alternative,
         from: (!sender.is_messaging_service()).then(|| sender.as_str().to_owned()),
+        media: match &content {
+            Content::Text { .. } => Some(0),
+            Content::Media { .. } => Some(1),
+            // Its header may carry one.
+            Content::Template { .. } => None,
+        },
         text: text_evidence(content),
     }
 }

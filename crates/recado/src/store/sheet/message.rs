@@ -1,6 +1,6 @@
 //! Messages, attempts, events, queue, watches and counters of a sheet.
 
-use delivery::outcome::OutcomeKind;
+use delivery::outcome::{OutcomeKind, SettledBy};
 use delivery::progress::{Event, Progress, Watch};
 use delivery::row::{AttemptRow, CohortRow, IdentityRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
@@ -18,7 +18,7 @@ use crate::store::operations::columns::{
 use crate::store::operations::rows::{
     AttemptRows, Broken, CounterRows, EventRows, MessageRows, QueueRows, WatchRows,
 };
-use crate::store::{AttemptId, MessageId};
+use crate::store::{AttemptId, ListLag, MessageId};
 
 /// Messages of a person among which the same content is looked for.
 const SAME_CONTENT_MAX: usize = 200;
@@ -246,6 +246,7 @@ impl AttemptRows for Sheet {
             variant: attempt.variant,
             seen: 0,
             sid: None,
+            settled_by: None,
             error_code: None,
         };
         self.attempts.set(row, Some(record));
@@ -262,9 +263,25 @@ impl AttemptRows for Sheet {
         match change {
             AttemptChange::Seen(seen) => record.seen = seen,
             AttemptChange::AlsoSeen(status) => record.seen |= status.bit(),
-            AttemptChange::Sid(sid) => {
+            AttemptChange::Sid(sid, by) => {
                 record.sid = Some(sid);
+                record.settled_by = Some(by);
                 self.sids.set(sid, Some(attempt));
+            }
+            AttemptChange::Withdrawn => {
+                if let Some(sid) = record.sid.take() {
+                    self.sids.set(sid, None);
+                }
+                record.settled_by = None;
+                record.outcome = Some(OutcomeKind::Unknown);
+                record.cause = Some("evidence_withdrawn".to_owned());
+                record.seen = 0;
+                record.error_code = None;
+            }
+            AttemptChange::Absent(now) => {
+                record.finished_at = Some(now);
+                record.outcome = Some(OutcomeKind::Absent);
+                record.settled_by = Some(SettledBy::Absence);
             }
             AttemptChange::Closed(outcome, now) => {
                 record.finished_at = Some(now);
@@ -289,6 +306,15 @@ impl AttemptRows for Sheet {
         Ok(open.unwrap_or_default().iter().any(|(attempt, _)| {
             self.fault != Some(Fault::OpenIsForgotten) || attempt.0 <= self.first.attempt
         }))
+    }
+
+    fn has_any_open_attempt(&mut self, person: PersonRow) -> Result<bool, Halt> {
+        let senders: Vec<SenderRow> = self.senders.rows().map(|(row, _)| *row).collect();
+        let mut any = false;
+        for sender in senders {
+            any |= self.has_open_attempt(person, sender)?;
+        }
+        Ok(any)
     }
 
     fn insert_open_attempt(&mut self, open: &OpenAttemptColumns) -> Result<(), Halt> {
@@ -379,6 +405,11 @@ impl QueueRows for Sheet {
 }
 
 impl WatchRows for Sheet {
+    fn note_list_lag(&mut self, measured: &ListLag) -> Result<(), Halt> {
+        self.lags.push(*measured);
+        Ok(())
+    }
+
     fn set_watch(&mut self, watch: Watch, polls: u32) -> Result<(), Halt> {
         self.watches.push((watch, Some(polls)));
         Ok(())

@@ -4,7 +4,7 @@ use delivery::address::AddressVariant;
 use delivery::consent::{ConsentKind, ConsentWord};
 use delivery::event::Source;
 use delivery::message::Kind;
-use delivery::outcome::{OutcomeKind, ProviderStatus};
+use delivery::outcome::{OutcomeKind, ProviderStatus, SettledBy};
 use delivery::progress::{Event, PauseSource};
 use delivery::row::{AttemptRow, IdentityRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
@@ -40,6 +40,8 @@ pub(crate) enum Need {
     LeftOpen(i64),
     /// Whether a report with a code is known.
     Coded(AttemptRow, ProviderStatus, u32),
+    /// The reports with a code of an attempt.
+    CodedOf(AttemptRow),
     /// The reports parked under a SID.
     Parked(Sid),
     /// Under which SIDs reports are parked since before a time.
@@ -125,6 +127,7 @@ pub(crate) struct AttemptRecord {
     pub(crate) variant: AddressVariant,
     pub(crate) seen: u32,
     pub(crate) sid: Option<Sid>,
+    pub(crate) settled_by: Option<SettledBy>,
     pub(crate) error_code: Option<u32>,
 }
 
@@ -136,6 +139,8 @@ impl AttemptRecord {
             message: self.message,
             outcome: self.outcome,
             sid: self.sid,
+            settled_by: self.settled_by,
+            finished_at: self.finished_at,
             variant: self.variant,
             seen: self.seen,
         }

@@ -33,6 +33,21 @@ impl ReportRows for Sheet {
         Ok(true)
     }
 
+    fn forget_coded_reports(&mut self, attempt: AttemptRow) -> Result<(), Halt> {
+        let need = || Need::CodedOf(attempt);
+        self.read(|sheet| &sheet.coded_of, &attempt, need)?;
+        let known: Vec<_> = self
+            .coded
+            .rows()
+            .map(|(key, ())| *key)
+            .filter(|(row, _, _)| *row == attempt)
+            .collect();
+        for key in known {
+            self.coded.set(key, None);
+        }
+        Ok(())
+    }
+
     fn park_report(&mut self, sid: Sid, report: &ParkedReport, now: Timestamp) -> Result<(), Halt> {
         let mut parked = self.parked_under(sid)?;
         let same = |known: &ParkedRecord| {

@@ -17,7 +17,7 @@ use crate::store::operations::columns::{
 };
 use crate::store::operations::rows::{Broken, Halting};
 use crate::store::person::Person;
-use crate::store::{InboundCursor, MessageId, ResumeAfter};
+use crate::store::{InboundCursor, ListLag, MessageId, ResumeAfter};
 
 use super::fault::Fault;
 use super::record::{
@@ -59,6 +59,7 @@ pub(crate) struct Sheet {
     pub(crate) open: Table<(PersonRow, SenderRow), Vec<(AttemptRow, i64)>>,
     pub(crate) left_open: Table<i64, Vec<(PersonRow, SenderRow)>>,
     pub(crate) coded: Table<(AttemptRow, ProviderStatus, u32), ()>,
+    pub(crate) coded_of: Table<AttemptRow, ()>,
     pub(crate) parked: Table<Sid, Vec<ParkedRecord>>,
     pub(crate) old_parked: Table<Timestamp, Vec<Sid>>,
     pub(crate) people: Table<IdentityRow, Person>,
@@ -86,6 +87,7 @@ pub(crate) struct Sheet {
     /// The queue, the watches, what must be checked and the cursors are only written.
     pub(crate) queue: Vec<(bool, Progress, Timestamp)>,
     pub(crate) watches: Vec<(Watch, Option<u32>)>,
+    pub(crate) lags: Vec<ListLag>,
     pub(crate) events: Vec<EventRecord>,
     pub(crate) consents: Vec<ConsentRecord>,
     pub(crate) consent_checks: Vec<(PersonRow, CheckChange)>,
@@ -128,6 +130,7 @@ impl Sheet {
             open: Table::default(),
             left_open: Table::default(),
             coded: Table::default(),
+            coded_of: Table::default(),
             parked: Table::default(),
             old_parked: Table::default(),
             people: Table::default(),
@@ -154,6 +157,7 @@ impl Sheet {
             api_keys: Table::default(),
             queue: Vec::new(),
             watches: Vec::new(),
+            lags: Vec::new(),
             events: Vec::new(),
             consents: Vec::new(),
             consent_checks: Vec::new(),
@@ -200,6 +204,7 @@ impl Sheet {
         self.api_keys.forget();
         self.queue.clear();
         self.watches.clear();
+        self.lags.clear();
         self.events.clear();
         self.consents.clear();
         self.consent_checks.clear();

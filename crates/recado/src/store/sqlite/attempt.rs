@@ -3,13 +3,13 @@
 use std::sync::LazyLock;
 
 use delivery::address::AddressVariant;
-use delivery::outcome::OutcomeKind;
+use delivery::outcome::{OutcomeKind, SettledBy};
 use delivery::progress::Progress;
 use delivery::row::{AttemptRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
 use rusqlite::{OptionalExtension, Params, Row, params};
 
-use super::column::{stored_at, stored_or_null};
+use super::column::{stored_at, stored_or_null, time_or_null};
 use super::progress::{PROGRESS_COLUMNS, PROGRESS_WIDTH, read_progress};
 use super::statements::{ACCOUNT, Statements};
 use crate::store::AttemptId;
@@ -17,7 +17,7 @@ use crate::store::operations::columns::{Attempt, AttemptChange, NewAttempt, Open
 use crate::store::operations::rows::AttemptRows;
 
 const ATTEMPT_COLUMNS: &str = "attempt.id, attempt.message_id, attempt.outcome, attempt.sid, \
-     attempt.variant, attempt.seen";
+     attempt.variant, attempt.seen, attempt.settled_by, attempt.finished_at";
 
 impl AttemptRows for Statements<'_> {
     fn attempt(&mut self, attempt: AttemptRow) -> rusqlite::Result<Option<Attempt>> {
@@ -91,9 +91,23 @@ impl AttemptRows for Statements<'_> {
                 "UPDATE attempt SET seen = seen | ?2 WHERE id = ?1",
                 params![id, status.bit()],
             ),
-            AttemptChange::Sid(sid) => self.update(
-                "UPDATE attempt SET sid = ?2 WHERE id = ?1",
-                params![id, sid.to_bytes()],
+            AttemptChange::Sid(sid, by) => self.update(
+                "UPDATE attempt SET sid = ?2, settled_by = ?3 WHERE id = ?1",
+                params![id, sid.to_bytes(), by.number()],
+            ),
+            AttemptChange::Withdrawn => self.update(
+                "UPDATE attempt SET sid = NULL, settled_by = NULL, outcome = ?2, \
+                 cause = 'evidence_withdrawn', seen = 0, error_code = NULL WHERE id = ?1",
+                params![id, OutcomeKind::Unknown.number()],
+            ),
+            AttemptChange::Absent(now) => self.update(
+                "UPDATE attempt SET outcome = ?3, settled_by = ?4, finished_at = ?2 WHERE id = ?1",
+                params![
+                    id,
+                    now.micros(),
+                    OutcomeKind::Absent.number(),
+                    SettledBy::Absence.number()
+                ],
             ),
             AttemptChange::Closed(outcome, now) => self.update(
                 "UPDATE attempt SET finished_at = ?2, outcome = ?3, cause = ?4, error_code = ?5 \
@@ -124,6 +138,12 @@ impl AttemptRows for Statements<'_> {
                  WHERE account_id = ?1 AND person_id = ?2 AND sender_id = ?3",
             )?
             .exists([ACCOUNT, person.0, sender.0])
+    }
+
+    fn has_any_open_attempt(&mut self, person: PersonRow) -> rusqlite::Result<bool> {
+        self.db
+            .prepare_cached("SELECT 1 FROM open_attempt WHERE account_id = ?1 AND person_id = ?2")?
+            .exists([ACCOUNT, person.0])
     }
 
     fn insert_open_attempt(&mut self, open: &OpenAttemptColumns) -> rusqlite::Result<()> {
@@ -206,5 +226,7 @@ fn read_attempt(row: &Row<'_>, first: usize) -> rusqlite::Result<Attempt> {
         sid: sid.and_then(Sid::from_bytes),
         variant: stored_at(row, first + 4, AddressVariant::from_number)?,
         seen: row.get(first + 5)?,
+        settled_by: stored_or_null(row, first + 6, SettledBy::from_number)?,
+        finished_at: time_or_null(row, first + 7)?,
     })
 }

@@ -1,12 +1,13 @@
 //! Sizes, depths and whether a commit goes through.
 
+use delivery::limits::SETTLE_POLLS;
 use delivery::progress::WatchKind;
 use delivery::state::State;
 use rusqlite::Connection;
 
 use super::error::store_error;
 use super::statements::{ACCOUNT, Statements};
-use super::{SqliteStore, counter, queue, verify};
+use super::{SqliteStore, counter, queue, verify, watch};
 use crate::store::operations::columns::Total;
 use crate::store::operations::health::Probe;
 use crate::store::operations::rows::HealthRows;
@@ -79,6 +80,12 @@ fn read_gauges(db: &Connection) -> rusqlite::Result<Gauges> {
         unknown_watched: one(&format!(
             "SELECT count(*) FROM watch WHERE account_id = ?1 AND kind = {unknown}"
         ))?,
+        unknown_overdue: one(&format!(
+            "SELECT count(*) FROM watch WHERE account_id = ?1 AND kind = {unknown} \
+             AND polls >= {}",
+            SETTLE_POLLS.len()
+        ))?,
+        list_lag: watch::largest_lag(db)?,
         parked: one(&format!(
             "SELECT count(*) FROM (SELECT 1 FROM parked_report WHERE account_id = ?1 \
              LIMIT {PARKED_COUNTED_MAX})"

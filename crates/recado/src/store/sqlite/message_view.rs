@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use delivery::address::AddressVariant;
 use delivery::message::{Kind, Policy, Priority};
-use delivery::outcome::OutcomeKind;
+use delivery::outcome::{OutcomeKind, SettledBy};
 use delivery::progress::{Flags, LastError, Reason};
 use delivery::row::IdentityRow;
 use delivery::sid::Sid;
@@ -154,7 +154,7 @@ fn read_history(
 
 fn read_attempt(db: &Connection, key: i64) -> rusqlite::Result<AttemptView> {
     db.prepare_cached(
-        "SELECT n, outcome, sid, variant, started_at, finished_at, error_code, cause \
+        "SELECT n, outcome, sid, variant, started_at, finished_at, error_code, cause, settled_by \
          FROM attempt WHERE id = ?1",
     )?
     .query_row([key], |row| {
@@ -168,6 +168,7 @@ fn read_attempt(db: &Connection, key: i64) -> rusqlite::Result<AttemptView> {
             finished_at: time_or_null(row, 5)?,
             code: row.get(6)?,
             cause: row.get(7)?,
+            settled_by: stored_or_null(row, 8, SettledBy::from_number)?,
         })
     })
 }

@@ -37,6 +37,13 @@ impl ReportRows for Statements<'_> {
         Ok(inserted > 0)
     }
 
+    fn forget_coded_reports(&mut self, attempt: AttemptRow) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached("DELETE FROM coded_report WHERE account_id = ?1 AND attempt_id = ?2")?
+            .execute([ACCOUNT, attempt.0])?;
+        Ok(())
+    }
+
     fn park_report(
         &mut self,
         sid: Sid,

@@ -29,7 +29,7 @@ async fn what_is_left_out_has_its_default() {
         ("from", json!(SENDER)),
         ("kind", json!("utility")),
         ("priority", json!("normal")),
-        ("delivery", json!("at_most_once")),
+        ("delivery", json!("once")),
         ("content_sid", json!(TEMPLATE)),
         ("business_key", Value::Null),
         ("metadata", Value::Null),
@@ -98,7 +98,10 @@ async fn every_field_is_kept_and_shown() {
             ["utility", "authentication", "marketing", "service"].as_slice(),
         ),
         ("priority", &["urgent", "normal", "bulk"]),
-        ("delivery", &["at_most_once", "at_least_once", "ask"]),
+        (
+            "delivery",
+            &["once", "at_most_once", "at_least_once", "ask"],
+        ),
     ] {
         for word in words {
             let id = server

@@ -1,6 +1,7 @@
 //! Each row says whose it is, and nobody sees another account's.
 
 use delivery::outcome::ProviderStatus;
+use delivery::progress::WatchKind;
 use recado::store::{
     AcceptResult, InboundQuery, KeyScope, MessageFilter, NewApiKey, ReportResult, WatchQuery,
 };
@@ -124,10 +125,11 @@ async fn rows_of_another_account_are_not_seen() {
     assert!(seen.next_watch().await.unwrap().is_none());
     let query = WatchQuery {
         now: store.now.plus(DAY),
+        kind: WatchKind::Silent,
         limit: 10,
     };
     assert!(seen.due_watches(query).await.unwrap().is_empty());
-    assert!(seen.known_sids(vec![sent.sid]).await.unwrap().is_empty());
+    assert!(seen.holders(vec![sent.sid]).await.unwrap().is_empty());
     let gauges = seen.gauges().await.unwrap();
     assert_eq!((gauges.queued, gauges.unknown_watched), (0, 0));
     let mut report = store.report_of(sent.attempt, Some(sent.sid), ProviderStatus::Delivered);

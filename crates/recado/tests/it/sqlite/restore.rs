@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use delivery::message::SenderName;
+use delivery::progress::WatchKind;
 use delivery::row::{MessageRow, SenderRow};
 use delivery::state::State;
 use recado::store::sqlite::{OpenMode, Options, SqliteStore};
@@ -286,6 +287,7 @@ async fn what_waited_is_looked_for_before_it_leaves() {
         // Each has an attempt that nobody knows anything about, from the time of the copy on.
         let query = WatchQuery {
             now: now.plus(HOUR),
+            kind: WatchKind::Unknown,
             limit: 100,
         };
         let watches = store.due_watches(query).await.unwrap();

@@ -17,10 +17,9 @@ use delivery::state::State;
 use delivery::time::Timestamp;
 use recado::store::{
     AcceptRefusal, AcceptResult, AttemptId, CloseRequest, CloseResult, CommandResult, CounterGroup,
-    CounterQuery, CounterRow, DuePage, DueQuery, DueWatch, Finding, Idempotency, InboundResult,
-    MessageCommand, MessageId, MessageView, NewInbound, NewMessage, NextWatch, OpenAttempt,
-    OpenRequest, OpenResult, Report, ReportResult, Settlement, Stamp, Store, WatchQuery,
-    new_message_id,
+    CounterQuery, CounterRow, DuePage, DueQuery, Finding, Idempotency, InboundResult,
+    MessageCommand, MessageId, MessageView, NewInbound, NewMessage, OpenAttempt, OpenRequest,
+    OpenResult, Report, ReportResult, Stamp, Store, new_message_id,
 };
 
 use super::engine::{Engine, Setup, master_key};
@@ -379,27 +378,6 @@ impl StoreFixture {
 
     // -- watches -----------------------------------------------------------------------------
 
-    pub(crate) async fn watches(&self) -> Vec<DueWatch> {
-        let query = WatchQuery {
-            now: self.now,
-            limit: 1_000,
-        };
-        self.store().due_watches(query).await.unwrap()
-    }
-
-    pub(crate) async fn settle(&self, watch: &DueWatch, finding: Finding, next: Option<NextWatch>) {
-        let settlement = Settlement {
-            watch: (watch.at, watch.attempt),
-            finding,
-            next,
-            stamp: Stamp {
-                now: self.now,
-                random: u64::MAX,
-            },
-        };
-        self.store().settle(vec![settlement]).await.unwrap();
-    }
-
     /// Lets the time for evidence about the one unknown attempt pass.
     #[track_caller]
     pub(crate) fn give_up_looking(&mut self) -> impl Future<Output = ()> {
@@ -408,7 +386,8 @@ impl StoreFixture {
             self.pass(20 * MINUTE);
             let watches = self.watches().await;
             assert_eq!(watches.len(), 1, "{caller}: one attempt is unknown");
-            self.settle(&watches[0], Finding::HorizonPassed, None).await;
+            self.settle(&watches[0], Finding::HorizonPassed(None), None)
+                .await;
         }
     }
 

@@ -11,6 +11,7 @@ use delivery::address::{Address, Context};
 use delivery::event::Source;
 use delivery::message::{Message, SenderName, WindowChoice};
 use delivery::outcome::{Outcome, ProviderStatus};
+use delivery::progress::WatchKind;
 use delivery::row::{MessageRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
@@ -223,12 +224,13 @@ impl Mixer {
     fn settle(&self, watch: &DueWatch, sid: Option<Sid>) -> Step<'static> {
         let settlement = Settlement {
             watch: (watch.at, watch.attempt),
-            finding: sid.map_or(Finding::HorizonPassed, |sid| Finding::Found {
+            finding: sid.map_or(Finding::HorizonPassed(None), |sid| Finding::Found {
                 sid,
                 status: ProviderStatus::Sent,
                 code: None,
             }),
             next: None,
+            postponed: None,
             stamp: self.stamp(),
         };
         let store = Arc::clone(&self.store);
@@ -237,11 +239,18 @@ impl Mixer {
 
     /// The first watch that is due.
     async fn watch(&self) -> Option<DueWatch> {
-        let query = WatchQuery {
-            now: self.now,
-            limit: 1,
-        };
-        self.store.due_watches(query).await.unwrap().pop()
+        for kind in [WatchKind::Unknown, WatchKind::Silent] {
+            let query = WatchQuery {
+                now: self.now,
+                kind,
+                limit: 1,
+            };
+            let due = self.store.due_watches(query).await.unwrap().pop();
+            if due.is_some() {
+                return due;
+            }
+        }
+        None
     }
 
     fn maintain(&self) -> Step<'static> {

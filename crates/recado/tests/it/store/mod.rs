@@ -23,6 +23,7 @@ pub(crate) mod samples;
 pub(crate) mod soak;
 mod subjects;
 
+mod evidence;
 mod watches;
 
 /// One test for each seed; the name says which one to repeat.
@@ -221,6 +222,18 @@ macro_rules! conformance {
                 lines_without_another_form_are_not_tried_twice,
                 trouble_on_the_way_does_not_go_back_to_the_form_that_failed,
             }
+            evidence {
+                a_stale_finding_takes_nobodys_sid,
+                nothing_is_settled_while_a_request_to_the_person_is_open,
+                a_signed_callback_beats_the_list,
+                an_answer_beats_the_list,
+                a_retry_that_a_wrong_message_led_to_is_stopped,
+                a_callback_corrects_its_own_attempt,
+                what_is_absent_is_sent_again,
+                what_is_absent_and_too_late_expires,
+                evidence_after_the_proof_stops_the_retry,
+                every_unknown_attempt_of_a_person_is_seen,
+            }
             watches {
                 an_unknown_attempt_says_what_to_look_for,
                 the_form_that_was_used_comes_first,
@@ -228,7 +241,7 @@ macro_rules! conformance {
                 what_is_found_settles_the_attempt,
                 a_failure_that_is_found_counts_like_one_that_is_reported,
                 nothing_found_looks_again_later,
-                watches_come_by_time_and_no_more_than_asked_for,
+                the_newest_watches_come_first_and_the_oldest_are_not_forgotten,
                 evidence_that_comes_after_the_resend_is_a_possible_double,
                 a_found_message_brings_its_parked_reports,
                 a_silent_message_is_asked_about,

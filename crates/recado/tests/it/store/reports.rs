@@ -293,7 +293,7 @@ pub(crate) async fn a_callback_settles_an_unknown_attempt(fixture: &mut StoreFix
     );
     fixture.pass(MINUTE);
     for watch in fixture.watches().await {
-        assert!(watch.evidence.is_none(), "there is nothing to look for");
+        assert!(!watch.is_unknown, "there is nothing to look for");
         assert_eq!(watch.sid, Some(sid));
     }
 }

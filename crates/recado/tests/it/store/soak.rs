@@ -374,6 +374,7 @@ impl Soak {
     async fn settle(&mut self) -> usize {
         let query = WatchQuery {
             now: self.fixture.now,
+            kind: self.pick(&[WatchKind::Unknown, WatchKind::Silent]),
             limit: 1 + self.rng.below(10),
         };
         let due = self.fixture.store().due_watches(query).await.unwrap();
@@ -390,7 +391,13 @@ impl Soak {
                 (ProviderStatus::Undelivered, Some(63_024)),
             ]);
             let found = Finding::Found { sid, status, code };
-            let finding = self.pick(&[found, Finding::Nothing, Finding::HorizonPassed]);
+            let finding = self.pick(&[
+                found,
+                found,
+                Finding::Nothing,
+                Finding::HorizonPassed(None),
+                Finding::Absent,
+            ]);
             let next = self.chance(2).then(|| NextWatch {
                 at: now.plus(self.some_time()),
                 kind: self.pick(&[WatchKind::Unknown, WatchKind::Silent]),
@@ -400,6 +407,7 @@ impl Soak {
                 watch: (watch.at, watch.attempt),
                 finding,
                 next,
+                postponed: None,
                 stamp: Stamp {
                     now,
                     random: self.rng.next(),
@@ -472,7 +480,7 @@ impl Soak {
             self.fixture.store().close_attempts(closes).await.unwrap();
             for watch in self.fixture.watches().await {
                 self.fixture
-                    .settle(&watch, Finding::HorizonPassed, None)
+                    .settle(&watch, Finding::HorizonPassed(None), None)
                     .await;
             }
             self.maintain().await;

@@ -52,12 +52,14 @@ pub(crate) async fn an_unknown_attempt_says_what_to_look_for(fixture: &mut Store
         assert_eq!((watch.attempt, watch.polls), (attempt.row, 0));
         assert_eq!((watch.sid, watch.state), (None, State::Unknown));
         assert_eq!((watch.started_at, watch.at), (started, fixture.now));
-        let evidence = watch.evidence.as_ref().unwrap();
+        let evidence = fixture.evidence(&watch).await;
         assert_eq!(evidence.to, number(n));
         assert_eq!(evidence.to_alternative, Some(old_number(n)));
         assert_eq!(evidence.from.as_deref(), Some(FIRST));
         assert!(evidence.text == expected);
-        fixture.settle(&watch, Finding::HorizonPassed, None).await;
+        fixture
+            .settle(&watch, Finding::HorizonPassed(None), None)
+            .await;
     }
 }
 
@@ -67,7 +69,8 @@ pub(crate) async fn the_form_that_was_used_comes_first(fixture: &mut StoreFixtur
     let id = fixture.accept(notice(1, "a")).await;
     fixture.lose(id).await;
     fixture.pass(5 * SECOND_LONG);
-    let evidence = fixture.watches().await.remove(0).evidence.unwrap();
+    let watch = fixture.watches().await.remove(0);
+    let evidence = fixture.evidence(&watch).await;
     assert_eq!(evidence.to, old_number(1));
     assert_eq!(evidence.to_alternative, Some(number(1)));
 }
@@ -83,16 +86,8 @@ pub(crate) async fn a_messaging_service_shows_no_number(fixture: &mut StoreFixtu
         .await;
     fixture.lose(id).await;
     fixture.pass(5 * SECOND_LONG);
-    assert!(
-        fixture
-            .watches()
-            .await
-            .remove(0)
-            .evidence
-            .unwrap()
-            .from
-            .is_none()
-    );
+    let watch = fixture.watches().await.remove(0);
+    assert!(fixture.evidence(&watch).await.from.is_none());
 }
 
 pub(crate) async fn what_is_found_settles_the_attempt(fixture: &mut StoreFixture) {
@@ -119,7 +114,7 @@ pub(crate) async fn what_is_found_settles_the_attempt(fixture: &mut StoreFixture
         assert_eq!(view.attempts[0].outcome, Some(OutcomeKind::Sent));
         assert_eq!(view.attempts[0].sid, Some(sid));
         assert!(!view.summary.possible_duplicate);
-        assert_eq!(fixture.store().known_sids(vec![sid]).await.unwrap(), [sid]);
+        assert_eq!(fixture.known_sids(sid).await, [sid]);
         // The callback that comes after all is no news.
         let sent = Sent { attempt, sid };
         assert_eq!(fixture.report(sent, status).await, ReportResult::Duplicate);
@@ -181,29 +176,42 @@ pub(crate) async fn nothing_found_looks_again_later(fixture: &mut StoreFixture) 
     fixture.pass(MINUTE);
     let again = fixture.watches().await.remove(0);
     assert_eq!((again.attempt, again.polls), (attempt.row, 1));
-    assert!(again.evidence.is_some());
+    assert!(again.is_unknown);
     assert_eq!(fixture.store().gauges().await.unwrap().unknown_watched, 1);
     fixture.settle(&again, Finding::Nothing, None).await;
     assert_eq!(fixture.store().gauges().await.unwrap().unknown_watched, 0);
     assert_eq!(fixture.store().next_watch().await.unwrap(), None);
 }
 
-pub(crate) async fn watches_come_by_time_and_no_more_than_asked_for(fixture: &mut StoreFixture) {
+pub(crate) async fn the_newest_watches_come_first_and_the_oldest_are_not_forgotten(
+    fixture: &mut StoreFixture,
+) {
     let mut attempts = Vec::new();
-    for n in 1..=5 {
+    for n in 1..=12 {
         let id = fixture.accept(notice(n, "a")).await;
         attempts.push(fixture.lose(id).await.row);
         fixture.pass(SECOND_LONG);
     }
-    fixture.pass(MINUTE);
-    for limit in 0..=6 {
+    // One that is silent is not in their way.
+    let id = fixture.accept(notice(13, "a")).await;
+    fixture.send(id).await;
+    fixture.pass(HOUR);
+    for (limit, expected) in [
+        (0, vec![]),
+        (1, vec![11]),
+        (4, vec![11, 10, 9, 0]),
+        (8, vec![11, 10, 9, 8, 7, 6, 0, 1]),
+        (100, (0..12).rev().collect()),
+    ] {
         let query = WatchQuery {
             now: fixture.now,
+            kind: WatchKind::Unknown,
             limit,
         };
         let due = fixture.store().due_watches(query).await.unwrap();
         let found: Vec<AttemptRow> = due.iter().map(|watch| watch.attempt).collect();
-        assert_eq!(found, attempts[..limit.min(5)]);
+        let expected: Vec<AttemptRow> = expected.iter().map(|n: &usize| attempts[*n]).collect();
+        assert_eq!(found, expected, "{limit}");
     }
 }
 
@@ -309,7 +317,9 @@ pub(crate) async fn a_horizon_says_nothing_about_what_is_settled(fixture: &mut S
         .report(Sent { attempt, sid }, ProviderStatus::Sent)
         .await;
     let events = fixture.store().last_event().await.unwrap();
-    fixture.settle(&watch, Finding::HorizonPassed, None).await;
+    fixture
+        .settle(&watch, Finding::HorizonPassed(None), None)
+        .await;
     assert_eq!(fixture.state(id).await, State::Sent);
     assert_eq!(fixture.store().last_event().await.unwrap(), events);
 }

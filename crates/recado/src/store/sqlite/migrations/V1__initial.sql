@@ -278,6 +278,8 @@ CREATE TABLE attempt (
     -- Statuses seen, kept here when a later attempt takes its place in progress.
     seen        INTEGER NOT NULL DEFAULT 0,
     sid         BLOB,
+    -- How the SID was learned, or that there is none.
+    settled_by  INTEGER,
     error_code  INTEGER
 ) STRICT;
 
@@ -322,7 +324,18 @@ CREATE TABLE watch (
     attempt_id INTEGER NOT NULL,
     kind       INTEGER NOT NULL,
     polls      INTEGER NOT NULL,
-    PRIMARY KEY (account_id, at, attempt_id)
+    PRIMARY KEY (account_id, kind, at, attempt_id)
+) STRICT, WITHOUT ROWID;
+
+-- How late the provider's list was at most, and how far its clock was from ours, hour by hour.
+CREATE TABLE list_lag (
+    account_id  INTEGER NOT NULL,
+    hour        INTEGER NOT NULL,
+    -- Microseconds; NULL when none was measured.
+    lag         INTEGER,
+    clock_least INTEGER NOT NULL,
+    clock_most  INTEGER NOT NULL,
+    PRIMARY KEY (account_id, hour)
 ) STRICT, WITHOUT ROWID;
 
 -- The log. Append only; prev points to the event before of the same message.

@@ -198,6 +198,19 @@ fn load_reports(rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqlit
                 .load((*attempt, *status, *code), known.then_some(()));
             Ok(())
         }
+        Need::CodedOf(attempt) => {
+            let sql = "SELECT status, code FROM coded_report \
+                       WHERE account_id = ?1 AND attempt_id = ?2";
+            let known = read_all(db, sql, [ACCOUNT, attempt.0], |row| {
+                let status = stored_at(row, 0, ProviderStatus::from_number)?;
+                Ok((*attempt, status, row.get(1)?))
+            })?;
+            for key in known {
+                sheet.coded.load(key, Some(()));
+            }
+            sheet.coded_of.load(*attempt, Some(()));
+            Ok(())
+        }
         Need::Parked(sid) => {
             let sql = "SELECT status, code, word, received_at FROM parked_report \
                        WHERE account_id = ?1 AND sid = ?2 ORDER BY status, code";

@@ -2,7 +2,7 @@
 
 use delivery::address::AddressVariant;
 use delivery::message::Kind;
-use delivery::outcome::OutcomeKind;
+use delivery::outcome::{OutcomeKind, SettledBy};
 use delivery::row::{AttemptRow, IdentityRow, MessageRow, PersonRow};
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
@@ -78,7 +78,7 @@ pub(super) fn load_attempt(
     let record = db
         .prepare_cached(
             "SELECT message_id, n, nonce, started_at, finished_at, outcome, cause, variant, seen, \
-             sid, error_code FROM attempt WHERE id = ?1",
+             sid, error_code, settled_by FROM attempt WHERE id = ?1",
         )?
         .query_row([attempt.0], read_attempt)
         .optional()?;
@@ -101,6 +101,7 @@ fn read_attempt(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
         seen: row.get(8)?,
         sid: row.get_ref(9)?.as_blob_or_null()?.and_then(Sid::from_bytes),
         error_code: row.get(10)?,
+        settled_by: stored_or_null(row, 11, SettledBy::from_number)?,
     })
 }
 

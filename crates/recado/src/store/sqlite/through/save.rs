@@ -52,6 +52,9 @@ pub(super) fn save(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
             None => rows.delete_watch(watch.at, watch.attempt)?,
         }
     }
+    for measured in &sheet.lags {
+        rows.note_list_lag(measured)?;
+    }
     rows.add_counts(&sheet.counts)?;
     rows.add_totals(&sheet.totals)?;
     if let Some((after, now)) = sheet.restore_ended {
@@ -313,8 +316,8 @@ fn save_attempt(db: &Connection, id: i64, record: &AttemptRecord) -> rusqlite::R
     execute(
         db,
         "INSERT OR REPLACE INTO attempt (account_id, id, message_id, n, nonce, started_at, finished_at, outcome, \
-         cause, variant, seen, sid, error_code) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         cause, variant, seen, sid, error_code, settled_by) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         params![
             ACCOUNT,
             id,
@@ -328,7 +331,8 @@ fn save_attempt(db: &Connection, id: i64, record: &AttemptRecord) -> rusqlite::R
             record.variant.number(),
             record.seen,
             record.sid.map(|sid| sid.to_bytes()),
-            record.error_code
+            record.error_code,
+            record.settled_by.map(|by| by.number())
         ],
     )
 }
@@ -353,12 +357,18 @@ fn save_open_attempts(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
 }
 
 fn save_reports(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
-    for ((attempt, status, code), _) in sheet.coded.changes() {
-        execute(
-            db,
-            "INSERT INTO coded_report (account_id, attempt_id, status, code) VALUES (?1, ?2, ?3, ?4)",
-            params![ACCOUNT, attempt.0, status.number(), code],
-        )?;
+    for ((attempt, status, code), known) in sheet.coded.changes() {
+        let sql = match known {
+            Some(()) => {
+                "INSERT OR IGNORE INTO coded_report (account_id, attempt_id, status, code) \
+                 VALUES (?1, ?2, ?3, ?4)"
+            }
+            None => {
+                "DELETE FROM coded_report WHERE account_id = ?1 AND attempt_id = ?2 \
+                 AND status = ?3 AND code = ?4"
+            }
+        };
+        execute(db, sql, params![ACCOUNT, attempt.0, status.number(), code])?;
     }
     for (sid, parked) in sheet.parked.changes() {
         let sid = sid.to_bytes();

@@ -23,6 +23,9 @@ pub(super) fn check(view: &MessageView) {
                 must_be_marked &= entry.state == State::Scheduled;
             }
             EventKind::AttemptUnknown => doubt = entry.state == State::Unknown,
+            // It may be sent again; what was concluded before counts no more.
+            EventKind::AttemptAbsent => (doubt, must_be_marked) = (false, false),
+            EventKind::EvidenceWithdrawn => doubt = entry.state == State::Unknown,
             EventKind::RetryDecided if doubt => {
                 let allowed =
                     summary.policy == Policy::AtLeastOnce || entry.source == Source::Operator;
