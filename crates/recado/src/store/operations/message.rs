@@ -30,10 +30,13 @@ impl Verb for Accept {
         &self,
         transaction: &mut Transaction<'_, R>,
     ) -> Result<Vec<AcceptResult>, R::Error> {
-        let mut earlier = Vec::with_capacity(self.0.len());
+        let mut earlier = Vec::new();
+        let is_alone = self.0.len() == 1;
         each(transaction, &self.0, |transaction, item| {
             let result = accept(transaction, item, &earlier)?;
-            earlier.extend(result.id());
+            if !is_alone {
+                earlier.extend(result.id());
+            }
             Ok(result)
         })
     }
