@@ -62,6 +62,8 @@ pub enum StartError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    /// That may be open at once.
+    connections: usize,
     store: Arc<SqliteStore>,
     provider: Arc<dyn Provider>,
     effects: Effects,
@@ -95,6 +97,7 @@ impl Server {
     /// # Errors
     /// [`StartError`] with what is wrong and what to do.
     pub async fn start(config: Config, effects: Effects) -> Result<Self, StartError> {
+        let connections = files::connections(config.connections_max);
         let address = SocketAddr::new(config.bind, config.port);
         let listener = TcpListener::bind(address)
             .await
@@ -128,6 +131,7 @@ impl Server {
         Ok(Self {
             listener,
             address,
+            connections,
             store,
             provider,
             effects,
@@ -178,10 +182,15 @@ impl Server {
             }
             .run(rooms_stop.clone()),
         );
-        let connections = files::connections(self.config.connections_max);
         let drain = self.config.drain;
         let mut broken = false;
-        let serving = http::serve(self.listener, router, connections, drain, shutdown.clone());
+        let serving = http::serve(
+            self.listener,
+            router,
+            self.connections,
+            drain,
+            shutdown.clone(),
+        );
         tokio::pin!(serving);
         tokio::select! {
             () = &mut serving => {}
