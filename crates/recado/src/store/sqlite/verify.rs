@@ -37,7 +37,12 @@ pub(super) fn recount(db: &Connection) -> rusqlite::Result<VerifyReport> {
     while run.messages()? {
         run.counters(run.newest_cohort)?;
     }
-    let last = one(db, "SELECT coalesce(max(id), 0) FROM cohort")?;
+    // Counters of a cohort that does not exist are a difference too.
+    let last = one(
+        db,
+        "SELECT max(coalesce((SELECT max(id) FROM cohort), 0), \
+         coalesce((SELECT max(cohort_id) FROM counter), 0))",
+    )?;
     while run.counters_until < last {
         run.counters(last)?;
     }
