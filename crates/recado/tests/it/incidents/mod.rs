@@ -2,3 +2,4 @@
 //! it by the simulator's own log.
 
 mod opt_out;
+mod two_names;

@@ -54,7 +54,8 @@ async fn what_waits_at_a_restart_leaves_only_after_the_list_is_read() {
     for n in 0..20 {
         ids.push(server.accept(notice(&mobile(n), "um")).await);
     }
-    server.gateway.kill();
+    // In order, so that no request is cut off whose end nobody knows.
+    assert!(server.gateway.terminate().success());
     server.simulator.inbound(says(&mobile(7), "SAIR")).await;
     server.simulator.set_outages(Vec::new());
     server.restart();
