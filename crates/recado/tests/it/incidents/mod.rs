@@ -2,4 +2,5 @@
 //! it by the simulator's own log.
 
 mod opt_out;
+mod refused_number;
 mod two_names;
