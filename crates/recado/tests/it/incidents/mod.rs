@@ -1,6 +1,7 @@
 //! Bad days from end to end: each file tells what happens to the program, and what must come out of
 //! it by the simulator's own log.
 
+mod campaign_limit;
 mod opt_out;
 mod refused_number;
 mod two_names;
