@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use delivery::time::Timestamp;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,8 +20,10 @@ const PAGE: usize = 64;
 const QUESTIONS_MAX: usize = 4;
 /// How long to rest when nothing is due.
 const IDLE_MAX: Duration = Duration::from_secs(30);
-/// How long until the provider, or the database, is asked again after it did not answer.
+/// How long until the database is asked again after it failed.
 const FAILURE_WAIT: Duration = Duration::from_secs(5);
+/// How long until the provider is asked again after it did not answer.
+const SILENCE_WAIT: Duration = Duration::from_secs(15);
 
 /// What putting words into order needs.
 pub struct ConsentOrder {
@@ -39,9 +42,11 @@ pub struct ConsentOrder {
 impl ConsentOrder {
     /// Asks whenever words wait, until shutdown.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        // An outage of the provider is said once, however many words wait and for how long.
+        let mut told = false;
         while !shutdown.is_cancelled() {
             self.checks.borrow_and_update();
-            let rest = match self.round().await {
+            let rest = match self.round(&mut told).await {
                 Ok(rest) => rest,
                 Err(error) => {
                     tracing::error!(%error, "words about consent cannot be put into order now");
@@ -62,7 +67,7 @@ impl ConsentOrder {
     }
 
     /// Asks about everybody whose words wait, and says how long to rest.
-    async fn round(&self) -> Result<Duration, StoreError> {
+    async fn round(&self, told: &mut bool) -> Result<Duration, StoreError> {
         let now = self.effects.clock.now();
         let query = ConsentCheckQuery { now, limit: PAGE };
         let checks = self.store.consent_checks(query).await?;
@@ -74,44 +79,49 @@ impl ConsentOrder {
             .map(|check| self.ask(check))
             .buffer_unordered(QUESTIONS_MAX);
         // Each by itself: nobody waits for the slowest.
-        while let Some(answer) = answers.next().await {
+        while let Some((answer, failure)) = answers.next().await {
+            if let Some(error) = &failure
+                && !*told
+            {
+                tracing::warn!(
+                    %error,
+                    "the provider does not say when words about consent were written; until it does \
+                     the stricter ones stand"
+                );
+            }
+            *told = failure.is_some();
             self.store.settle_consent_checks(vec![answer]).await?;
         }
         Ok(Duration::ZERO)
     }
 
-    async fn ask(&self, check: ConsentCheck) -> ConsentCheckResult {
+    /// What asking about one person brought, and why nothing.
+    async fn ask(&self, check: ConsentCheck) -> (ConsentCheckResult, Option<ProviderError>) {
         let asked = match check.ask {
-            Some(asked) => self.written_at(asked).await,
+            Some(asked) => self.written_at(asked).await.map(Some),
             None => Ok(None),
         };
         let now = self.effects.clock.now();
-        let wait = match &asked {
-            Ok(_) => Duration::ZERO,
-            Err(error) => {
-                tracing::warn!(%error, "the provider does not say when a word was written; until \
-                     then the stricter one stands");
-                FAILURE_WAIT / self.clock_scale.max(1)
-            }
+        let (learned, failure, wait) = match asked {
+            Ok(learned) => (learned, None, Duration::ZERO),
+            Err(error) => (None, Some(error), SILENCE_WAIT / self.clock_scale.max(1)),
         };
-        ConsentCheckResult {
+        let result = ConsentCheckResult {
             person: check.person,
-            learned: asked.unwrap_or_default(),
+            learned,
             again_at: now.plus(wait),
             now,
-        }
+        };
+        (result, failure)
     }
 
     /// A message that the provider does not have any more counts as written when it arrived.
-    async fn written_at(
-        &self,
-        asked: AskedInbound,
-    ) -> Result<Option<(i64, delivery::time::Timestamp)>, ProviderError> {
+    async fn written_at(&self, asked: AskedInbound) -> Result<(i64, Timestamp), ProviderError> {
         let written_at = match self.provider.fetch(asked.sid).await {
             Ok(message) => message.created_at.unwrap_or(asked.received_at),
             Err(ProviderError::NotFound) => asked.received_at,
             Err(error) => return Err(error),
         };
-        Ok(Some((asked.key, written_at)))
+        Ok((asked.key, written_at))
     }
 }

@@ -149,6 +149,7 @@ impl InboundReader {
                 | ProviderError::Refused { .. },
             ) => true,
         };
+        let unreachable = matches!(error, ReadError::Provider(ProviderError::Unreachable));
         let waits = !definite && !*self.caught_up.borrow();
         let consequence = if waits {
             "nothing is sent until it is known what people wrote while the server was away"
@@ -160,7 +161,7 @@ impl InboundReader {
         )));
         if definite && (failures == 1 || failures == GARBAGE_MAX) {
             tracing::error!(%error, "inbound messages cannot be listed; {consequence}");
-        } else if failures == 1 && waits {
+        } else if failures == 1 && waits && unreachable {
             tracing::warn!(%error, "Twilio cannot be reached; {consequence}");
         } else if failures == 1 {
             tracing::warn!(%error, "inbound messages cannot be listed now; {consequence}");
@@ -169,7 +170,6 @@ impl InboundReader {
             self.open_lanes();
             return REST;
         }
-        let unreachable = matches!(error, ReadError::Provider(ProviderError::Unreachable));
         if waits && unreachable {
             let now = self.effects.clock.now();
             self.outages.send_modify(|outages| {
