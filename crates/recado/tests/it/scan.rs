@@ -149,7 +149,8 @@ fn character(person: usize) -> PhoneBehavior {
         0 => PhoneBehavior::NotOnWhatsapp,
         1 => PhoneBehavior::OnlyWithoutNinthDigit,
         2 => PhoneBehavior::Blocked,
-        3 => PhoneBehavior::LimitedOnce,
+        // Each pair of them holds the sender for longer.
+        3 if person < 30 => PhoneBehavior::LimitedOnce,
         4 => PhoneBehavior::Answers("SAIR".to_owned()),
         _ => PhoneBehavior::ReadsAtOnce,
     }

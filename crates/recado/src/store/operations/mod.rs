@@ -11,6 +11,7 @@ pub(crate) mod columns;
 pub(crate) mod consent;
 pub(crate) mod consent_check;
 mod consequence;
+mod halting;
 pub(crate) mod health;
 pub(crate) mod hold;
 mod identity;

@@ -409,3 +409,26 @@ pub(crate) async fn holds_are_listed_newest_first_while_they_last(fixture: &mut 
     assert_eq!(left[0], (HoldScope::Recipient, 1), "half an hour is over");
     assert_eq!(left[2], (HoldScope::Sender, 0));
 }
+
+pub(crate) async fn a_hold_follows_a_person_who_turns_out_to_be_another(
+    fixture: &mut StoreFixture,
+) {
+    let user_id = "BR.1234567890123456";
+    let by_phone = fixture.accept(notice(1, "a")).await;
+    let by_id = Message {
+        to: address(user_id),
+        ..notice(1, "b")
+    };
+    let by_id = fixture.accept(by_id).await;
+    let sent = fixture.send(by_id).await;
+    fixture.fail(sent, FAILED, 30_450).await;
+    let until = fixture.due_at(by_id).await;
+    let mut inbound = fixture.inbound_from(&number(1), FIRST, "oi");
+    inbound.also = vec![address(user_id)];
+    fixture.receive(inbound).await;
+    assert!(fixture.is_gone(by_phone).await);
+    assert_eq!(fixture.due_at(by_phone).await, until);
+    fixture.lift_all().await;
+    fixture.send(by_phone).await;
+    fixture.send(by_id).await;
+}

@@ -12,7 +12,7 @@ use delivery::event::Source;
 use delivery::message::{Message, SenderName, WindowChoice};
 use delivery::outcome::{Outcome, ProviderStatus};
 use delivery::progress::WatchKind;
-use delivery::row::{MessageRow, SenderRow};
+use delivery::row::{HoldRow, MessageRow, SenderRow};
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
 use recado::store::sqlite::SqliteStore;
@@ -198,9 +198,8 @@ impl Mixer {
         })
     }
 
-    fn lift(&self, hold: i64) -> Step<'static> {
+    fn lift(&self, hold: HoldRow) -> Step<'static> {
         let (store, now) = (Arc::clone(&self.store), self.now);
-        let hold = delivery::row::HoldRow(hold);
         Box::pin(async move { format!("{:?}", store.lift_hold(hold, now).await.unwrap()) })
     }
 
@@ -388,11 +387,8 @@ async fn tell_random(way: Way, seed: u64) -> String {
             let step = match mixer.random.below(13) {
                 0..=3 => {
                     let body = ["a", "b", "c"][mixer.random.below(3)];
-                    let mut message = if mixer.random.below(2) == 0 {
-                        free_text(person, body)
-                    } else {
-                        notice(person, body)
-                    };
+                    let make: [fn(u32, &str) -> Message; 2] = [free_text, notice];
+                    let mut message = make[mixer.random.below(2)](person, body);
                     if mixer.random.below(4) == 0 {
                         message.to = user_id(person);
                     }
@@ -419,16 +415,13 @@ async fn tell_random(way: Way, seed: u64) -> String {
                 }
                 8..=9 if !sids.is_empty() => {
                     let sid = sids[mixer.random.below(sids.len())];
+                    let codes = [63_024, 63_016, 21_610, 63_018, 63_042, 30_450];
                     let (status, code) = [
                         (ProviderStatus::Sent, None),
                         (ProviderStatus::Delivered, None),
-                        (ProviderStatus::Failed, Some(63_024)),
+                        (ProviderStatus::Failed, Some(codes[mixer.random.below(6)])),
                         (ProviderStatus::Undelivered, Some(63_016)),
-                        (ProviderStatus::Failed, Some(21_610)),
-                        (ProviderStatus::Failed, Some(63_018)),
-                        (ProviderStatus::Failed, Some(63_042)),
-                        (ProviderStatus::Failed, Some(30_450)),
-                    ][mixer.random.below(8)];
+                    ][mixer.random.below(4)];
                     mixer.report(sid, status, code)
                 }
                 10 if !ids.is_empty() => {
@@ -436,7 +429,7 @@ async fn tell_random(way: Way, seed: u64) -> String {
                         [MessageCommand::Cancel, MessageCommand::Retry][mixer.random.below(2)];
                     mixer.command(ids[mixer.random.below(ids.len())], command)
                 }
-                12 => mixer.lift(1 + i64::try_from(mixer.random.below(9)).unwrap()),
+                12 => mixer.lift(HoldRow(i64::try_from(mixer.random.below(9)).unwrap())),
                 11 if !due.is_empty() => mixer.defer(due[mixer.random.below(due.len())]),
                 _ => mixer.maintain(),
             };

@@ -139,6 +139,7 @@ macro_rules! conformance {
                 a_hold_outlives_the_server_and_the_deadline_does_not_wait_for_it,
                 lifting_brings_back_what_waits_in_steps,
                 holds_are_listed_newest_first_while_they_last,
+                a_hold_follows_a_person_who_turns_out_to_be_another,
             }
             pauses {
                 one_recipient_stops_nobody,
