@@ -85,6 +85,12 @@ impl Looks {
         None
     }
 
+    /// A look ended in a panic, and nobody can say which: what is open is asked about again.
+    pub(super) fn forget(&mut self) {
+        self.people.clear();
+        self.attempts.clear();
+    }
+
     /// A look is over and written down.
     pub(super) fn end(&mut self, look: &Look) {
         match look {

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::progress::WatchKind;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::context::Context;
@@ -31,7 +31,7 @@ use self::lag::LagMeter;
 use self::looks::{Look, Looks};
 use self::readings::Readings;
 use self::settlement::Settlements;
-use crate::effects::{BoxFuture, Effects};
+use crate::effects::Effects;
 use crate::provider::Provider;
 use crate::store::{StoreError, WatchQuery, Watches};
 
@@ -79,7 +79,8 @@ impl Reconcile {
 
     async fn look(mut self, context: Arc<Context>, shutdown: CancellationToken) {
         let mut looks = Looks::default();
-        let mut open: FuturesUnordered<BoxFuture<'static, Look>> = FuturesUnordered::new();
+        // Tasks of their own: they go on while this one reads what is due.
+        let mut open: JoinSet<Look> = JoinSet::new();
         while !shutdown.is_cancelled() {
             self.watches.borrow_and_update();
             let rest = match self.refill(&context, &mut looks).await {
@@ -90,7 +91,7 @@ impl Reconcile {
                 }
             };
             while let Some(look) = looks.start(POLLS_MAX) {
-                open.push(Box::pin(ask(Arc::clone(&context), look)));
+                open.spawn(ask(Arc::clone(&context), look));
             }
             let rest = if open.is_empty() {
                 rest
@@ -100,7 +101,13 @@ impl Reconcile {
             let sleep = self.effects.clock.sleep(rest);
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                Some(look) = open.next() => looks.end(&look),
+                Some(looked) = open.join_next() => match looked {
+                    Ok(look) => looks.end(&look),
+                    Err(error) => {
+                        tracing::error!(%error, "a look at the provider panicked");
+                        looks.forget();
+                    }
+                },
                 () = sleep => {}
                 changed = self.watches.changed(), if rest > FAILURE_WAIT / self.clock_scale => {
                     if changed.is_err() {
@@ -132,16 +139,13 @@ impl Reconcile {
                 self.store.settle(ended).await?;
             }
         }
+        if looks.are_open() {
+            return Ok(BUSY_MAX);
+        }
         let next = self.store.next_watch().await?;
-        let rest = next.map_or(IDLE_MAX, |at| {
+        Ok(next.map_or(IDLE_MAX, |at| {
             at.since(self.effects.clock.now()).min(IDLE_MAX)
-        });
-        // What is due and not started waits for a look that is open.
-        Ok(if looks.are_open() {
-            rest.max(BUSY_MAX)
-        } else {
-            rest
-        })
+        }))
     }
 }
 
