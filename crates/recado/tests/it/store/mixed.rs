@@ -1,11 +1,12 @@
 //! Batches that mix verbs about the same person, run on SQLite and on a sheet: both must tell the same
 //! story. With a mistake planted in the sheet, they must not.
 
+mod words;
+
 use std::fmt::Write;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use delivery::address::{Address, Context};
 use delivery::event::Source;
@@ -18,9 +19,9 @@ use delivery::time::Timestamp;
 use recado::store::sqlite::SqliteStore;
 use recado::store::{
     CloseRequest, Consents, CounterGroup, CounterQuery, Counters, DueQuery, DueWatch, Events,
-    FAULTS, Fault, Finding, Health, Holds, Idempotency, Inbounds, Maintenance, MessageCommand,
-    MessageId, Messages, NewInbound, NewMessage, OpenRequest, OpenResult, Queue, Report, Reports,
-    Senders, Settlement, Stamp, WatchQuery, Watches, new_message_id,
+    FAULTS, Fault, Finding, Health, Holds, Idempotency, Maintenance, MessageCommand, MessageId,
+    Messages, NewMessage, OpenRequest, OpenResult, Queue, Report, Reports, Senders, Settlement,
+    Stamp, WatchQuery, Watches, new_message_id,
 };
 
 use super::engine::{Setup, Sqlite, master_key};
@@ -107,36 +108,6 @@ impl Mixer {
         let (id, store) = (new.id, Arc::clone(&self.store));
         let step = async move { format!("{:?}", store.accept(vec![new]).await.unwrap()) };
         (id, Box::pin(step))
-    }
-
-    fn writes(&mut self, person: u32, body: &str) -> Step<'static> {
-        self.writes_with(person, Vec::new(), body)
-    }
-
-    /// An inbound message that carries other names of who wrote it.
-    fn writes_with(&mut self, person: u32, also: Vec<Address>, body: &str) -> Step<'static> {
-        let from = Address::parse(&number(person), Context::Inbound).unwrap();
-        let inbound = NewInbound {
-            sid: self.sid(),
-            from: from.address,
-            also,
-            sent_form: from.sent_form,
-            to: Some(SenderName::new(FIRST)),
-            message_type: "text".to_owned(),
-            payload: "{}".to_owned(),
-            media: 0,
-            reply_to: None,
-            body: body.to_owned(),
-            button_payload: None,
-            provider_keyword: None,
-            question_id: new_message_id(self.now, &self.random),
-            // In the order of these calls.
-            written_at: Some(self.now.plus(Duration::from_micros(self.serial))),
-            listed: false,
-            now: self.now,
-        };
-        let store = Arc::clone(&self.store);
-        Box::pin(async move { format!("{:?}", store.inbound(vec![inbound]).await.unwrap()) })
     }
 
     fn open(&self, message: MessageRow) -> Step<'static> {
@@ -404,7 +375,9 @@ async fn tell_random(way: Way, seed: u64) -> String {
                         4 => vec![user_id((person + 1) % 3)],
                         _ => Vec::new(),
                     };
-                    mixer.writes_with(person, also, word[mixer.random.below(5)])
+                    let word = word[mixer.random.below(5)];
+                    steps.extend(mixer.writes_somehow(person, &also, word));
+                    continue;
                 }
                 5..=6 if !due.is_empty() => mixer.open(due[mixer.random.below(due.len())]),
                 7 => {
@@ -443,6 +416,7 @@ async fn tell_random(way: Way, seed: u64) -> String {
             sids.extend(sid);
             steps.push(mixer.settle(&watch, sid));
         }
+        steps.extend(mixer.in_order().await);
         mixer.together(steps).await;
     }
     mixer.story().await
@@ -497,7 +471,8 @@ async fn random_batches_tell_the_same_story() {
             "seed {seed}: {}",
             difference(&plain, &sheet)
         );
-        assert!(plain.ends_with("[]\n"), "seed {seed}");
+        let end: Vec<&str> = plain.lines().rev().take(2).collect();
+        assert!(plain.ends_with("[]\n"), "seed {seed}: {end:?}");
         assert!(plain.contains("PersonMerged"), "seed {seed}");
     }
 }
