@@ -245,7 +245,7 @@ CREATE TABLE hold (
 
 CREATE INDEX hold_subject ON hold (account_id, scope, subject, kind);
 CREATE INDEX hold_end ON hold (account_id, scope, ends_at);
-CREATE INDEX hold_releasing ON hold (id) WHERE releasing = 1;
+CREATE INDEX hold_releasing ON hold (account_id, id) WHERE releasing = 1;
 
 -- Which messages met a code that stops others, or might.
 CREATE TABLE hold_evidence (
