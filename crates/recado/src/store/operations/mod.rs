@@ -20,6 +20,7 @@ pub(crate) mod inbound;
 pub(crate) mod maintenance;
 pub(crate) mod message;
 pub(crate) mod prepare;
+pub(crate) mod removal;
 pub(crate) mod report;
 pub(crate) mod rows;
 pub(crate) mod sender;

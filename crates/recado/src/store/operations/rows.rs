@@ -27,6 +27,7 @@ use super::columns::{
     TieColumns, TotalKey, WordColumns,
 };
 pub(crate) use super::halting::{Broken, Halting, Read};
+use super::removal::RetentionRows;
 use crate::store::person::{Candidate, Person};
 use crate::store::{AttemptId, Idempotency, InboundCursor, ListLag, MessageId};
 
@@ -415,6 +416,7 @@ pub(crate) trait Rows:
     + AccountRows
     + ApiKeyRows
     + HealthRows
+    + RetentionRows
 {
 }
 impl<T> Rows for T where
@@ -434,5 +436,6 @@ impl<T> Rows for T where
         + AccountRows
         + ApiKeyRows
         + HealthRows
+        + RetentionRows
 {
 }
