@@ -310,14 +310,8 @@ pub(crate) trait HoldRows: Halting {
         now: Timestamp,
     ) -> Read<Self, ()>;
 
-    /// Removes holds that ended, and evidence that was kept, before a time each, at most `limit` of
-    /// each; returns how many.
-    fn prune_holds(
-        &mut self,
-        ended_before: Timestamp,
-        kept_before: Timestamp,
-        limit: usize,
-    ) -> Read<Self, u64>;
+    /// Removes holds that ended, and evidence that was kept, before a time, at most `limit` of each.
+    fn prune_holds(&mut self, ended: Timestamp, kept: Timestamp, limit: usize) -> Read<Self, u64>;
 
     /// The number of a message's template, 0 for none.
     fn template_of(&mut self, message: MessageRow) -> Read<Self, i64>;

@@ -221,6 +221,7 @@ impl Soak {
     }
 
     fn outcome(&self, sid: Sid) -> Outcome {
+        let codes = [0, 21_211, 63_024, 63_007, 21_611, 21_606, 20_409, 21_610];
         match self.rng.below(10) {
             0..5 => Outcome::Sent {
                 sid,
@@ -243,16 +244,7 @@ impl Soak {
             ])),
             _ => Outcome::Refused {
                 http_status: 400,
-                code: self.pick(&[
-                    None,
-                    Some(21_211),
-                    Some(63_024),
-                    Some(63_007),
-                    Some(21_611),
-                    Some(21_606),
-                    Some(20_409),
-                    Some(21_610),
-                ]),
+                code: Some(self.pick(&codes)).filter(|code| *code > 0),
             },
         }
     }
