@@ -3,5 +3,7 @@
 
 mod campaign_limit;
 mod opt_out;
+mod outage;
 mod refused_number;
+mod twins;
 mod two_names;
