@@ -13,7 +13,6 @@ use delivery::time::Timestamp;
 use delivery::window::WindowCheck;
 
 use crate::store::operations::columns::{Attempt, Cohort, HoldSubject, ParkedReport, Subject};
-use crate::store::operations::removal::Removal;
 use crate::store::{AttemptId, KeyScope, MessageId};
 
 /// What must be loaded before a run can go on.
@@ -81,8 +80,6 @@ pub(crate) enum Need {
     Subject(Subject),
     /// The subjects of a person.
     SubjectsOf(PersonRow),
-    /// Old messages that may be removed.
-    Removable(Removal),
     /// A key of the API.
     ApiKey(String),
 }

@@ -28,7 +28,6 @@ mod queue;
 mod readers;
 mod readiness;
 mod report;
-mod retention;
 mod schema;
 mod sender;
 mod statements;
