@@ -89,6 +89,8 @@ pub struct Config {
     pub api_rate: u32,
     /// Within how long the same content to the same person is refused.
     pub dedupe_window: Duration,
+    /// For how long messages to which nothing happens any more are kept; `None` for ever.
+    pub keep: Option<Duration>,
     /// How long open attempts may take to finish at shutdown.
     pub drain: Duration,
     /// Connections that may be open at once.

@@ -15,6 +15,9 @@ use super::parsed::{Config, Credentials, DatabaseConfig, KeySource, Mode, SANDBO
 use super::settings::SETTINGS;
 use crate::secrets::{MasterKey, Secret};
 
+/// The fewest days for which messages can be kept.
+const KEEP_DAYS_MIN: u32 = 8;
+
 pub(super) struct Reader<'a> {
     environment: &'a dyn Environment,
     pub(super) problems: Vec<String>,
@@ -48,6 +51,7 @@ impl<'a> Reader<'a> {
         let clock_scale = self.clock_scale();
         let api_rate = self.parsed("RECADO_API_RATE", "a whole number of requests per second");
         let dedupe_window = self.seconds("RECADO_DEDUPE_SECONDS");
+        let keep = self.read_keep();
         let drain = self.seconds("RECADO_DRAIN_SECONDS");
         let connections_max = self
             .parsed::<NonZeroU32>("RECADO_CONNECTIONS_MAX", "a whole number from 1")
@@ -72,6 +76,7 @@ impl<'a> Reader<'a> {
             clock_scale: clock_scale?,
             api_rate: api_rate?,
             dedupe_window: dedupe_window?,
+            keep,
             drain: drain?,
             connections_max: connections_max?,
             codes: codes?,
@@ -116,6 +121,22 @@ impl<'a> Reader<'a> {
     fn seconds(&mut self, name: &str) -> Option<Duration> {
         self.parsed(name, "a whole number of seconds")
             .map(Duration::from_secs)
+    }
+
+    /// The provider may be asked about a message for a week.
+    fn read_keep(&mut self) -> Option<Duration> {
+        let text = self.value("RECADO_KEEP_DAYS")?;
+        match text.parse::<u32>() {
+            Ok(days) if days >= KEEP_DAYS_MIN => {
+                Some(Duration::from_secs(u64::from(days) * 24 * 3_600))
+            }
+            _ => {
+                self.problems.push(format!(
+                    "RECADO_KEEP_DAYS: `{text}` is not a whole number of days from {KEEP_DAYS_MIN} on"
+                ));
+                None
+            }
+        }
     }
 
     fn read_mode(&mut self) -> Mode {

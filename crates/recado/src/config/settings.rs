@@ -105,6 +105,11 @@ pub const SETTINGS: &[Setting] = &[
         "Within this many seconds the same content to the same person is refused.",
     ),
     setting(
+        "RECADO_KEEP_DAYS",
+        None,
+        "Days after which messages to which nothing happens any more are removed with all that belongs to them, and inbound messages too; at least 8. Default: everything is kept.",
+    ),
+    setting(
         "RECADO_DRAIN_SECONDS",
         Some("25"),
         "How long open requests may take to finish after SIGTERM.",

@@ -4,6 +4,7 @@
 //! Must not know: the provider, HTTP, SQL, other rooms.
 
 mod clock;
+mod retention;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +28,19 @@ pub struct Maintenance {
     pub effects: Effects,
     /// The time of the newest event when the server started.
     pub newest_event_at: Option<Timestamp>,
+    /// For how long messages to which nothing happens any more are kept; `None` for ever.
+    pub keep: Option<Duration>,
 }
 
 impl Maintenance {
     /// Runs until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
+        let (store, effects) = (Arc::clone(&self.store), self.effects.clone());
+        let retention = retention::run(store, effects, self.keep, shutdown.clone());
+        tokio::join!(self.each_second(&shutdown), retention);
+    }
+
+    async fn each_second(&self, shutdown: &CancellationToken) {
         let clock = Arc::clone(&self.effects.clock);
         let mut steps = ClockSteps::new(&*clock, self.newest_event_at);
         while !shutdown.is_cancelled() {

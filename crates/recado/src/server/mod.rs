@@ -179,6 +179,7 @@ impl Server {
                 store: self.store.clone(),
                 effects: self.effects.clone(),
                 newest_event_at: self.newest_event_at,
+                keep: self.config.keep,
             }
             .run(rooms_stop.clone()),
         );

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use delivery::row::MessageRow;
 use delivery::time::Timestamp;
 
 use super::StoreFuture;
@@ -10,6 +11,10 @@ use super::StoreFuture;
 pub trait Maintenance: Send + Sync {
     /// Expired messages, unanswered questions, old parked reports and keys.
     fn maintain(&self, now: Timestamp) -> StoreFuture<'_, MaintenanceResult>;
+
+    /// Removes messages to which nothing has happened for a while, in one small step. What waits for
+    /// something stays, and so does the newest message, so that no key is given twice.
+    fn retain(&self, query: RetentionQuery) -> StoreFuture<'_, RetentionResult>;
 
     /// Makes a commit that changes nothing, but only when it takes one to know whether commits go
     /// through: after a failure, or when there was none for a while.
@@ -48,6 +53,28 @@ pub struct ClockStepResult {
     pub moved: u64,
     /// Where it goes on; `None` when it is done.
     pub next: Option<ClockStepCursor>,
+}
+
+/// Which old messages to remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionQuery {
+    /// Those to which nothing has happened since.
+    pub before: Timestamp,
+    /// Those after this one.
+    pub after: MessageRow,
+}
+
+/// What a step of removing did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetentionResult {
+    /// Messages removed.
+    pub messages: u64,
+    /// Inbound messages removed.
+    pub inbound: u64,
+    /// Where the next step goes on; from the beginning when there is none.
+    pub next: Option<MessageRow>,
+    /// Whether there is more to do at once.
+    pub more: bool,
 }
 
 /// What a run did.

@@ -1,6 +1,7 @@
 //! What is done by time alone: deadlines that passed, questions that were not answered, rows that
 //! have served.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use delivery::consent::Consent;
@@ -10,16 +11,19 @@ use delivery::progress::Watch;
 use delivery::row::MessageRow;
 use delivery::time::Timestamp;
 
-use super::columns::ConsentCause;
+use super::columns::{ConsentCause, Total, TotalKey};
 use super::consent::change_consent;
 use super::hold::release_some;
+use super::removal::Removal;
 use super::rows::Rows;
 use super::transaction::{Transaction, TransitionInput};
 use super::verb::{Verb, each};
-use crate::store::MaintenanceResult;
+use crate::store::{MaintenanceResult, RetentionQuery, RetentionResult};
 
 /// Rows of each kind that one run changes, so that no commit takes long.
 const RUN_MAX: usize = 500;
+/// Old messages that one step looks at. Each takes about twenty statements.
+const REMOVED_MAX: usize = 200;
 /// How long an idempotency key is kept.
 const IDEMPOTENCY_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long a report waits for somebody to know its message.
@@ -114,6 +118,41 @@ impl Verb for Maintain {
                 .into_iter()
                 .any(|n| n >= RUN_MAX);
         Ok(result)
+    }
+}
+
+/// Removes old messages: one step.
+pub(crate) struct Retain(pub(crate) RetentionQuery);
+
+impl Verb for Retain {
+    type Answer = RetentionResult;
+
+    fn run<R: Rows>(
+        &self,
+        transaction: &mut Transaction<'_, R>,
+    ) -> Result<RetentionResult, R::Error> {
+        let removal = Removal {
+            before: self.0.before,
+            after: self.0.after,
+            limit: REMOVED_MAX,
+        };
+        let removable = transaction.rows.removable(&removal)?;
+        let mut totals: BTreeMap<TotalKey, i64> = BTreeMap::new();
+        for message in &removable.messages {
+            *totals
+                .entry((Total::State, message.state.number()))
+                .or_default() -= 1;
+        }
+        let totals: Vec<_> = totals.into_iter().collect();
+        transaction.rows.remove(&removable)?;
+        transaction.rows.add_totals(&totals)?;
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        Ok(RetentionResult {
+            messages: count(removable.messages.len()),
+            inbound: count(removable.inbound.len()),
+            next: removable.next,
+            more: removable.next.is_some() || removable.inbound.len() >= REMOVED_MAX,
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 //! An operation may run twice on the same request, so it logs nothing, keeps nothing and reads no
 //! clock. It must not know SQL, or which engine keeps the rows.
 
+mod account_rows;
 pub(crate) mod api_key;
 pub(crate) mod attempt;
 pub(crate) mod callback_url;
@@ -19,6 +20,7 @@ pub(crate) mod inbound;
 pub(crate) mod maintenance;
 pub(crate) mod message;
 pub(crate) mod prepare;
+pub(crate) mod removal;
 pub(crate) mod report;
 pub(crate) mod rows;
 pub(crate) mod sender;

@@ -7,9 +7,8 @@
 use delivery::address::AddressVariant;
 use delivery::consent::Consent;
 use delivery::hold::EarlierHold;
-use delivery::message::SenderName;
 use delivery::outcome::ProviderStatus;
-use delivery::progress::{Event, PauseSource, Progress, Watch};
+use delivery::progress::{Event, Progress, Watch};
 use delivery::row::{
     AttemptRow, CohortRow, HoldRow, IdentityRow, MessageRow, PersonRow, SenderRow,
 };
@@ -18,18 +17,19 @@ use delivery::state::State;
 use delivery::time::Timestamp;
 use delivery::window::WindowCheck;
 
+pub(crate) use super::account_rows::{
+    AccountRows, ApiKeyRows, CallbackUrlRows, HealthRows, SenderRows,
+};
 use super::columns::{
     Attempt, AttemptChange, CodeEvidence, Cohort, ConsentCause, CounterKey, EarlierAnswer,
     HoldColumns, HoldSubject, InboundColumns, KnownInbound, MessageColumns, NewAttempt,
-    NewestAbout, OpenAttemptColumns, ParkedReport, Pausing, SealedContent, Subject, TakenSubject,
+    NewestAbout, OpenAttemptColumns, ParkedReport, SealedContent, Subject, TakenSubject,
     TieColumns, TotalKey, WordColumns,
 };
-use crate::store::person::{Candidate, Person};
-use crate::store::{
-    AttemptId, Idempotency, InboundCursor, ListLag, MessageId, NewApiKey, ResumeAfter,
-};
-
 pub(crate) use super::halting::{Broken, Halting, Read};
+use super::removal::RetentionRows;
+use crate::store::person::{Candidate, Person};
+use crate::store::{AttemptId, Idempotency, InboundCursor, ListLag, MessageId};
 
 /// The tables `message` and `progress`.
 pub(crate) trait MessageRows: Halting {
@@ -264,37 +264,6 @@ pub(crate) trait PersonRows: Halting {
     ) -> Read<Self, ()>;
 }
 
-/// The table `sender`.
-pub(crate) trait SenderRows: Halting {
-    /// The row of a configured sender.
-    fn sender(&mut self, name: &SenderName) -> Read<Self, Option<SenderRow>>;
-
-    /// Every configured sender, oldest first.
-    fn configured_senders(&mut self) -> Read<Self, Vec<SenderRow>>;
-
-    /// The configured sender that a person wrote to last.
-    fn last_addressed(&mut self, person: PersonRow) -> Read<Self, Option<SenderRow>>;
-
-    /// Whether a sender is paused.
-    fn is_paused(&mut self, sender: SenderRow) -> Read<Self, bool>;
-
-    /// Pauses a sender, or all of them, unless they are paused; returns how many were not. A pause
-    /// that ends with a restart becomes one that does not, when this one does not.
-    fn pause(
-        &mut self,
-        whom: Pausing,
-        reason: &str,
-        source: PauseSource,
-        now: Timestamp,
-    ) -> Read<Self, usize>;
-
-    /// Resumes the senders that are paused for this reason; returns how many.
-    fn resume_because(&mut self, reason: &str) -> Read<Self, usize>;
-
-    /// Pauses or resumes a sender by the operator's word. `false` when there is none.
-    fn set_paused(&mut self, name: &str, paused: bool, now: Timestamp) -> Read<Self, bool>;
-}
-
 /// The tables `hold` and `hold_evidence`.
 pub(crate) trait HoldRows: Halting {
     /// Until when a message must wait because its person or its template is held.
@@ -391,18 +360,6 @@ pub(crate) trait InboundRows: Halting {
     fn set_inbound_cursor(&mut self, cursor: &InboundCursor) -> Read<Self, ()>;
 }
 
-/// The table `callback_url`.
-pub(crate) trait CallbackUrlRows: Halting {
-    /// Every URL, and since when it is not in use any more.
-    fn callback_urls(&mut self) -> Read<Self, Vec<(String, Option<Timestamp>)>>;
-
-    /// Writes a URL, in use or replaced.
-    fn set_callback_url(&mut self, url: &str, replaced_at: Option<Timestamp>) -> Read<Self, ()>;
-
-    /// Forgets a URL.
-    fn delete_callback_url(&mut self, url: &str) -> Read<Self, ()>;
-}
-
 /// The tables `idempotency` and `business_key`.
 pub(crate) trait KeyRows: Halting {
     /// What an earlier request with this key was answered, and the hash of its body.
@@ -435,27 +392,6 @@ pub(crate) trait KeyRows: Halting {
     ) -> Read<Self, ()>;
 }
 
-/// The table `account`.
-pub(crate) trait AccountRows: Halting {
-    /// Writes that the operator lets a restored database send again, and after what.
-    fn end_restore(&mut self, after: ResumeAfter, now: Timestamp) -> Read<Self, ()>;
-}
-
-/// The table `api_key`.
-pub(crate) trait ApiKeyRows: Halting {
-    /// Inserts a key.
-    fn insert_api_key(&mut self, key: &NewApiKey) -> Read<Self, ()>;
-
-    /// Revokes a key. `false` when there is none of that id.
-    fn revoke_api_key(&mut self, id: &str, now: Timestamp) -> Read<Self, bool>;
-}
-
-/// What shows whether a commit goes through.
-pub(crate) trait HealthRows: Halting {
-    /// Changes something that means nothing.
-    fn probe(&mut self) -> Read<Self, ()>;
-}
-
 /// Every row of one transaction.
 pub(crate) trait Rows:
     MessageRows
@@ -474,6 +410,7 @@ pub(crate) trait Rows:
     + AccountRows
     + ApiKeyRows
     + HealthRows
+    + RetentionRows
 {
 }
 impl<T> Rows for T where
@@ -493,5 +430,6 @@ impl<T> Rows for T where
         + AccountRows
         + ApiKeyRows
         + HealthRows
+        + RetentionRows
 {
 }

@@ -13,6 +13,7 @@ use delivery::time::Timestamp;
 use delivery::window::WindowCheck;
 
 use crate::store::operations::columns::{Attempt, Cohort, HoldSubject, ParkedReport, Subject};
+use crate::store::operations::removal::Removal;
 use crate::store::{AttemptId, KeyScope, MessageId};
 
 /// What must be loaded before a run can go on.
@@ -80,6 +81,8 @@ pub(crate) enum Need {
     Subject(Subject),
     /// The subjects of a person.
     SubjectsOf(PersonRow),
+    /// Old messages that may be removed.
+    Removable(Removal),
     /// A key of the API.
     ApiKey(String),
 }

@@ -8,6 +8,8 @@ use delivery::time::Timestamp;
 use super::record::{Need, ParkedRecord};
 use super::tables::{Halt, Sheet};
 use crate::store::operations::columns::ParkedReport;
+use crate::store::operations::removal::RetentionRows;
+use crate::store::operations::removal::{Removable, Removal};
 use crate::store::operations::rows::ReportRows;
 
 impl Sheet {
@@ -91,5 +93,18 @@ impl ReportRows for Sheet {
             self.parked.set(sid, Some(parked));
         }
         Ok(removed)
+    }
+}
+
+impl RetentionRows for Sheet {
+    fn removable(&mut self, removal: &Removal) -> Result<Removable, Halt> {
+        let need = || Need::Removable(*removal);
+        let found = self.read(|sheet| &sheet.removable, removal, need)?;
+        Ok(found.unwrap_or_default())
+    }
+
+    fn remove(&mut self, removable: &Removable) -> Result<(), Halt> {
+        self.removed.push(removable.clone());
+        Ok(())
     }
 }

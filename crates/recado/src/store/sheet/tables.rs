@@ -15,6 +15,7 @@ use delivery::time::Timestamp;
 use crate::store::operations::columns::{
     Cohort, CounterKey, Subject, TieColumns, TotalKey, WordColumns,
 };
+use crate::store::operations::removal::{Removable, Removal};
 use crate::store::operations::rows::{Broken, Halting};
 use crate::store::person::Person;
 use crate::store::{InboundCursor, ListLag, MessageId, ResumeAfter};
@@ -95,6 +96,8 @@ pub(crate) struct Sheet {
     pub(crate) ties: Vec<TieColumns>,
     pub(crate) counts: Vec<(CounterKey, i64)>,
     pub(crate) totals: Vec<(TotalKey, i64)>,
+    pub(crate) removable: Table<Removal, Removable>,
+    pub(crate) removed: Vec<Removable>,
     pub(crate) probed: bool,
     pub(crate) restore_ended: Option<(ResumeAfter, Timestamp)>,
 }
@@ -165,6 +168,8 @@ impl Sheet {
             ties: Vec::new(),
             counts: Vec::new(),
             totals: Vec::new(),
+            removable: Table::default(),
+            removed: Vec::new(),
             probed: false,
             restore_ended: None,
         };
@@ -212,6 +217,7 @@ impl Sheet {
         self.ties.clear();
         self.counts.clear();
         self.totals.clear();
+        self.removed.clear();
         self.probed = false;
         self.restore_ended = None;
     }

@@ -7,7 +7,7 @@ use delivery::outcome::{OutcomeKind, SettledBy};
 use delivery::progress::Progress;
 use delivery::row::{AttemptRow, MessageRow, PersonRow, SenderRow};
 use delivery::sid::Sid;
-use rusqlite::{OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::column::{stored_at, stored_or_null, time_or_null};
 use super::progress::{PROGRESS_COLUMNS, PROGRESS_WIDTH, read_progress};
@@ -229,4 +229,11 @@ fn read_attempt(row: &Row<'_>, first: usize) -> rusqlite::Result<Attempt> {
         settled_by: stored_or_null(row, first + 6, SettledBy::from_number)?,
         finished_at: time_or_null(row, first + 7)?,
     })
+}
+
+/// Removes an attempt.
+pub(super) fn remove(db: &Connection, attempt: AttemptRow) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM attempt WHERE id = ?1")?
+        .execute([attempt.0])?;
+    Ok(())
 }

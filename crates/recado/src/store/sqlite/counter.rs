@@ -1,5 +1,7 @@
 //! The numbers: the tables `cohort`, `template` and `counter`.
 
+use std::collections::BTreeMap;
+
 use delivery::counter::Metric;
 use delivery::message::Kind;
 use delivery::row::CohortRow;
@@ -10,6 +12,7 @@ use super::SqliteStore;
 use super::column::stored_at;
 use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::columns::{Cohort, CounterKey, Total, TotalKey};
+use crate::store::operations::removal::RemovableMessage;
 use crate::store::operations::rows::CounterRows;
 use crate::store::{CounterGroup, CounterQuery, CounterRow, Counters, StoreFuture};
 
@@ -86,6 +89,30 @@ fn columns(cohort: &Cohort) -> [i64; 6] {
         cohort.template,
         cohort.area,
     ]
+}
+
+/// Notes what was counted for messages that are being removed, so that the recount of the others
+/// still agrees with the counters.
+pub(super) fn add_baseline(db: &Connection, removed: &[RemovableMessage]) -> rusqlite::Result<()> {
+    let mut counts: BTreeMap<(i64, i64, i64), i64> = BTreeMap::new();
+    for ((cohort, metric, code), n) in removed.iter().flat_map(|message| &message.counts) {
+        *counts
+            .entry((cohort.0, metric.number(), *code))
+            .or_default() += n;
+    }
+    let removal: i64 = db
+        .prepare_cached("SELECT coalesce(max(removal), 0) + 1 FROM cohort WHERE account_id = ?1 AND removal > 0")?.query_row([ACCOUNT], |row| row.get(0))?;
+    let mut add = db.prepare_cached(
+        "INSERT INTO counter (cohort_id, metric, code, n, baseline) VALUES (?1, ?2, ?3, 0, ?4) \
+         ON CONFLICT (cohort_id, metric, code) \
+         DO UPDATE SET baseline = baseline + excluded.baseline",
+    )?;
+    let mut mark = db.prepare_cached("UPDATE cohort SET removal = ?2 WHERE id = ?1")?;
+    for ((cohort, metric, code), n) in counts {
+        add.execute([cohort, metric, code, n])?;
+        mark.execute([cohort, removal])?;
+    }
+    Ok(())
 }
 
 /// Reads every figure that is kept for the account: what, code and value.

@@ -1,5 +1,7 @@
 //! The log: the table `event`.
 
+use std::collections::BTreeSet;
+
 use delivery::event::{EventKind, Source};
 use delivery::outcome::ProviderStatus;
 use delivery::progress::{Event, Progress};
@@ -99,4 +101,20 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<HistoryView> {
         code: row.get(7)?,
         detail: row.get(8)?,
     })
+}
+
+/// Removes the log that ends with an event; returns the attempts that it names.
+pub(super) fn remove(db: &Connection, last_event: i64) -> rusqlite::Result<BTreeSet<i64>> {
+    let mut attempts = BTreeSet::new();
+    let mut next = last_event;
+    while next > 0 {
+        let (prev, attempt): (i64, Option<i64>) = db
+            .prepare_cached("SELECT prev, attempt_id FROM event WHERE id = ?1")?
+            .query_row([next], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        db.prepare_cached("DELETE FROM event WHERE id = ?1")?
+            .execute([next])?;
+        attempts.extend(attempt);
+        next = prev;
+    }
+    Ok(attempts)
 }

@@ -142,8 +142,10 @@ impl HoldRows for Statements<'_> {
 
     fn holds_to_release(&mut self, rows: usize) -> rusqlite::Result<Vec<HoldRow>> {
         self.db
-            .prepare_cached("SELECT id FROM hold WHERE releasing = 1 ORDER BY id LIMIT ?1")?
-            .query_map([limit(rows)], |row| row.get(0).map(HoldRow))?
+            .prepare_cached(
+                "SELECT id FROM hold WHERE account_id = ?1 AND releasing = 1 ORDER BY id LIMIT ?2",
+            )?
+            .query_map([ACCOUNT, limit(rows)], |row| row.get(0).map(HoldRow))?
             .collect()
     }
 
@@ -327,9 +329,10 @@ fn count(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<(HoldScope, u6
 }
 
 fn read_page(db: &Connection, vault: &Vault, filter: &HoldFilter) -> rusqlite::Result<HoldPage> {
+    // Along the row numbers: an index that begins with the account would be sorted first.
     let mut statement = db.prepare_cached(
         "SELECT hold.id, hold.scope, hold.subject, hold.kind, hold.code, hold.since, hold.until, \
-         hold.step, message.public_id, sender.name, template.content_sid FROM hold \
+         hold.step, message.public_id, sender.name, template.content_sid FROM hold NOT INDEXED \
          LEFT JOIN message ON message.id = hold.message_id \
          LEFT JOIN sender ON hold.scope = ?5 AND sender.id = hold.subject \
          LEFT JOIN template ON hold.scope = ?6 AND template.id = hold.subject \

@@ -13,6 +13,7 @@ use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::columns::{InboundColumns, KnownInbound, WordColumns};
 use crate::store::operations::consent_check::{SettleConsentChecks, said_words};
 use crate::store::operations::inbound::{KeepCursor, RecordInbound};
+use crate::store::operations::removal::Removal;
 use crate::store::operations::rows::{Broken, InboundRows, PersonRows, WORDS_MAX};
 use crate::store::operations::transaction::Shared;
 use crate::store::person::{Person, blind_index};
@@ -354,4 +355,31 @@ fn read_view(row: &Row<'_>, person: &Person, shared: &Shared) -> rusqlite::Resul
         written_at: time_or_null(row, 8)?,
         listed: row.get(9)?,
     })
+}
+
+/// The oldest inbound messages that came before a time, but not the newest of all: SQLite gives the
+/// number after the largest.
+pub(super) fn older(db: &Connection, removal: &Removal) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, received_at FROM inbound NOT INDEXED WHERE account_id = ?1 \
+         AND id < (SELECT max(id) FROM inbound) ORDER BY id LIMIT ?2",
+    )?;
+    let mut rows = statement.query([ACCOUNT, limit(removal.limit)])?;
+    let mut older = Vec::new();
+    while let Some(row) = rows.next()? {
+        if Timestamp::from_micros(row.get(1)?) >= removal.before {
+            break;
+        }
+        older.push(row.get(0)?);
+    }
+    Ok(older)
+}
+
+/// Removes inbound messages.
+pub(super) fn remove(db: &Connection, rows: &[i64]) -> rusqlite::Result<()> {
+    let mut statement = db.prepare_cached("DELETE FROM inbound WHERE id = ?1")?;
+    for row in rows {
+        statement.execute([row])?;
+    }
+    Ok(())
 }

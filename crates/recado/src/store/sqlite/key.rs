@@ -3,7 +3,7 @@
 use delivery::row::{MessageRow, PersonRow};
 use delivery::state::State;
 use delivery::time::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::column::{limit, message_id, stored_at};
 use super::statements::{ACCOUNT, Statements};
@@ -129,4 +129,11 @@ impl KeyRows for Statements<'_> {
 /// The column `person_id` of a subject: 0 for the account's.
 pub(super) fn owner(subject: &Subject) -> i64 {
     subject.person.map_or(0, |person| person.0)
+}
+
+/// Removes the subject of which a message is the newest.
+pub(super) fn remove(db: &Connection, message: MessageRow) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM business_key WHERE account_id = ?1 AND message_id = ?2")?
+        .execute([ACCOUNT, message.0])?;
+    Ok(())
 }

@@ -8,10 +8,10 @@ use super::SqliteStore;
 use super::event::newest_at;
 use super::queue::due_later;
 use super::watch::watches_later;
-use crate::store::operations::maintenance::{FollowClock, Maintain};
+use crate::store::operations::maintenance::{FollowClock, Maintain, Retain};
 use crate::store::{
     ClockStep, ClockStepCursor, ClockStepResult, Health, Maintenance, MaintenanceResult,
-    StoreError, StoreFuture,
+    RetentionQuery, RetentionResult, StoreError, StoreFuture,
 };
 
 /// Rows of each table that one commit moves.
@@ -20,6 +20,10 @@ const CLOCK_STEP_ROWS_MAX: usize = 500;
 impl Maintenance for SqliteStore {
     fn maintain(&self, now: Timestamp) -> StoreFuture<'_, MaintenanceResult> {
         Box::pin(self.writer.run(Maintain { now }))
+    }
+
+    fn retain(&self, query: RetentionQuery) -> StoreFuture<'_, RetentionResult> {
+        Box::pin(self.writer.run(Retain(query)))
     }
 
     fn probe_when_idle(&self) -> StoreFuture<'_, ()> {

@@ -7,7 +7,7 @@ use delivery::row::{IdentityRow, MessageRow, PersonRow};
 use delivery::state::State;
 use delivery::time::Timestamp;
 use delivery::window::WindowCheck;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::column::{limit, message_id, stored_at, time_or_null};
 use super::statements::{ACCOUNT, Statements};
@@ -233,4 +233,11 @@ impl MessageRows for Statements<'_> {
             })?
             .collect()
     }
+}
+
+/// Removes a message.
+pub(super) fn remove(db: &Connection, message: MessageRow) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM message WHERE id = ?1")?
+        .execute([message.0])?;
+    Ok(())
 }

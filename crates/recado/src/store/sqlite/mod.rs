@@ -28,6 +28,7 @@ mod queue;
 mod readers;
 mod readiness;
 mod report;
+mod retention;
 mod schema;
 mod sender;
 mod statements;

@@ -143,3 +143,10 @@ fn padding(progress: &Progress) -> usize {
     let taken = 8 * times.iter().flatten().count() + 4 * usize::from(progress.attempt.is_some());
     ALL.saturating_sub(taken)
 }
+
+/// Removes the row of a message.
+pub(super) fn remove(db: &Connection, message: MessageRow) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM progress WHERE message_id = ?1")?
+        .execute([message.0])?;
+    Ok(())
+}

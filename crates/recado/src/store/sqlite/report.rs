@@ -4,7 +4,7 @@ use delivery::outcome::ProviderStatus;
 use delivery::row::AttemptRow;
 use delivery::sid::Sid;
 use delivery::time::Timestamp;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::SqliteStore;
 use super::column::limit;
@@ -105,4 +105,11 @@ impl ReportRows for Statements<'_> {
             .execute([ACCOUNT, before.micros(), limit(rows)])?;
         Ok(u64::try_from(removed).unwrap_or(u64::MAX))
     }
+}
+
+/// Removes the reports of an attempt.
+pub(super) fn remove(db: &Connection, attempt: AttemptRow) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM coded_report WHERE account_id = ?1 AND attempt_id = ?2")?
+        .execute([ACCOUNT, attempt.0])?;
+    Ok(())
 }

@@ -84,7 +84,10 @@ fn last_event(db: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn last_removal(db: &Connection) -> rusqlite::Result<i64> {
-    one(db, "SELECT coalesce(max(removal), 0) FROM cohort")
+    db.prepare_cached(
+        "SELECT coalesce(max(removal), 0) FROM cohort WHERE account_id = ?1 AND removal > 0",
+    )?
+    .query_row([ACCOUNT], |row| row.get(0))
 }
 
 impl<'a> Run<'a> {
@@ -258,10 +261,10 @@ impl<'a> Run<'a> {
 
     /// Names the counters that differ, except those of cohorts that lost messages meanwhile.
     fn compare(&mut self) -> rusqlite::Result<()> {
-        let mut statement = self
-            .db
-            .prepare_cached("SELECT id FROM cohort WHERE removal > ?1")?;
-        let mut rows = statement.query([self.removal])?;
+        let mut statement = self.db.prepare_cached(
+            "SELECT id FROM cohort WHERE account_id = ?1 AND removal > 0 AND removal > ?2",
+        )?;
+        let mut rows = statement.query([ACCOUNT, self.removal])?;
         while let Some(row) = rows.next()? {
             self.recount.skip(CohortRow(row.get(0)?));
         }

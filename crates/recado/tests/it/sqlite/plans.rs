@@ -51,14 +51,6 @@ const MAY_WALK: &[(&str, &str)] = &[
         "the recount looks at everything that waits",
     ),
     (
-        "SELECT id FROM cohort WHERE removal > ?1",
-        "the recount; a row for each hour and kind of message",
-    ),
-    (
-        "SELECT coalesce(max(removal), 0) FROM cohort",
-        "the recount; a row for each hour and kind of message",
-    ),
-    (
         "ORDER BY last_inbound_at DESC LIMIT 1",
         "sorts the conversations of one person, one for each of our senders",
     ),

@@ -3,12 +3,112 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use delivery::message::Message;
 use delivery::outcome::ProviderStatus;
-use recado::store::Store;
+use delivery::row::MessageRow;
+use recado::store::{CounterGroup, CounterQuery, RetentionQuery, Store};
 
+use super::beside;
+use super::tamper::Watched;
 use crate::store::engine::Sqlite;
-use crate::store::fixture::StoreFixture;
+use crate::store::fixture::{DAY, StoreFixture};
 use crate::store::samples::{notice, refused};
+
+/// Old messages go with all that belongs to them, what waits stays, and the figures stay: the
+/// recount finds what is stored and the baseline the rest.
+async fn old_messages_go(mut fixture: StoreFixture, path: std::path::PathBuf) {
+    let mut gone = Vec::new();
+    for n in 0..40 {
+        let id = fixture.accept(notice(n, "a")).await;
+        gone.push(id);
+        if n % 4 == 0 {
+            fixture.attempt(id, refused(21_617)).await;
+        } else {
+            let sent = fixture.send(id).await;
+            fixture.report(sent, ProviderStatus::Delivered).await;
+        }
+    }
+    let held = Message {
+        send_at: Some(fixture.now.plus(60 * DAY)),
+        ..notice(100, "later")
+    };
+    let waits = fixture.accept(held).await;
+    fixture.pass(20 * DAY);
+    let young = fixture.accept(notice(101, "young")).await;
+    fixture.attempt(young, refused(21_617)).await;
+    let before = fixture.now.minus(10 * DAY);
+    let figures = fixture.store().gauges().await.unwrap();
+    let hours = CounterQuery {
+        from_hour: 0,
+        to_hour: i64::from(u32::MAX),
+        group: CounterGroup::None,
+    };
+    let numbers = format!("{:?}", fixture.store().counters(hours).await.unwrap());
+    // While something about that time is still to be asked, nothing goes.
+    let query = RetentionQuery {
+        before,
+        after: MessageRow(0),
+    };
+    let step = fixture.store().retain(query).await.unwrap();
+    assert_eq!((step.messages, step.more), (0, false));
+    let database = beside(&path);
+    assert!(database.execute("DELETE FROM watch", []).unwrap() > 0);
+    let mut after = MessageRow(0);
+    let mut removed = 0;
+    loop {
+        let query = RetentionQuery { before, after };
+        let step = fixture.store().retain(query).await.unwrap();
+        removed += step.messages;
+        after = step.next.unwrap_or(MessageRow(0));
+        if !step.more {
+            break;
+        }
+    }
+    assert_eq!(removed, 40);
+    for id in &gone {
+        assert!(fixture.store().message(*id).await.unwrap().is_none());
+    }
+    for id in [waits, young] {
+        assert!(fixture.store().message(id).await.unwrap().is_some());
+    }
+    let report = fixture.store().verify().await.unwrap();
+    assert_eq!(report.differences, Vec::<String>::new());
+    assert_eq!(report.messages, 2);
+    let now = format!("{:?}", fixture.store().counters(hours).await.unwrap());
+    assert_eq!(now, numbers, "what was counted stays");
+    let left = fixture.store().gauges().await.unwrap();
+    assert_eq!(left.errors, figures.errors);
+    let stored: u64 = left.states.iter().map(|(_, n)| n).sum();
+    assert_eq!(stored, 2, "the gauge shows what is stored");
+    for (table, rows) in [
+        ("message", 2),
+        ("progress", 2),
+        ("attempt", 1),
+        ("coded_report", 0),
+        ("event", 4),
+    ] {
+        let count = format!("SELECT count(*) FROM {table}");
+        let found: i64 = database.query_row(&count, [], |row| row.get(0)).unwrap();
+        assert_eq!(found, rows, "{table}");
+    }
+    // A baseline that is wrong is found.
+    database
+        .execute(
+            "UPDATE counter SET baseline = baseline + 1 WHERE metric = 0",
+            [],
+        )
+        .unwrap();
+    let report = fixture.store().verify().await.unwrap();
+    assert!(!report.differences.is_empty());
+}
+
+#[tokio::test]
+async fn old_messages_go_and_their_figures_stay() {
+    let engine = Arc::new(Sqlite::fresh());
+    let path = engine.folder().join("recado.db");
+    let fixture = StoreFixture::new(Watched(engine)).await;
+    old_messages_go(fixture, path).await;
+}
 
 /// Runs recounts one after the other until the end, and at least one.
 async fn recount_until(store: Arc<dyn Store>, ended: Arc<AtomicBool>) -> usize {

@@ -123,6 +123,8 @@ CREATE TABLE cohort (
     UNIQUE (account_id, hour, sender_id, kind, template_id, area)
 ) STRICT;
 
+CREATE INDEX cohort_removal ON cohort (account_id, removal) WHERE removal > 0;
+
 CREATE TABLE counter (
     cohort_id INTEGER NOT NULL,
     metric    INTEGER NOT NULL,
@@ -245,7 +247,7 @@ CREATE TABLE hold (
 
 CREATE INDEX hold_subject ON hold (account_id, scope, subject, kind);
 CREATE INDEX hold_end ON hold (account_id, scope, ends_at);
-CREATE INDEX hold_releasing ON hold (id) WHERE releasing = 1;
+CREATE INDEX hold_releasing ON hold (account_id, id) WHERE releasing = 1;
 
 -- Which messages met a code that stops others, or might.
 CREATE TABLE hold_evidence (
@@ -450,6 +452,8 @@ CREATE TABLE business_key (
     message_id    INTEGER NOT NULL,
     PRIMARY KEY (account_id, person_id, subject_index)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX business_key_message ON business_key (account_id, message_id);
 
 CREATE TABLE api_key (
     account_id INTEGER NOT NULL REFERENCES account (id),

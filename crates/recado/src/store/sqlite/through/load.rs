@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::load_message::{load_attempt, load_message, load_messages, read_all};
 use crate::store::operations::columns::{ParkedReport, Subject};
+use crate::store::operations::removal::RetentionRows;
 use crate::store::operations::rows::{
     CallbackUrlRows, CounterRows, InboundRows, MessageRows, PersonRows,
 };
@@ -379,6 +380,10 @@ fn load_keys(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqli
                 load_message(db, sheet, answer.message)?;
             }
             sheet.answers.load(*key, answer);
+        }
+        Need::Removable(removal) => {
+            let removable = Statements { db }.removable(removal)?;
+            sheet.removable.load(*removal, Some(removable));
         }
         Need::OldAnswers(before) => {
             let sql = "SELECT key FROM idempotency WHERE account_id = ?1 AND created_at <= ?2";

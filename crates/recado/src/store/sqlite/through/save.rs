@@ -7,6 +7,7 @@ use delivery::sid::Sid;
 use delivery::time::Timestamp;
 use rusqlite::{Connection, Params, params};
 
+use crate::store::operations::removal::RetentionRows;
 use crate::store::operations::rows::{
     AccountRows, CallbackUrlRows, CounterRows, HealthRows, InboundRows, MessageRows, PersonRows,
     QueueRows, WatchRows,
@@ -59,6 +60,9 @@ pub(super) fn save(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     rows.add_totals(&sheet.totals)?;
     if let Some((after, now)) = sheet.restore_ended {
         Statements { db }.end_restore(after, now)?;
+    }
+    for removed in &sheet.removed {
+        rows.remove(removed)?;
     }
     if sheet.probed {
         rows.probe()?;
