@@ -33,8 +33,11 @@ pub(super) async fn measure(context: Arc<Context>, shutdown: CancellationToken) 
         let now = meter.effects.clock.now();
         let fresh = now.minus(EVERY / meter.clock_scale);
         let lag = match context.store.newest_answered(fresh).await {
-            Ok(Some(answered)) => lag_of(&context, &answered, &shutdown).await,
-            Ok(None) | Err(_) => None,
+            // What was answered before the clock was set back says nothing about now.
+            Ok(Some(answered)) if answered.at <= now => {
+                lag_of(&context, &answered, &shutdown).await
+            }
+            Ok(_) | Err(_) => None,
         };
         let clock = context.provider.clock_difference();
         if lag.is_none() && !differs(noted, clock) {

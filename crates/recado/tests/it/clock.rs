@@ -5,6 +5,7 @@ use std::time::Duration;
 use delivery::time::Timestamp;
 use recado::effects::{Clock, SystemClock};
 use serde_json::{Value, json};
+use simulator::CreateFault;
 
 use crate::server::{SENDER, TestServer, mobile, notice};
 
@@ -73,4 +74,22 @@ async fn what_a_server_left_whose_clock_was_ahead_leaves_too() {
     assert_eq!(log.matches("the clock was set back").count(), 1, "{log}");
     let message = server.message(&later).await;
     assert_eq!(message["attempts"], json!([]), "{message:#}");
+}
+
+/// The last message that was answered is from the future then: nobody measures the list by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_from_the_future_does_not_make_the_list_late() {
+    let mut server = TestServer::with(|_| {}, &[("RECADO_CLOCK_SCALE", "1000")]).await;
+    server.restart_ahead(HOUR);
+    let before = server.accept(notice(&mobile(1), "hoje")).await;
+    server.until(&before, |m| m["sent_at"].is_string()).await;
+    server.restart_in_present();
+    let lost = mobile(2);
+    let address = format!("whatsapp:{lost}");
+    server
+        .simulator
+        .script(&address, 1, CreateFault::ResetBefore);
+    let lost = server.accept(notice(&lost, "hoje")).await;
+    let lost = server.until(&lost, |m| m["sent_at"].is_string()).await;
+    assert_eq!(lost["attempts"][0]["outcome"], "absent", "{lost:#}");
 }
