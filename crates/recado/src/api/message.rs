@@ -254,6 +254,7 @@ fn filter(query: ListQuery) -> Result<MessageFilter, Problem> {
             .sender
             .map(|name| sender_name(&name).as_str().to_owned()),
         error: query.error,
+        template: None,
         since: query.since.as_deref().map(parse_since).transpose()?,
         until: query.until.as_deref().map(parse_until).transpose()?,
         limit: page_limit(query.limit)?,

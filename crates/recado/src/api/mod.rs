@@ -5,6 +5,7 @@
 
 pub mod auth;
 mod bulk;
+mod bulk_command;
 mod consent;
 mod error;
 mod event;

@@ -23,6 +23,8 @@ pub(super) enum List {
     Inbound,
     /// `GET /api/v1/holds`.
     Holds,
+    /// `POST /api/v1/messages/retry` and `/cancel`.
+    Commands,
 }
 
 impl List {
@@ -31,6 +33,7 @@ impl List {
             Self::Messages => 1,
             Self::Inbound => 2,
             Self::Holds => 3,
+            Self::Commands => 4,
         }
     }
 }
@@ -96,7 +99,7 @@ fn cursor_checksum(content: &[u8]) -> [u8; 2] {
 mod tests {
     use super::*;
 
-    const LISTS: [List; 3] = [List::Messages, List::Inbound, List::Holds];
+    const LISTS: [List; 4] = [List::Messages, List::Inbound, List::Holds, List::Commands];
 
     #[test]
     fn a_cursor_fits_its_list_and_no_other() {

@@ -11,8 +11,8 @@ use utoipa::OpenApi;
 use super::problem::Problem;
 use super::state::Api;
 use super::{
-    auth, bulk, consent, event, health, hold, inbound, message, metrics, openapi, prometheus,
-    restore, sender,
+    auth, bulk, bulk_command, consent, event, health, hold, inbound, message, metrics, openapi,
+    prometheus, restore, sender,
 };
 use crate::store::KeyScope;
 
@@ -61,6 +61,8 @@ routes! {
     post "/api/v1/messages/{id}/cancel"   SEND    message::cancel;
     post "/api/v1/messages/{id}/retry"    SEND    message::retry;
     post "/api/v1/messages/bulk"          SEND    bulk::create;
+    post "/api/v1/messages/cancel"        SEND    bulk_command::cancel;
+    post "/api/v1/messages/retry"         SEND    bulk_command::retry;
     get  "/api/v1/events"                 READ    event::stream;
     get  "/api/v1/inbound"                READ    inbound::list;
     get  "/api/v1/consent"                READ    consent::show;

@@ -16,6 +16,16 @@ pub(crate) enum Failure {
     Other(anyhow::Error),
 }
 
+impl Failure {
+    /// The reason, in one line.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Usage(problems) => problems.join("; "),
+            Self::Other(error) => format!("{error:#}"),
+        }
+    }
+}
+
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Other(error.into())

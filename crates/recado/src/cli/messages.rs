@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::bulk_command::{self, Selected};
 use super::client::{Client, Server};
 use super::exit::{Exit, Failure};
 use super::print;
@@ -15,6 +16,7 @@ use super::text::{encoded, error_text, masked, text};
   recado messages list --to '(85) 98888-7777' --json
   recado messages show 0198c7d0-…
   recado messages retry 0198c7d0-…
+  recado messages retry --state failed --error 63016 --since 2026-12-01T00:00:00-03:00 --dry-run
   recado messages watch")]
 pub(super) struct MessagesCommand {
     #[command(subcommand)]
@@ -35,16 +37,10 @@ enum Action {
         /// The id of the message
         id: String,
     },
-    /// Cancel a message that has not been sent
-    Cancel {
-        /// The id of the message
-        id: String,
-    },
-    /// Retry a failed, unknown or held message
-    Retry {
-        /// The id of the message
-        id: String,
-    },
+    /// Cancel a message that has not been sent, or all that a filter finds
+    Cancel(Selected),
+    /// Retry a failed, unknown or held message, or all that a filter finds
+    Retry(Selected),
     /// Follow events as they happen
     Watch {
         /// Start after this event; 0 starts at the beginning of the log
@@ -94,8 +90,8 @@ pub(super) async fn run(command: MessagesCommand) -> Result<Exit, Failure> {
             }
             Ok(Exit::Complete)
         }
-        Action::Cancel { id } => send_command(&client, &id, "cancel", command.json).await,
-        Action::Retry { id } => send_command(&client, &id, "retry", command.json).await,
+        Action::Cancel(selected) => obey(&client, &selected, "cancel", command.json).await,
+        Action::Retry(selected) => obey(&client, &selected, "retry", command.json).await,
         Action::Watch { after } => watch(&client, after, command.json).await,
     }
 }
@@ -218,6 +214,18 @@ fn show(message: &Value) {
         ],
         rows,
     );
+}
+
+async fn obey(
+    client: &Client,
+    selected: &Selected,
+    verb: &str,
+    json: bool,
+) -> Result<Exit, Failure> {
+    match &selected.id {
+        Some(id) => send_command(client, id, verb, json).await,
+        None => bulk_command::run(client, verb, selected, json).await,
+    }
 }
 
 async fn send_command(client: &Client, id: &str, verb: &str, json: bool) -> Result<Exit, Failure> {

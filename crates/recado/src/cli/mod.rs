@@ -2,6 +2,7 @@
 //! `--json`. Exit codes: 0 complete, 1 failed, 2 wrong usage or settings, 3 partly done.
 
 mod address;
+mod bulk_command;
 mod client;
 mod database;
 mod demo;

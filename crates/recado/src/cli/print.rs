@@ -36,6 +36,21 @@ pub(super) fn is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
+/// Whether somebody sits at the terminal who can be asked.
+pub(super) fn can_ask() -> bool {
+    is_terminal() && std::io::stdin().is_terminal()
+}
+
+/// Asks on stderr; only `y` or `yes` means yes.
+pub(super) fn ask(question: &str) -> bool {
+    let mut stderr = std::io::stderr().lock();
+    let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    let answer = answer.trim().to_lowercase();
+    read.is_ok() && matches!(answer.as_str(), "y" | "yes")
+}
+
 /// A line under the header and nothing else.
 const TABLE: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));

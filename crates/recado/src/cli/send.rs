@@ -260,10 +260,7 @@ pub(super) async fn submit(client: &Client, rows: &[Row]) -> Result<Vec<RowResul
 
 /// Marks the rows without an answer, and says why there is none.
 fn stopped(results: &mut [RowResult], failure: &Failure) {
-    let why = match failure {
-        Failure::Usage(problems) => problems.join("; "),
-        Failure::Other(error) => format!("{error:#}"),
-    };
+    let why = failure.reason();
     for result in results.iter_mut().filter(|result| result.state.is_empty()) {
         "unanswered".clone_into(&mut result.state);
         result.remark = format!("{why} Send the file again: no message is sent twice.");

@@ -30,11 +30,24 @@ pub trait Messages: Send + Sync {
         now: Timestamp,
     ) -> StoreFuture<'_, Vec<CommandResult>>;
 
+    /// The same command for many messages, in one commit. Those that are no longer what the condition
+    /// says are left alone; the answer for them is [`CommandResult::TooLate`].
+    fn command_if(
+        &self,
+        messages: Vec<MessageId>,
+        command: MessageCommand,
+        condition: CommandCondition,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Vec<CommandResult>>;
+
     /// One message with its whole history.
     fn message(&self, id: MessageId) -> StoreFuture<'_, Option<MessageView>>;
 
     /// A page of messages, newest first.
     fn messages(&self, filter: MessageFilter) -> StoreFuture<'_, MessagePage>;
+
+    /// The same, with as much of each message as it takes to count it and to give it a command.
+    fn selection(&self, filter: MessageFilter) -> StoreFuture<'_, SelectionPage>;
 }
 
 /// The public id of a message: a UUIDv7, so that ids sort by time.
@@ -152,6 +165,19 @@ pub enum MessageCommand {
     Retry,
 }
 
+/// What a message must still be, when a command given to many reaches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandCondition {
+    /// In this state.
+    pub state: State,
+    /// With this error code.
+    pub error: Option<u32>,
+    /// Accepted at or after.
+    pub since: Option<Timestamp>,
+    /// Accepted before.
+    pub until: Option<Timestamp>,
+}
+
 /// What became of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandResult {
@@ -159,7 +185,7 @@ pub enum CommandResult {
     Done(State),
     /// It was so already; the state now.
     Already(State),
-    /// The state does not allow it.
+    /// The state does not allow it, or the message is no longer what the condition says.
     TooLate(State),
     /// No such message.
     NotFound,
@@ -257,6 +283,8 @@ pub struct MessageFilter {
     pub sender: Option<String>,
     /// Only with this error code.
     pub error: Option<u32>,
+    /// Only with this template.
+    pub template: Option<Sid>,
     /// Accepted at or after.
     pub since: Option<Timestamp>,
     /// Accepted before.
@@ -272,6 +300,28 @@ pub struct MessageFilter {
 pub struct MessagePage {
     /// The messages.
     pub messages: Vec<MessageSummary>,
+    /// Where the next page starts, if there is one.
+    pub next: Option<i64>,
+}
+
+/// A message that a filter finds.
+#[derive(Clone, Debug)]
+pub struct SelectedMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// Its state.
+    pub state: State,
+    /// The sender's name.
+    pub from: String,
+    /// Its error code.
+    pub code: Option<u32>,
+}
+
+/// A page of messages that a filter finds, newest first.
+#[derive(Clone, Debug)]
+pub struct SelectionPage {
+    /// The messages.
+    pub messages: Vec<SelectedMessage>,
     /// Where the next page starts, if there is one.
     pub next: Option<i64>,
 }

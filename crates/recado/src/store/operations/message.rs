@@ -17,7 +17,8 @@ use super::transaction::{Transaction, TransitionInput};
 use super::verb::{Verb, each};
 use crate::store::person::{Person, area};
 use crate::store::{
-    AcceptRefusal, AcceptResult, CommandResult, Idempotency, MessageCommand, MessageId,
+    AcceptRefusal, AcceptResult, CommandCondition, CommandResult, Idempotency, MessageCommand,
+    MessageId,
 };
 
 /// Accepts messages.
@@ -46,6 +47,8 @@ impl Verb for Accept {
 pub(crate) struct Command {
     /// Which messages, and what is asked of them.
     pub(crate) batch: Vec<(MessageId, MessageCommand)>,
+    /// What they must still be.
+    pub(crate) condition: Option<CommandCondition>,
     /// Now.
     pub(crate) now: Timestamp,
 }
@@ -58,7 +61,7 @@ impl Verb for Command {
         transaction: &mut Transaction<'_, R>,
     ) -> Result<Vec<CommandResult>, R::Error> {
         each(transaction, &self.batch, |transaction, (id, command)| {
-            obey(transaction, *id, *command, self.now)
+            obey(transaction, *id, *command, self.condition, self.now)
         })
     }
 }
@@ -326,6 +329,7 @@ fn obey<R: Rows>(
     transaction: &mut Transaction<'_, R>,
     id: MessageId,
     command: MessageCommand,
+    condition: Option<CommandCondition>,
     now: Timestamp,
 ) -> Result<CommandResult, R::Error> {
     let progress = match transaction.rows.message_of(id)? {
@@ -336,6 +340,9 @@ fn obey<R: Rows>(
         return Ok(CommandResult::NotFound);
     };
     let before = progress.state;
+    if condition.is_some_and(|condition| !holds(condition, &progress)) {
+        return Ok(CommandResult::TooLate(before));
+    }
     let input = TransitionInput::at(now);
     let done = match command {
         MessageCommand::Cancel => transaction.apply_alone(&mut progress, input, |transition| {
@@ -353,6 +360,18 @@ fn obey<R: Rows>(
         (false, true) => CommandResult::Already(before),
         (false, false) => CommandResult::TooLate(before),
     })
+}
+
+fn holds(condition: CommandCondition, progress: &Progress) -> bool {
+    let code = progress.error.and_then(|error| error.code);
+    progress.state == condition.state
+        && (condition.error.is_none() || condition.error == code)
+        && condition
+            .since
+            .is_none_or(|since| progress.accepted_at >= since)
+        && condition
+            .until
+            .is_none_or(|until| progress.accepted_at < until)
 }
 
 /// Whether a repeated command changes nothing: the message is canceled, or is under way or has

@@ -17,8 +17,8 @@ use crate::store::operations::message::{Accept, Command, replay};
 use crate::store::operations::prepare::{Prepared, keyed};
 use crate::store::operations::rows::MessageRows;
 use crate::store::{
-    AcceptResult, CommandResult, Idempotency, MessageCommand, MessageFilter, MessageId,
-    MessagePage, MessageView, Messages, NewMessage, StoreFuture,
+    AcceptResult, CommandCondition, CommandResult, Idempotency, MessageCommand, MessageFilter,
+    MessageId, MessagePage, MessageView, Messages, NewMessage, SelectionPage, StoreFuture,
 };
 
 /// The condition of the index `progress_stoppable`, word by word as in the schema: without it SQLite
@@ -70,7 +70,25 @@ impl Messages for SqliteStore {
         batch: Vec<(MessageId, MessageCommand)>,
         now: Timestamp,
     ) -> StoreFuture<'_, Vec<CommandResult>> {
-        Box::pin(self.writer.run(Command { batch, now }))
+        Box::pin(self.writer.run(Command {
+            batch,
+            condition: None,
+            now,
+        }))
+    }
+
+    fn command_if(
+        &self,
+        messages: Vec<MessageId>,
+        command: MessageCommand,
+        condition: CommandCondition,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Vec<CommandResult>> {
+        Box::pin(self.writer.run(Command {
+            batch: messages.into_iter().map(|id| (id, command)).collect(),
+            condition: Some(condition),
+            now,
+        }))
     }
 
     fn message(&self, id: MessageId) -> StoreFuture<'_, Option<MessageView>> {
@@ -83,6 +101,12 @@ impl Messages for SqliteStore {
     fn messages(&self, filter: MessageFilter) -> StoreFuture<'_, MessagePage> {
         Box::pin(self.read_long(&self.readers.lists, move |db, shared| {
             message_list::page(db, shared, &filter)
+        }))
+    }
+
+    fn selection(&self, filter: MessageFilter) -> StoreFuture<'_, SelectionPage> {
+        Box::pin(self.read_long(&self.readers.lists, move |db, shared| {
+            message_list::selection(db, shared, &filter)
         }))
     }
 }

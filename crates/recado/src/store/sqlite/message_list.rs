@@ -6,13 +6,13 @@ use delivery::state::State;
 use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::column::{limit, stored_at};
+use super::column::{limit, message_id, stored_at};
 use super::message_view::{SUMMARY, read_summary};
 use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::rows::{Broken, PersonRows};
 use crate::store::operations::transaction::Shared;
 use crate::store::person::blind_index;
-use crate::store::{MessageFilter, MessagePage};
+use crate::store::{MessageFilter, MessagePage, SelectedMessage, SelectionPage};
 
 /// Rows that one page looks at. A page that found too little by then says where to go on.
 const LOOKED_AT_MAX: usize = 5_000;
@@ -36,11 +36,65 @@ pub(super) fn page(
     };
     let sql = format!("{SUMMARY} WHERE message.id = ?1");
     let mut summaries = db.prepare_cached(&sql)?;
+    page.next = walk(db, &search, |message| {
+        if page.messages.len() >= filter.limit {
+            return Ok(false);
+        }
+        let (_, _, summary) =
+            summaries.query_row([message], |row| read_summary(row, db, shared))?;
+        page.messages.push(summary);
+        Ok(true)
+    })?;
+    Ok(page)
+}
+
+/// A page of what is to be counted or to get a command, newest first.
+pub(super) fn selection(
+    db: &Connection,
+    shared: &Shared,
+    filter: &MessageFilter,
+) -> rusqlite::Result<SelectionPage> {
+    let mut page = SelectionPage {
+        messages: Vec::new(),
+        next: None,
+    };
+    let Some(search) = Search::new(db, shared, filter)? else {
+        return Ok(page);
+    };
+    let mut selected = db.prepare_cached(
+        "SELECT message.public_id, progress.state, sender.name, progress.error_code FROM progress \
+         JOIN message ON message.id = progress.message_id \
+         JOIN sender ON sender.id = progress.sender_id WHERE progress.message_id = ?1",
+    )?;
+    page.next = walk(db, &search, |message| {
+        if page.messages.len() >= filter.limit {
+            return Ok(false);
+        }
+        page.messages.push(selected.query_row([message], |row| {
+            Ok(SelectedMessage {
+                id: message_id(row.get_ref(0)?.as_blob()?)?,
+                state: stored_at(row, 1, State::from_number)?,
+                from: row.get(2)?,
+                code: row.get(3)?,
+            })
+        })?);
+        Ok(true)
+    })?;
+    Ok(page)
+}
+
+/// Gives the messages that match to `take`, newest first, until it wants no more, and says where to
+/// go on.
+fn walk(
+    db: &Connection,
+    search: &Search,
+    mut take: impl FnMut(i64) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<Option<i64>> {
     let candidates = search.along.candidates();
     let mut candidates = db.prepare_cached(&candidates)?;
     let (key, from, before) = (search.along.key(), search.from, search.before);
     let mut rows = candidates.query([ACCOUNT, key, from, before, limit(LOOKED_AT_MAX)])?;
-    let (mut looked_at, mut last_shown, mut last) = (0, None, None);
+    let (mut looked_at, mut last_taken, mut last) = (0, None, None);
     while let Some(row) = rows.next()? {
         let message: i64 = row.get(0)?;
         looked_at += 1;
@@ -48,18 +102,13 @@ pub(super) fn page(
         if !search.matches(db, message)? {
             continue;
         }
-        if page.messages.len() >= filter.limit {
-            page.next = last_shown;
-            return Ok(page);
+        if !take(message)? {
+            return Ok(last_taken);
         }
-        let (_, _, summary) =
-            summaries.query_row([message], |row| read_summary(row, db, shared))?;
-        page.messages.push(summary);
-        last_shown = last;
+        last_taken = last;
     }
     // Nobody knows what is behind the last row that was looked at.
-    page.next = last.filter(|_| looked_at >= LOOKED_AT_MAX);
-    Ok(page)
+    Ok(last.filter(|_| looked_at >= LOOKED_AT_MAX))
 }
 
 /// The index along which a page is read: of those that fit a filter the one with the fewest rows.
@@ -117,6 +166,7 @@ struct Search {
     state: Option<State>,
     sender: Option<SenderRow>,
     error: Option<u32>,
+    template: Option<i64>,
 }
 
 impl Search {
@@ -148,6 +198,18 @@ impl Search {
                 return Ok(None);
             }
         }
+        let mut template = None;
+        if let Some(sid) = &filter.template {
+            template = db
+                .prepare_cached(
+                    "SELECT id FROM template WHERE account_id = ?1 AND content_sid = ?2",
+                )?
+                .query_row(params![ACCOUNT, sid.to_string()], |row| row.get(0))
+                .optional()?;
+            if template.is_none() {
+                return Ok(None);
+            }
+        }
         let first_at = |time: Option<Timestamp>| match time {
             Some(time) => first_message_at(db, time).map(Some),
             None => Ok(None),
@@ -160,10 +222,19 @@ impl Search {
             state: filter.state,
             sender,
             error: filter.error,
+            template,
         }))
     }
 
     fn matches(&self, db: &Connection, message: i64) -> rusqlite::Result<bool> {
+        if let Some(wanted) = self.template {
+            let template: i64 = db
+                .prepare_cached("SELECT template_id FROM message WHERE id = ?1")?
+                .query_row([message], |row| row.get(0))?;
+            if template != wanted {
+                return Ok(false);
+            }
+        }
         if self.state.is_none() && self.sender.is_none() && self.error.is_none() {
             return Ok(true);
         }

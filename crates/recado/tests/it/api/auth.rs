@@ -13,6 +13,7 @@ const NOBODY: &str = "0198c7d0-0000-7000-8000-000000000000";
 fn endpoints() -> Vec<(&'static str, String, Option<Value>, usize)> {
     let message = |n| notice(&mobile(n), "porta");
     let consent = json!({ "to": mobile(9), "consent": "open" });
+    let filter = json!({ "state": "held" });
     let to = format!("to={}", super::encoded(&mobile(9)));
     let get = |path: String| ("GET", path, None, 0);
     let post = |path: String, body, scope| ("POST", path, body, scope);
@@ -30,6 +31,8 @@ fn endpoints() -> Vec<(&'static str, String, Option<Value>, usize)> {
             Some(json!({ "messages": [message(2)] })),
             1,
         ),
+        post("/api/v1/messages/cancel".into(), Some(filter.clone()), 1),
+        post("/api/v1/messages/retry".into(), Some(filter), 1),
         post(format!("/api/v1/messages/{NOBODY}/cancel"), None, 1),
         post(format!("/api/v1/messages/{NOBODY}/retry"), None, 1),
         ("PUT", "/api/v1/consent".into(), Some(consent), 2),

@@ -2,6 +2,7 @@
 
 mod auth;
 mod bulk;
+mod bulk_commands;
 mod consent;
 mod events;
 mod idempotency;

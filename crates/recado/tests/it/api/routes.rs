@@ -34,6 +34,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
         ("DELETE", "/api/v1/messages", "POST"),
         ("PUT", "/api/v1/messages", "POST"),
         ("GET", "/api/v1/messages/bulk", "POST"),
+        ("GET", "/api/v1/messages/retry", "POST"),
         ("PATCH", "/api/v1/messages/x", "GET"),
         ("GET", "/api/v1/messages/x/cancel", "POST"),
         ("POST", "/api/v1/metrics/delivery", "GET"),

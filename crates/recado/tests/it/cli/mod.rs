@@ -1,6 +1,7 @@
 //! The command line as its users meet it: what it takes, what it writes where, and how it ends.
 
 mod address;
+mod bulk_command;
 mod demo;
 mod help;
 mod keys;

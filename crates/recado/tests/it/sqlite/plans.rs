@@ -17,7 +17,7 @@ use super::{beside, open};
 use crate::rng::Rng;
 use crate::store::engine::{Engine, Opened, Opening, Setup, Sqlite};
 use crate::store::fixture::{DAY, FIRST, START};
-use crate::store::samples::{notice, number};
+use crate::store::samples::{notice, number, template_sid};
 use crate::store::soak;
 
 /// Tables that stay small however long a database lives: one row for each thing that somebody
@@ -122,7 +122,14 @@ async fn look_at_everything(
                     limit: 3,
                     ..filter.clone()
                 };
-                store.messages(filter).await.unwrap();
+                store.messages(filter.clone()).await.unwrap();
+                for template in [None, Some(template_sid(1))] {
+                    let filter = MessageFilter {
+                        template,
+                        ..filter.clone()
+                    };
+                    store.selection(filter).await.unwrap();
+                }
             }
         }
     }

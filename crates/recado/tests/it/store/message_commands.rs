@@ -5,7 +5,9 @@ use delivery::message::{Message, Policy};
 use delivery::outcome::ProviderStatus;
 use delivery::row::MessageRow;
 use delivery::state::State;
-use recado::store::{AcceptResult, CommandResult, MessageCommand, MessageId};
+use recado::store::{
+    AcceptResult, CommandCondition, CommandResult, MessageCommand, MessageFilter, MessageId,
+};
 
 use super::fixture::*;
 use super::samples::*;
@@ -110,6 +112,79 @@ pub(crate) async fn a_failed_message_is_tried_again_on_request_once(fixture: &mu
     }
     assert_eq!(fixture.view(id).await.attempts.len(), 2);
     assert!(!fixture.view(id).await.summary.possible_duplicate);
+}
+
+pub(crate) async fn what_changed_meanwhile_is_left_by_a_command_for_many(
+    fixture: &mut StoreFixture,
+) {
+    let mut failed = Vec::new();
+    for (person, code) in [(1, 21_617), (2, 21_617), (3, 21_617), (4, 21_211)] {
+        let id = fixture.accept(notice(person, "a")).await;
+        fixture.attempt(id, refused(code)).await;
+        failed.push(id);
+    }
+    let page = fixture.store().selection(MessageFilter {
+        state: Some(State::Failed),
+        error: Some(21_617),
+        limit: 10,
+        ..MessageFilter::default()
+    });
+    let page = page.await.unwrap();
+    let found: Vec<_> = page.messages.iter().map(|message| message.id).collect();
+    assert_eq!(found, [failed[2], failed[1], failed[0]]);
+    // One was tried again by somebody else, and one failed again with another code.
+    fixture.command(failed[0], MessageCommand::Retry).await;
+    fixture.command(failed[1], MessageCommand::Retry).await;
+    fixture.attempt(failed[1], refused(21_211)).await;
+    let condition = CommandCondition {
+        state: State::Failed,
+        error: Some(21_617),
+        since: None,
+        until: None,
+    };
+    let accepted_at = fixture.view(failed[2]).await.summary.accepted_at;
+    for (condition, last) in [
+        (
+            CommandCondition {
+                until: Some(accepted_at),
+                ..condition
+            },
+            CommandResult::TooLate(State::Failed),
+        ),
+        (
+            CommandCondition {
+                since: Some(accepted_at.plus(DAY)),
+                ..condition
+            },
+            CommandResult::TooLate(State::Failed),
+        ),
+        (condition, CommandResult::Done(State::Scheduled)),
+        (condition, CommandResult::TooLate(State::Scheduled)),
+    ] {
+        let results = fixture
+            .store()
+            .command_if(
+                failed.clone(),
+                MessageCommand::Retry,
+                condition,
+                fixture.now,
+            )
+            .await
+            .unwrap();
+        assert_eq!(
+            results,
+            [
+                CommandResult::TooLate(State::Scheduled),
+                CommandResult::TooLate(State::Failed),
+                last,
+                CommandResult::TooLate(State::Failed),
+            ]
+        );
+    }
+    assert_eq!(
+        fixture.history(failed[2]).await.last().copied(),
+        Some("retry_decided")
+    );
 }
 
 pub(crate) async fn a_retry_in_doubt_is_marked(fixture: &mut StoreFixture) {

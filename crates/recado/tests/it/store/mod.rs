@@ -258,6 +258,7 @@ macro_rules! conformance {
                 canceling_is_idempotent_and_knows_when_it_is_too_late,
                 a_retry_that_waits_can_be_canceled,
                 a_failed_message_is_tried_again_on_request_once,
+                what_changed_meanwhile_is_left_by_a_command_for_many,
                 a_retry_in_doubt_is_marked,
                 what_was_stopped_cannot_be_retried,
                 a_retry_on_request_does_not_reach_somebody_who_opted_out,
