@@ -34,6 +34,9 @@ pub struct UnknownAttempt<K> {
     pub to_alternative: Option<String>,
     /// The number it was sent from; `None` when a Messaging Service chose it.
     pub from: Option<String>,
+    /// What tells its content apart although the list does not show it: the template's SID, the
+    /// URL of a medium, a place. Attempts that differ in it are not interchangeable.
+    pub unlisted: Option<String>,
     /// What its text must look like.
     pub text: TextEvidence,
     /// How many media it carries; `None` when a template decides.
@@ -218,7 +221,10 @@ fn text_fits(evidence: &TextEvidence, body: Option<&str>) -> Option<(i64, bool)>
 fn same<K>(attempts: &[&UnknownAttempt<K>], one: usize, other: usize) -> bool {
     match (attempts.get(one), attempts.get(other)) {
         (Some(one), Some(other)) => {
-            one.text == other.text && one.media == other.media && one.from == other.from
+            one.unlisted == other.unlisted
+                && one.text == other.text
+                && one.media == other.media
+                && one.from == other.from
         }
         _ => false,
     }

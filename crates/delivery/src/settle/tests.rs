@@ -21,6 +21,7 @@ fn attempt(key: u8, at: i64, text: &str) -> UnknownAttempt<u8> {
         to: "+5585988887777".into(),
         to_alternative: Some("+558588887777".into()),
         from: Some("+551140000000".into()),
+        unlisted: None,
         text: TextEvidence::Exact(text.into()),
         media: Some(0),
     }
@@ -171,7 +172,10 @@ fn values_that_two_templates_share_do_not_exchange_them() {
 fn nobody_gets_what_two_different_contents_explain_as_well() {
     // The same values in two templates, both under way at the time.
     let one = template(1, 1_000, &["Maria", "14:00"]);
-    let other = template(2, 1_001, &["14:00", "Maria"]);
+    let other = UnknownAttempt {
+        unlisted: Some("HX1".into()),
+        ..template(2, 1_001, &["Maria", "14:00"])
+    };
     let seen = [listed(1, 1_001, "Maria, 14:00")];
     assert!(attach(&[one.clone(), other.clone()], &seen).is_empty());
     // Two messages for the two of them: which is whose, nothing tells.

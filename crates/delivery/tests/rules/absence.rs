@@ -211,6 +211,7 @@ impl Model {
             to: "+5585988887777".into(),
             to_alternative: None,
             from: None,
+            unlisted: None,
             text: TextEvidence::Exact("a".into()),
             media: Some(0),
         };

@@ -76,11 +76,6 @@ impl LagMeter {
     pub(super) fn set_missing(&self, since: Option<Instant>) {
         *lock(&self.missing_since) = since;
     }
-
-    /// Whether the list does not show a message that it should.
-    pub(super) fn is_missing(&self) -> bool {
-        lock(&self.missing_since).is_some()
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -83,18 +83,24 @@ async fn lag_of(
             .minus(SETTLE_BEFORE),
     };
     let mut wait = AGAIN_FIRST;
+    let mut seen = Seen::default();
     while !shutdown.is_cancelled() {
         let looked = meter.elapsed(since);
         match context.provider.list(&query).await {
             Ok(listed) if listed.iter().any(|message| message.sid == answered.sid) => {
-                return Some(looked);
+                return seen.shown(looked);
             }
-            Ok(_) => meter.set_missing(Some(since)),
-            // A list that cannot be read is not late.
-            Err(_) => {}
+            Ok(_) => {
+                seen.missing(looked);
+                meter.set_missing(Some(since));
+            }
+            Err(_) => {
+                seen.unreadable();
+                meter.set_missing(None);
+            }
         }
         if looked > GIVE_UP_AFTER / meter.clock_scale {
-            return meter.is_missing().then_some(looked);
+            return seen.missing;
         }
         sleep(meter, wait, shutdown).await;
         wait = wait.saturating_mul(2).min(AGAIN_MAX);
@@ -102,9 +108,58 @@ async fn lag_of(
     None
 }
 
+/// What the looks for one message have shown so far.
+#[derive(Default)]
+struct Seen {
+    /// How old the message was when the list was last read without it.
+    missing: Option<Duration>,
+    /// Whether the list could not be read since then.
+    is_interrupted: bool,
+}
+
+impl Seen {
+    fn missing(&mut self, looked: Duration) {
+        self.missing = Some(looked);
+        self.is_interrupted = false;
+    }
+
+    fn unreadable(&mut self) {
+        self.is_interrupted = true;
+    }
+
+    /// The lag, now that the list shows it. A list that could not be read is not late by that: then
+    /// the lag is what was seen before.
+    fn shown(&self, looked: Duration) -> Option<Duration> {
+        if self.is_interrupted {
+            self.missing
+        } else {
+            Some(looked)
+        }
+    }
+}
+
 async fn sleep(meter: &LagMeter, wait: Duration, shutdown: &CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = meter.effects.clock.sleep(wait / meter.clock_scale) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_not_late() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.shown(SECOND), Some(SECOND));
+        seen.unreadable();
+        assert_eq!(seen.shown(600 * SECOND), None);
+        seen.missing(601 * SECOND);
+        assert_eq!(seen.shown(602 * SECOND), Some(602 * SECOND));
+        seen.unreadable();
+        assert_eq!(seen.shown(900 * SECOND), Some(601 * SECOND));
     }
 }

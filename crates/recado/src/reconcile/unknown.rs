@@ -315,6 +315,7 @@ fn unknown_attempt(view: &UnknownView) -> Option<UnknownAttempt<AttemptRow>> {
         to: evidence.to.clone(),
         to_alternative: evidence.to_alternative.clone(),
         from: evidence.from.clone(),
+        unlisted: evidence.unlisted.clone(),
         text: evidence.text.clone(),
         media: evidence.media,
     })

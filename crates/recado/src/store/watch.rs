@@ -142,6 +142,9 @@ pub struct Evidence {
     pub to_alternative: Option<String>,
     /// The sender's number; `None` for a Messaging Service.
     pub from: Option<String>,
+    /// What tells its content apart although the list does not show it: the template's SID, the
+    /// URL of a medium, a place.
+    pub unlisted: Option<String>,
     /// Its text.
     pub text: TextEvidence,
     /// How many media it carries; `None` when a template decides.

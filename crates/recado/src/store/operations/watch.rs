@@ -171,6 +171,13 @@ pub(crate) fn evidence(
         to,
         to_alternative,
         from: (!sender.is_messaging_service()).then(|| sender.as_str().to_owned()),
+        unlisted: match &content {
+            Content::Text {
+                persistent_action, ..
+            } => persistent_action.clone(),
+            Content::Media { url, .. } => Some(url.clone()),
+            Content::Template { content_sid, .. } => Some(content_sid.to_string()),
+        },
         media: match &content {
             Content::Text { .. } => Some(0),
             Content::Media { .. } => Some(1),

@@ -54,8 +54,35 @@ async fn without_callbacks_a_lost_notice_stays_unknown_and_its_twin_is_found() {
     }
 }
 
+/// With the very same values nothing but a callback tells which of the two it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_twins_with_equal_values_neither_is_taken_for_the_other() {
+    let (server, pairs) = pairs_with(1.0, json!({ "1": "Maria", "2": "14:00" })).await;
+    for (lost, taken) in &pairs {
+        let told = |m: &Value| {
+            let history = m["history"].as_array().unwrap();
+            history.iter().any(|event| event["detail"] == "candidate")
+        };
+        let lost = server.until(lost, told).await;
+        assert_eq!(lost["provider_sid"], Value::Null, "{lost:#}");
+        let taken = server.message(taken).await;
+        if taken["provider_sid"].is_string() {
+            let bodies = bodies(&server);
+            let body = body(&server, &bodies, taken["id"].as_str().unwrap()).await;
+            assert!(body.contains("lembrete"), "{body}");
+        }
+    }
+    assert_eq!(bodies(&server).len(), PAIRS, "nothing was sent twice");
+}
+
 /// Pairs of notices to one person each: Twilio never had the first, and has the second.
 async fn pairs(callback_lost: f64) -> (TestServer, Vec<(String, String)>) {
+    let values = json!({ "1": "Maria", "2": "14:00", "3": "Rua Azul 7" });
+    pairs_with(callback_lost, values).await
+}
+
+/// The same with these values of the second.
+async fn pairs_with(callback_lost: f64, values: Value) -> (TestServer, Vec<(String, String)>) {
     let server = TestServer::with(
         |settings| {
             settings.faults = Faults {
@@ -63,7 +90,8 @@ async fn pairs(callback_lost: f64) -> (TestServer, Vec<(String, String)>) {
                 ..Faults::default()
             };
         },
-        &[],
+        // An hour, after which people are told, is 9 s.
+        &[("RECADO_CLOCK_SCALE", "400")],
     )
     .await;
     let simulator = &server.simulator;
@@ -80,7 +108,7 @@ async fn pairs(callback_lost: f64) -> (TestServer, Vec<(String, String)>) {
         });
         let taken = json!({
             "to": to, "content_sid": REMINDER,
-            "variables": { "1": "Maria", "2": "14:00", "3": "Rua Azul 7" },
+            "variables": values,
         });
         let lost = server.accept(lost).await;
         server
