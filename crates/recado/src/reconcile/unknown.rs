@@ -44,6 +44,9 @@ struct Sight {
 enum Failed {
     Store(StoreError),
     Provider(ProviderError),
+    /// A request to the person is open, or was opened during the look: what the list shows may be
+    /// its message.
+    UnderWay,
 }
 
 impl From<StoreError> for Failed {
@@ -63,6 +66,9 @@ pub(super) async fn look_for(context: &Context, group: &[DueWatch]) -> Vec<Settl
     let looked = async {
         let sight = see(context, group).await?;
         let found = find(&sight);
+        if !found.is_empty() {
+            still_so(context, group, &sight).await?;
+        }
         let mut settled = Vec::new();
         for watch in group {
             settled.push(conclude(context, watch, &sight, &found).await?);
@@ -81,6 +87,13 @@ pub(super) async fn look_for(context: &Context, group: &[DueWatch]) -> Vec<Settl
                     tracing::warn!(%error, "unknown attempts cannot be looked for now");
                     UNREACHABLE_WAIT
                 }
+                Failed::UnderWay => {
+                    let postponed = group.iter().map(|watch| {
+                        let next = again(context, watch, RETRY_WAIT);
+                        context.settlements.nothing(watch, Some(next))
+                    });
+                    return postponed.collect();
+                }
             };
             let again = group.iter().map(|watch| failed_look(context, watch, wait));
             again.collect()
@@ -93,6 +106,9 @@ async fn see(context: &Context, group: &[DueWatch]) -> Result<Sight, Failed> {
         return Err(Failed::Provider(ProviderError::NotFound));
     };
     let unknown = context.store.unknown_attempts(first.person).await?;
+    if unknown.iter().any(|view| view.is_open) {
+        return Err(Failed::UnderWay);
+    }
     // Measured before the list is read: a reading is as old as its beginning.
     let ages = unknown
         .iter()
@@ -116,6 +132,21 @@ async fn see(context: &Context, group: &[DueWatch]) -> Result<Sight, Failed> {
         lag,
         clock,
     })
+}
+
+/// Makes sure that no request to the person was opened since the look began: it may have created a
+/// message before the list was read, and be unknown by now.
+async fn still_so(context: &Context, group: &[DueWatch], sight: &Sight) -> Result<(), Failed> {
+    let Some(first) = group.first() else {
+        return Ok(());
+    };
+    let unknown = context.store.unknown_attempts(first.person).await?;
+    let is_seen = |attempt| sight.unknown.iter().any(|view| view.attempt == attempt);
+    if unknown.iter().all(|view| is_seen(view.attempt)) {
+        Ok(())
+    } else {
+        Err(Failed::UnderWay)
+    }
 }
 
 /// Asks for the messages to one person since the first of the attempts, in both forms of the

@@ -79,7 +79,7 @@ pub struct DueWatch {
     pub is_unknown: bool,
 }
 
-/// An unknown attempt.
+/// An unknown attempt, or one that is open and may become unknown.
 #[derive(Clone)]
 pub struct UnknownView {
     /// The attempt.
@@ -92,6 +92,8 @@ pub struct UnknownView {
     pub content_index: [u8; 16],
     /// What to look for; `None` when the person was erased, or cannot be read.
     pub evidence: Option<Evidence>,
+    /// Whether its request is open.
+    pub is_open: bool,
     /// Whether something that is sealed could not be opened.
     pub is_unreadable: bool,
 }

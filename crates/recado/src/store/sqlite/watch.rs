@@ -285,11 +285,11 @@ fn read_unknown(
 ) -> rusqlite::Result<Vec<UnknownView>> {
     let mut statement = db.prepare_cached(
         "SELECT attempt.id, attempt.started_at, attempt.finished_at, attempt.variant, recent.id, \
-         recent.content_index FROM (SELECT id, content_index FROM message \
+         recent.content_index, attempt.outcome IS NULL FROM (SELECT id, content_index FROM message \
          WHERE account_id = ?1 AND person_id = ?2 ORDER BY id DESC LIMIT ?3) AS recent \
          JOIN progress ON progress.message_id = recent.id \
          JOIN attempt ON attempt.id = progress.attempt_id \
-         WHERE attempt.outcome = ?4 AND attempt.sid IS NULL",
+         WHERE (attempt.outcome IS NULL OR attempt.outcome = ?4) AND attempt.sid IS NULL",
     )?;
     let unknown = OutcomeKind::Unknown.number();
     let mut rows = statement.query([ACCOUNT, person.0, UNKNOWN_AMONG, unknown])?;
@@ -305,6 +305,7 @@ fn read_unknown(
             started_at,
             ended_at: ended_at.map_or(started_at, Timestamp::from_micros),
             content_index: row.get(5)?,
+            is_open: row.get(6)?,
             is_unreadable: !matches!(evidence, Ok(Sight::Erased | Sight::Evidence(_))),
             evidence: match evidence {
                 Ok(Sight::Evidence(evidence)) => Some(*evidence),

@@ -415,19 +415,22 @@ fn load_keys(mut rows: Statements<'_>, sheet: &mut Sheet, need: &Need) -> rusqli
             }
             sheet.subjects_of.load(*person, Some(()));
         }
-        Need::ApiKey(id) => {
-            let record = db
-                .prepare_cached(
-                    "SELECT name, scope, hash, created_at, revoked_at FROM api_key \
-                     WHERE account_id = ?1 AND id = ?2",
-                )?
-                .query_row(params![ACCOUNT, id], read_api_key)
-                .optional()?;
-            sheet.api_keys.load(id.clone(), record);
-        }
+        Need::ApiKey(id) => load_api_key(db, sheet, id)?,
         // Every other need was met before.
         _ => {}
     }
+    Ok(())
+}
+
+fn load_api_key(db: &Connection, sheet: &mut Sheet, id: &str) -> rusqlite::Result<()> {
+    let record = db
+        .prepare_cached(
+            "SELECT name, scope, hash, created_at, revoked_at FROM api_key \
+             WHERE account_id = ?1 AND id = ?2",
+        )?
+        .query_row(params![ACCOUNT, id], read_api_key)
+        .optional()?;
+    sheet.api_keys.load(id.to_owned(), record);
     Ok(())
 }
 
