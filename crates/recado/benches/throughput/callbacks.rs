@@ -44,7 +44,7 @@ fn requests(
 ) -> Vec<Vec<u8>> {
     order
         .iter()
-        .map(|(c, sid, status)| load::callback(address, c, sid, status))
+        .map(|(c, sid, status)| load::callback(address, Some(c), sid, status))
         .collect()
 }
 

@@ -166,9 +166,17 @@ fn complete(answer: &[u8]) -> bool {
     answer.len() >= head + length
 }
 
-/// A signed status callback as Twilio sends it.
-pub(crate) fn callback(address: SocketAddr, correlation: &str, sid: &str, status: &str) -> Vec<u8> {
-    let path = format!("/api/v1/whatsapp/status?c={correlation}");
+/// A signed status callback as Twilio sends it, with our correlation id or without.
+pub(crate) fn callback(
+    address: SocketAddr,
+    correlation: Option<&str>,
+    sid: &str,
+    status: &str,
+) -> Vec<u8> {
+    let path = match correlation {
+        Some(correlation) => format!("/api/v1/whatsapp/status?c={correlation}"),
+        None => "/api/v1/whatsapp/status".to_owned(),
+    };
     let fields = BTreeMap::from([
         ("AccountSid", "AC00000000000000000000000000000001"),
         ("ApiVersion", "2010-04-01"),
@@ -203,6 +211,16 @@ pub(crate) fn callback(address: SocketAddr, correlation: &str, sid: &str, status
         &[("x-twilio-signature", &signature)],
         &body,
     )
+}
+
+/// One GET as bytes.
+pub(crate) fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut text = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str("\r\n");
+    text.into_bytes()
 }
 
 /// One POST as bytes.

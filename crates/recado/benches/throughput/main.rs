@@ -6,7 +6,9 @@
 //!
 //! `--once` makes one small round of everything (for CI), `--messages N` sets how many messages
 //! are stored, `--runs N` and `--requests N` how much is measured, `--connections N` how many
-//! connections send callbacks; a word picks one measurement.
+//! connections send callbacks; a word picks one measurement. `growth` runs only when it is picked:
+//! its `--messages` is a list of sizes, as in `--messages 10000,1000000`, and `--folder` says where
+//! its databases are kept.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,11 +24,13 @@
 
 mod bare;
 mod callbacks;
+mod growth;
 mod load;
 mod sending;
 mod setup;
 mod writer;
 
+use growth::GrowthPlan;
 use setup::Plan;
 
 #[global_allocator]
@@ -38,10 +42,11 @@ fn main() {
         load::main(&arguments[at + 1..]);
         return;
     }
-    let value = |name: &str| {
+    let text = |name: &str| {
         let at = arguments.iter().position(|word| word == name)?;
-        arguments.get(at + 1)?.parse().ok()
+        arguments.get(at + 1)
     };
+    let value = |name: &str| text(name)?.parse().ok();
     let once = arguments
         .iter()
         .any(|word| word == "--once" || word == "--test");
@@ -51,6 +56,20 @@ fn main() {
         connections: value("--connections").map_or(vec![64, 128, 512], |n| vec![n]),
         runs: value("--runs").unwrap_or(if once { 1 } else { 3 }),
     };
+    let growth = GrowthPlan {
+        sizes: match text("--messages") {
+            Some(list) => list.split(',').map(|size| size.parse().unwrap()).collect(),
+            None if once => vec![500, 2_000],
+            None => vec![10_000, 1_000_000, 10_000_000],
+        },
+        folder: match text("--folder") {
+            Some(folder) => Some(folder.into()),
+            None if once => None,
+            None => Some(setup::target().join("growth")),
+        },
+        requests: value("--requests").unwrap_or(if once { 300 } else { 30_000 }),
+        runs: plan.runs,
+    };
     let wanted = |name: &str| {
         let names = [
             "callbacks",
@@ -59,12 +78,15 @@ fn main() {
             "latency",
             "memory",
             "writer",
+            "growth",
         ];
         let picked: Vec<_> = arguments
             .iter()
             .filter(|word| names.contains(&word.as_str()))
             .collect();
-        picked.is_empty() || picked.iter().any(|word| *word == name)
+        // All of them take some minutes; large databases alone take longer.
+        let all = picked.is_empty() && (once || name != "growth");
+        all || picked.iter().any(|word| *word == name)
     };
     if wanted("writer") {
         writer::measure(once);
@@ -88,6 +110,9 @@ fn main() {
         }
         if wanted("latency") {
             sending::latency(&plan).await;
+        }
+        if wanted("growth") {
+            growth::measure(&growth).await;
         }
     });
 }

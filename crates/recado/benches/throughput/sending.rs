@@ -9,7 +9,7 @@ use super::setup::{
     resident,
 };
 
-fn body(n: usize, mark: &str) -> String {
+pub(super) fn body(n: usize, mark: &str) -> String {
     format!(
         "{{\"to\":\"{}\",\"content_sid\":\"HX0123456789abcdef0123456789abcdef\",\
          \"variables\":{{\"1\":\"Pessoa {n}\",\"2\":\"{mark}\"}}}}",

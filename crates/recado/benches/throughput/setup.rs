@@ -1,7 +1,7 @@
 //! What every measurement needs: a server with its database, a stub of the provider, numbers.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -29,7 +29,10 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-const SENDER: &str = "+551140000000";
+pub(crate) const SENDER: &str = "+551140000000";
+
+/// The provider's ids given so far.
+static SIDS: AtomicU64 = AtomicU64::new(0);
 
 /// How much to do.
 pub(crate) struct Plan {
@@ -43,35 +46,70 @@ pub(crate) struct Plan {
     pub(crate) connections: Vec<usize>,
 }
 
-/// A folder for a database that goes with it.
-pub(crate) struct Folder(pub(crate) tempfile::TempDir);
+/// A folder for a database.
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    /// Goes with it.
+    temporary: Option<tempfile::TempDir>,
+}
 
 impl Folder {
     pub(crate) fn new() -> Self {
         // Beside the sources: a memory file system would make every commit free.
-        let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target");
-        std::fs::create_dir_all(&target).unwrap();
-        Self(
-            tempfile::Builder::new()
-                .prefix("bench")
-                .tempdir_in(target)
-                .unwrap(),
-        )
+        Self::within(&target())
+    }
+
+    /// A new folder within another one.
+    pub(crate) fn within(folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        let temporary = tempfile::Builder::new()
+            .prefix("bench")
+            .tempdir_in(folder)
+            .unwrap();
+        Self {
+            path: temporary.path().to_owned(),
+            temporary: Some(temporary),
+        }
+    }
+
+    /// Stays, under another name.
+    pub(crate) fn keep(mut self, path: PathBuf) -> Self {
+        let unfinished = self.temporary.take().unwrap().keep();
+        std::fs::rename(unfinished, &path).unwrap();
+        Self::kept(path)
+    }
+
+    /// A folder that stays.
+    pub(crate) fn kept(path: PathBuf) -> Self {
+        std::fs::create_dir_all(&path).unwrap();
+        Self {
+            path,
+            temporary: None,
+        }
     }
 
     /// Another folder with the same database.
     pub(crate) fn copy(&self) -> Self {
-        let copy = Self::new();
-        for entry in std::fs::read_dir(self.0.path()).unwrap() {
+        self.copy_into(Self::new())
+    }
+
+    /// The same database in another folder.
+    pub(crate) fn copy_into(&self, copy: Self) -> Self {
+        for entry in std::fs::read_dir(&self.path).unwrap() {
             let path = entry.unwrap().path();
-            std::fs::copy(&path, copy.0.path().join(path.file_name().unwrap())).unwrap();
+            std::fs::copy(&path, copy.path.join(path.file_name().unwrap())).unwrap();
         }
         copy
     }
 
-    fn database(&self) -> PathBuf {
-        self.0.path().join("recado.db")
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path.join("recado.db")
     }
+}
+
+/// Where things are built that need not be kept.
+pub(crate) fn target() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target")
 }
 
 struct Variables(Vec<(&'static str, String)>);
@@ -346,12 +384,14 @@ async fn answer(
             }
             continue;
         }
-        let n = count.fetch_add(1, Ordering::Relaxed);
+        count.fetch_add(1, Ordering::Relaxed);
         if let Some(mark) = body.split("mark").nth(1) {
             let mark: String = mark.chars().take_while(char::is_ascii_digit).collect();
             let at = u64::try_from(start.elapsed().as_micros()).unwrap();
             times.lock().unwrap().push((mark.parse().unwrap_or(0), at));
         }
+        // Other numbers in each stub: a message has an id of its own for ever.
+        let n = SIDS.fetch_add(1, Ordering::Relaxed);
         let json = format!("{{\"sid\":\"SM{n:032x}\",\"status\":\"queued\"}}");
         let text = format!(
             "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
