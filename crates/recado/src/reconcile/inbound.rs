@@ -10,18 +10,20 @@ use delivery::message::SenderName;
 use delivery::outage::{Outage, OutageReason};
 use delivery::row::SenderRow;
 use delivery::sid::Sid;
-use delivery::time::Timestamp;
+use delivery::time::{ClockDifference, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::lag_probe::differs;
 use crate::effects::Effects;
 use crate::provider::{
     InboundListQuery, InboundListed, InboundPage, InboundRecipient, Provider, ProviderError,
     ProviderMedium,
 };
 use crate::store::{
-    InboundCursor, InboundReading, Inbounds, NewInbound, StoreError, new_message_id,
+    InboundCursor, InboundReading, Inbounds, ListLag, NewInbound, StoreError, Watches,
+    new_message_id,
 };
 
 /// How long to rest between readings.
@@ -44,6 +46,8 @@ const GARBAGE_MAX: u32 = 3;
 pub struct InboundReader {
     /// Where inbound messages go, and how far the list was read.
     pub store: Arc<dyn Inbounds>,
+    /// Where differences of the clocks go.
+    pub watches: Arc<dyn Watches>,
     /// The provider whose list is read.
     pub provider: Arc<dyn Provider>,
     /// Clock and randomness.
@@ -224,6 +228,7 @@ impl InboundReader {
             }
         }
         let page = self.page(source, None).await?;
+        self.note_clock().await?;
         let until = page.answered_at.or_else(|| page.newest());
         let until = until.unwrap_or_else(|| self.effects.clock.now().minus(OVERLAP));
         let since = match cursor.listed_until {
@@ -243,6 +248,18 @@ impl InboundReader {
             None => self.finished(&mut cursor, until).await?,
         }
         Ok(found)
+    }
+
+    /// Writes down how far the provider's clock is from ours before anything is sent by ours: should it
+    /// be right at the next start, the list is searched from the right time on all the same.
+    async fn note_clock(&self) -> Result<(), StoreError> {
+        let clock = self.provider.clock_difference();
+        if !differs(ClockDifference::NONE, clock) {
+            return Ok(());
+        }
+        let at = self.effects.clock.now();
+        let lag = None;
+        self.watches.note_list_lag(ListLag { at, lag, clock }).await
     }
 
     /// Reads the rest of a reading, page by page. How far it came is kept after each, so that a

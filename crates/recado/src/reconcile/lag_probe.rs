@@ -57,7 +57,8 @@ pub(super) async fn measure(context: Arc<Context>, shutdown: CancellationToken) 
     }
 }
 
-fn differs(one: ClockDifference, other: ClockDifference) -> bool {
+/// Whether two differences are far enough from each other to be written down.
+pub(super) fn differs(one: ClockDifference, other: ClockDifference) -> bool {
     let ((one_least, one_most), (least, most)) = (one.bounds(), other.bounds());
     one_least.abs_diff(least) > CLOCK_STEP.unsigned_abs()
         || one_most.abs_diff(most) > CLOCK_STEP.unsigned_abs()

@@ -295,6 +295,7 @@ impl Server {
         let stored = self.store.senders().await?;
         Ok(InboundReader {
             store: self.store.clone(),
+            watches: self.store.clone(),
             provider: Arc::clone(&self.provider),
             effects: self.effects.clone(),
             senders: stored

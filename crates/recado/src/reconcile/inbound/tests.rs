@@ -3,7 +3,6 @@ use std::sync::{Mutex, MutexGuard};
 use delivery::consent::Consent;
 use delivery::outcome::Outcome;
 use delivery::progress::Rules;
-use delivery::time::ClockDifference;
 
 use super::*;
 use crate::effects::BoxFuture;
@@ -31,6 +30,8 @@ struct Shown {
     failure: Option<ProviderError>,
     /// Pages that are given before that.
     pages_before_failure: usize,
+    /// How far its clock is from ours.
+    clock: ClockDifference,
     /// Which pages were asked for.
     asked: Vec<Option<String>>,
 }
@@ -89,7 +90,7 @@ impl Provider for List {
     }
 
     fn clock_difference(&self) -> ClockDifference {
-        ClockDifference::NONE
+        self.shown().clock
     }
 
     fn create<'a>(&'a self, _: &'a CreateRequest) -> BoxFuture<'a, Outcome> {
@@ -166,6 +167,7 @@ impl Setup {
         let senders = self.store.senders().await.unwrap();
         InboundReader {
             store: self.store.clone(),
+            watches: self.store.clone(),
             provider: self.list.clone(),
             effects: Effects::real(),
             senders: senders
@@ -413,4 +415,18 @@ fn each_form_of_each_number_is_read() {
     assert_eq!(keys("+5585988887777"), ["+558588887777", "+5585988887777"]);
     let service = "MG00000000000000000000000000000001";
     assert_eq!(keys(service), [service]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_far_from_the_providers_is_written_down_before_anything_is_sent() {
+    let setup = Setup::new();
+    let hour = 3_600_000_000;
+    let clock = ClockDifference::between(-hour - 1, 1 - hour);
+    setup.list.shown().clock = clock;
+    setup.read().await.unwrap();
+    let noted = setup.store.list_lag(Timestamp::from_seconds(0)).await;
+    let noted = noted.unwrap();
+    assert_eq!(noted.clock.bounds().0, clock.bounds().0);
+    assert_eq!(noted.lag, None);
+    assert!(!*setup.caught_up.borrow(), "nothing is sent yet");
 }
