@@ -13,6 +13,10 @@ use super::text::text;
 
 /// Messages that one request changes.
 const STEP: u64 = 1_000;
+/// Fields of an answer that are numbers.
+const NUMBERS: [&str; 3] = ["matched", "affected", "skipped"];
+/// Fields of an answer that are counts of several things.
+const GROUPS: [&str; 3] = ["by_state", "by_code", "by_sender"];
 
 /// Which messages.
 #[derive(Args)]
@@ -73,10 +77,10 @@ struct Sum {
 
 impl Sum {
     fn add(&mut self, answer: &Value) {
-        for name in ["matched", "affected", "skipped"] {
+        for name in NUMBERS {
             *self.numbers.entry(name).or_default() += number(answer, name);
         }
-        for name in ["by_state", "by_code", "by_sender"] {
+        for name in GROUPS {
             let group = self.groups.entry(name).or_default();
             for (what, n) in answer
                 .get(name)
@@ -96,11 +100,12 @@ impl Sum {
     fn json(&self, dry_run: bool, until: &str) -> Value {
         let mut all = json!({ "dry_run": dry_run, "until": until });
         if let Some(fields) = all.as_object_mut() {
-            for (name, n) in &self.numbers {
-                fields.insert((*name).to_owned(), json!(n));
+            for name in NUMBERS {
+                fields.insert(name.to_owned(), json!(self.of(name)));
             }
-            for (name, group) in &self.groups {
-                fields.insert((*name).to_owned(), json!(group));
+            for name in GROUPS {
+                let group = self.groups.get(name).cloned().unwrap_or_default();
+                fields.insert(name.to_owned(), json!(group));
             }
         }
         all

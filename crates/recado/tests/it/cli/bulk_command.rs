@@ -80,6 +80,11 @@ async fn many_are_counted_and_then_canceled_once() {
         "{}",
         out(&again)
     );
+    let again = lines(&cancel(&["--yes", "--json"])).remove(0);
+    for number in ["matched", "affected", "skipped"] {
+        assert_eq!(again[number], 0, "{again}");
+    }
+    assert_eq!(again["by_state"], json!({}));
     assert_eq!(server.messages("").await.len(), 1_401);
 }
 
