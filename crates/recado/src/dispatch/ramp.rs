@@ -119,13 +119,19 @@ mod tests {
     #[test]
     fn it_begins_with_one_and_doubles_every_two_seconds() {
         let left = seconds(1);
-        assert_eq!(left[..8], [1, 1, 3, 2, 4, 4, 8, 8]);
+        assert_eq!(left[..2], [1, 1]);
         for (second, n) in left.iter().enumerate().take(20) {
             let rate = 1 << (second / 2);
-            assert!((rate - 1..=2 * rate).contains(n), "{second}: {n}");
+            assert!(
+                (rate - 1 - rate / 64..=2 * rate).contains(n),
+                "{second}: {n}"
+            );
         }
         assert_eq!(left[22], 20_000, "it ends");
-        assert_eq!(seconds(60), left, "a faster clock has the same steps");
+        // A faster clock has the same steps, but for what is cut off from its waits.
+        for (faster, n) in seconds(60).iter().zip(&left).take(20) {
+            assert!(faster.abs_diff(*n) <= 1 + n / 64, "{faster} for {n}");
+        }
     }
 
     #[test]

@@ -260,8 +260,18 @@ impl TestServer {
     }
 
     /// Waits until something is so. What takes long is looked at less and less often.
-    pub(crate) async fn eventually(&self, what: &str, mut so: impl AsyncFnMut(&Self) -> bool) {
-        let end = Instant::now() + DEADLINE;
+    pub(crate) async fn eventually(&self, what: &str, so: impl AsyncFnMut(&Self) -> bool) {
+        self.eventually_within(DEADLINE, what, so).await;
+    }
+
+    /// The same for what takes long by its nature: thousands of looks at the provider.
+    pub(crate) async fn eventually_within(
+        &self,
+        deadline: Duration,
+        what: &str,
+        mut so: impl AsyncFnMut(&Self) -> bool,
+    ) {
+        let end = Instant::now() + deadline;
         let mut interval = POLL_INTERVAL;
         while !so(self).await {
             if Instant::now() > end {

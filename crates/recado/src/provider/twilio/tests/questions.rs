@@ -113,30 +113,30 @@ async fn a_list_follows_the_pages_as_given() {
 }
 
 #[tokio::test]
-async fn a_list_stops_at_the_first_message_that_is_too_old() {
-    let server = Server::answering(|_, _| {
-        page(
-            &[(9, 50), (8, 30), (7, 29), (6, 28)],
-            Some(&list_path("Page=1")),
-        )
+async fn a_list_stops_at_the_first_page_that_is_too_old() {
+    // The list is ordered by sending: one message that is too old says nothing about the next.
+    let first = page(
+        &[(9, 50), (8, 28), (7, 30), (6, 29)],
+        Some(&list_path("Page=1")),
+    );
+    let old = page(&[(5, 28), (4, 27)], Some(&list_path("Page=2")));
+    let server = Server::answering(move |_, request| {
+        if request.windows(6).any(|part| part == b"Page=1") {
+            old.clone()
+        } else {
+            first.clone()
+        }
     })
     .await;
     // 12:00:29.5: a message of second 29 may have been created after it.
-    let found = server
-        .twilio()
-        .list(&query(NOON + 29_500_000))
-        .await
-        .ok()
-        .unwrap();
-    assert_eq!(sids(&found), [sid(9), sid(8), sid(7)]);
-    let found = server
-        .twilio()
-        .list(&query(NOON + 30_000_000))
-        .await
-        .ok()
-        .unwrap();
-    assert_eq!(sids(&found), [sid(9), sid(8)]);
-    assert_eq!(server.requests().len(), 2);
+    for (micros, found) in [
+        (29_500_000, vec![sid(9), sid(7), sid(6)]),
+        (30_000_000, vec![sid(9), sid(7)]),
+    ] {
+        let listed = server.twilio().list(&query(NOON + micros)).await;
+        assert_eq!(sids(&listed.ok().unwrap()), found);
+    }
+    assert_eq!(server.requests().len(), 4);
 }
 
 #[tokio::test]
