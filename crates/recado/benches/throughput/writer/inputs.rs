@@ -19,6 +19,7 @@ use recado::store::{
 };
 
 use super::super::setup::{self, number, random_sid};
+use super::BATCH;
 
 /// Our two senders.
 pub(super) const SENDERS: [&str; 2] = ["+551140000000", "+551140000001"];
@@ -97,7 +98,14 @@ impl Inputs {
                 // Pairs: the second version takes the place of the first.
                 business_key: n.is_multiple_of(5).then(|| BusinessKey {
                     scope: BusinessScope::Account,
-                    ..BusinessKey::parse(&format!("interview:{}:v{}", n / 10, n % 10 / 5 + 1))
+                    // Every second batch replaces what the one before said: one request never says
+                    // two things about one subject.
+                    ..BusinessKey::parse(&format!(
+                        "interview:{}.{}:v{}",
+                        n / BATCH / 2,
+                        n % BATCH,
+                        n / BATCH % 2 + 1
+                    ))
                 }),
                 metadata: n
                     .is_multiple_of(3)
@@ -139,7 +147,7 @@ impl Inputs {
                 retry_after: Some(RetryAfter::Delay(Duration::from_secs(2))),
             },
             2 => refused(20_409),
-            3 => refused(21_611),
+            3 => refused(14_107),
             4 => refused(63_003),
             5 if n % 80 == 5 => refused(21_610),
             6 => Outcome::Unknown(UnknownCause::Timeout),
