@@ -1,6 +1,5 @@
 //! How values are read from columns, and lists of numbers written into statements.
 
-use delivery::state::State;
 use delivery::time::Timestamp;
 use rusqlite::Row;
 use rusqlite::types::Type;
@@ -42,16 +41,6 @@ pub(super) fn message_id(raw: &[u8]) -> rusqlite::Result<MessageId> {
     uuid::Uuid::from_slice(raw)
         .map(MessageId)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(error)))
-}
-
-/// The numbers of the states for which something holds, as a list for SQL.
-pub(super) fn states_that(holds: impl Fn(State) -> bool) -> String {
-    let numbers: Vec<String> = State::ALL
-        .iter()
-        .filter(|state| holds(**state))
-        .map(|state| state.number().to_string())
-        .collect();
-    numbers.join(", ")
 }
 
 /// A limit as SQLite takes it.

@@ -130,6 +130,10 @@ impl Pool {
 }
 
 /// A connection that goes back to its pool when it is dropped.
+#[cfg_attr(
+    not(feature = "sheet"),
+    expect(unreachable_pub, reason = "only tests hold readers from outside")
+)]
 pub struct Reader {
     /// `Some` until it is dropped.
     connection: Option<Connection>,

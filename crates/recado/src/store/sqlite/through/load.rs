@@ -19,7 +19,7 @@ use crate::store::person::Person;
 use crate::store::sheet::{
     AnswerRecord, ApiKeyRecord, InboundRecord, Need, Numbers, ParkedRecord, SenderRecord, Sheet,
 };
-use crate::store::sqlite::column::{states_that, stored_at, stored_or_null, time_or_null};
+use crate::store::sqlite::column::{stored_at, stored_or_null, time_or_null};
 use crate::store::sqlite::key::owner;
 use crate::store::sqlite::statements::{ACCOUNT, Statements};
 use crate::store::{KeyScope, MessageId};
@@ -452,4 +452,14 @@ fn read_api_key(row: &Row<'_>) -> rusqlite::Result<ApiKeyRecord> {
         revoked_at: time_or_null(row, 4)?,
         is_new: false,
     })
+}
+
+/// The numbers of the states for which something holds, as a list for SQL.
+fn states_that(holds: impl Fn(State) -> bool) -> String {
+    let numbers: Vec<String> = State::ALL
+        .iter()
+        .filter(|state| holds(**state))
+        .map(|state| state.number().to_string())
+        .collect();
+    numbers.join(", ")
 }
