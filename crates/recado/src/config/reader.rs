@@ -52,6 +52,7 @@ impl<'a> Reader<'a> {
         let api_rate = self.parsed("RECADO_API_RATE", "a whole number of requests per second");
         let dedupe_window = self.seconds("RECADO_DEDUPE_SECONDS");
         let keep = self.read_keep();
+        self.check_kept(keep, dedupe_window);
         let drain = self.seconds("RECADO_DRAIN_SECONDS");
         let connections_max = self
             .parsed::<NonZeroU32>("RECADO_CONNECTIONS_MAX", "a whole number from 1")
@@ -121,6 +122,20 @@ impl<'a> Reader<'a> {
     fn seconds(&mut self, name: &str) -> Option<Duration> {
         self.parsed(name, "a whole number of seconds")
             .map(Duration::from_secs)
+    }
+
+    /// A message that is removed can be repeated by nobody's notice.
+    fn check_kept(&mut self, keep: Option<Duration>, dedupe_window: Option<Duration>) {
+        if let (Some(keep), Some(window)) = (keep, dedupe_window)
+            && window > keep
+        {
+            self.problems.push(format!(
+                "RECADO_DEDUPE_SECONDS: {} seconds are longer than messages are kept \
+                 (RECADO_KEEP_DAYS: {} days); repetitions are recognized among kept messages",
+                window.as_secs(),
+                keep.as_secs() / (24 * 3_600)
+            ));
+        }
     }
 
     /// The provider may be asked about a message for a week.

@@ -102,7 +102,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RECADO_DEDUPE_SECONDS",
         Some("600"),
-        "Within this many seconds the same content to the same person is refused.",
+        "Within this many seconds the same content to the same person is refused; not longer than `RECADO_KEEP_DAYS`.",
     ),
     setting(
         "RECADO_KEEP_DAYS",

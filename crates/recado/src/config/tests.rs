@@ -98,6 +98,18 @@ fn all_problems_are_named_at_once() {
 }
 
 #[test]
+fn repetitions_are_not_looked_for_among_messages_that_are_gone() {
+    let kept = ("RECADO_KEEP_DAYS", "10");
+    let found = problems(&[kept, ("RECADO_DEDUPE_SECONDS", "864001")]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("RECADO_DEDUPE_SECONDS"), "{found:?}");
+    let as_long = ("RECADO_DEDUPE_SECONDS", "864000");
+    assert_eq!(problems(&[kept, as_long]), Vec::<String>::new());
+    let all_kept = ("RECADO_DEDUPE_SECONDS", "86400000");
+    assert_eq!(problems(&[all_kept]), Vec::<String>::new());
+}
+
+#[test]
 fn files_give_values_and_codes_can_be_overridden() {
     let mut variables = good();
     variables.remove("TWILIO_AUTH_TOKEN");
