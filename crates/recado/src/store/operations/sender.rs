@@ -43,6 +43,7 @@ impl Verb for ResumeRestored {
     fn run<R: Rows>(&self, transaction: &mut Transaction<'_, R>) -> Result<usize, R::Error> {
         transaction.pending.queue = true;
         transaction.rows.end_restore(self.after, self.now)?;
+        transaction.resumed.get_or_insert(self.after);
         transaction.rows.resume_because(PAUSED_AS_RESTORED)
     }
 }

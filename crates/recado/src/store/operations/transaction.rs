@@ -1,7 +1,6 @@
 //! One transaction under way: its rows, what it counts, and what must be told after its commit.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use delivery::codes::Scope;
@@ -13,6 +12,7 @@ use delivery::time::Timestamp;
 use super::columns::{Cohort, CounterKey, Pausing, Total, TotalKey};
 use super::rows::Rows;
 use crate::secrets::Vault;
+use crate::store::ResumeAfter;
 use crate::store::notify::{Notice, PendingNotifications};
 
 /// Cohorts remembered. Those of past hours are not asked for again.
@@ -30,6 +30,31 @@ pub(crate) struct Restored {
     pub(crate) since: Timestamp,
 }
 
+/// What is known of restores of a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Restores {
+    /// What it knew at the last one.
+    pub(crate) last: Option<Restored>,
+    /// What it knew at the one before.
+    pub(crate) earlier: Option<Restored>,
+    /// The operator has not said yet what the last one was.
+    pub(crate) is_waiting: bool,
+}
+
+impl Restores {
+    /// The operator has said what has happened. After a mere move there is nothing to be looked for
+    /// but what an earlier restore has left.
+    fn end(&mut self, after: ResumeAfter) {
+        if !std::mem::take(&mut self.is_waiting) {
+            return;
+        }
+        match after {
+            ResumeAfter::Restore => {}
+            ResumeAfter::Move => self.last = self.earlier,
+        }
+    }
+}
+
 /// What every transaction needs besides its rows.
 pub(crate) struct Shared {
     /// Seals and opens columns.
@@ -39,21 +64,18 @@ pub(crate) struct Shared {
     /// How often a server has opened the database.
     pub(crate) epoch: i64,
     /// What must be looked for before it leaves.
-    restored: Option<Restored>,
-    /// The operator said that nothing has left from elsewhere.
-    nothing_left: AtomicBool,
+    restores: Mutex<Restores>,
     cohorts: Mutex<HashMap<Cohort, CohortRow>>,
 }
 
 impl Shared {
     /// Without any cohort.
-    pub(crate) fn new(vault: Vault, rules: Rules, epoch: i64, restored: Option<Restored>) -> Self {
+    pub(crate) fn new(vault: Vault, rules: Rules, epoch: i64, restores: Restores) -> Self {
         Self {
             vault,
             rules,
             epoch,
-            restored,
-            nothing_left: AtomicBool::new(false),
+            restores: Mutex::new(restores),
             cohorts: Mutex::default(),
         }
     }
@@ -61,17 +83,12 @@ impl Shared {
     /// Since when a waiting message may have left from elsewhere: the database was restored, and no
     /// attempt was opened for it after that.
     pub(crate) fn may_have_left_since(&self, progress: &Progress) -> Option<Timestamp> {
-        let restored = self.restored?;
+        let restored = self.restores().last?;
         let is_older = progress.message.0 <= restored.message
             && progress
                 .attempt
                 .is_none_or(|attempt| attempt.0 <= restored.attempt);
-        (is_older && !self.nothing_left.load(Ordering::Relaxed)).then_some(restored.since)
-    }
-
-    /// From now on nothing is looked for because the database was restored.
-    pub(crate) fn nothing_has_left(&self) {
-        self.nothing_left.store(true, Ordering::Relaxed);
+        is_older.then_some(restored.since)
     }
 
     /// Remembers what a commit has made sure; returns what is to be told.
@@ -83,7 +100,14 @@ impl Shared {
             }
             known.extend(gathered.cohorts);
         }
+        if let Some(after) = gathered.resumed {
+            self.restores().end(after);
+        }
         gathered.pending
+    }
+
+    fn restores(&self) -> MutexGuard<'_, Restores> {
+        self.restores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cohorts(&self) -> MutexGuard<'_, HashMap<Cohort, CohortRow>> {
@@ -101,6 +125,8 @@ pub(crate) struct Transaction<'a, R> {
     pub(crate) shared: &'a Shared,
     /// What is to be told after the commit.
     pub(crate) pending: PendingNotifications,
+    /// The operator has said what a restore was; the first word counts.
+    pub(crate) resumed: Option<ResumeAfter>,
     counts: HashMap<CounterKey, i64>,
     queued: BTreeMap<SenderRow, i64>,
     cohorts: HashMap<Cohort, CohortRow>,
@@ -112,6 +138,7 @@ pub(crate) struct Transaction<'a, R> {
 pub(crate) struct Gathered {
     pending: PendingNotifications,
     cohorts: HashMap<Cohort, CohortRow>,
+    resumed: Option<ResumeAfter>,
 }
 
 /// What a fact leads to beyond its own message. The verb acts on it.
@@ -165,6 +192,7 @@ impl<'a, R: Rows> Transaction<'a, R> {
             rows,
             shared,
             pending: PendingNotifications::default(),
+            resumed: None,
             counts: HashMap::new(),
             queued: BTreeMap::new(),
             cohorts: HashMap::new(),
@@ -176,6 +204,7 @@ impl<'a, R: Rows> Transaction<'a, R> {
     #[cfg(feature = "sheet")]
     pub(crate) fn restart(&mut self) {
         self.pending = PendingNotifications::default();
+        self.resumed = None;
         self.counts.clear();
         self.queued.clear();
         self.cohorts.clear();
@@ -355,6 +384,7 @@ impl<'a, R: Rows> Transaction<'a, R> {
         Gathered {
             pending: self.pending,
             cohorts: self.cohorts,
+            resumed: self.resumed,
         }
     }
 }

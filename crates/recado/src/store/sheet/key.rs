@@ -134,7 +134,7 @@ impl ApiKeyRows for Sheet {
 
 impl AccountRows for Sheet {
     fn end_restore(&mut self, after: ResumeAfter, now: Timestamp) -> Result<(), Halt> {
-        self.restore_ended = Some((after, now));
+        self.restore_ended.get_or_insert((after, now));
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //! was restored or copied may not send before it was looked for.
 
 use delivery::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::error::store_error;
 use super::marker::{FileIdentity, Found, Marker, host_hash};
@@ -10,7 +10,7 @@ use super::options::{OpenMode, Options};
 use super::statements::{ACCOUNT, Statements};
 use crate::secrets::{Vault, WrappedKeys};
 use crate::store::operations::rows::AccountRows;
-use crate::store::operations::transaction::Restored;
+use crate::store::operations::transaction::{Restored, Restores};
 use crate::store::{RestoreView, ResumeAfter, StoreError};
 
 /// The account as it is opened.
@@ -20,7 +20,7 @@ pub(super) struct Account {
     /// How often a server has opened the database.
     pub(super) epoch: i64,
     /// What must be looked for before it leaves.
-    pub(super) restored: Option<Restored>,
+    pub(super) restores: Restores,
     /// The marker, for a server.
     pub(super) marker: Option<Marker>,
 }
@@ -59,7 +59,7 @@ pub(super) fn open(connection: &mut Connection, options: &Options) -> Result<Acc
     Ok(Account {
         vault,
         epoch: epoch(connection)?,
-        restored: restored(connection).map_err(|error| store_error(&error))?,
+        restores: restores(connection).map_err(|error| store_error(&error))?,
         marker,
     })
 }
@@ -97,7 +97,8 @@ impl AccountRows for Statements<'_> {
                  WHERE id = ?1 AND restored_at IS NOT NULL AND resumed_at IS NULL"
             }
             ResumeAfter::Move => {
-                "UPDATE account SET resumed_at = ?2, restored_message = 0 \
+                "UPDATE account SET resumed_at = ?2, restored_since = earlier_since, \
+                 restored_message = earlier_message, restored_attempt = earlier_attempt \
                  WHERE id = ?1 AND restored_at IS NOT NULL AND resumed_at IS NULL"
             }
         };
@@ -222,7 +223,8 @@ fn count_start(connection: &Connection, run: u64) -> rusqlite::Result<()> {
 }
 
 /// Notes what the database knew when it was copied. What an earlier restore has left to be looked for
-/// is looked for from the earlier time on.
+/// is looked for from the earlier time on; and what the database knew then stays noted, in case this
+/// is a mere move. One answer of the operator is for all that have waited for it.
 fn note_restore(connection: &mut Connection, reason: &str, now: Timestamp) -> rusqlite::Result<()> {
     let transaction = begin(connection)?;
     let last_event: Option<i64> = transaction
@@ -231,15 +233,26 @@ fn note_restore(connection: &mut Connection, reason: &str, now: Timestamp) -> ru
         })
         .optional()?;
     let since = last_event.unwrap_or(now.micros());
-    let since = match restored(&transaction)? {
+    let known = restores(&transaction)?;
+    let since = match known.last {
         Some(earlier) if has_left_over(&transaction, &earlier)? => {
             since.min(earlier.since.micros())
         }
         _ => since,
     };
     let attempt = last_attempt(&transaction)?;
+    if !known.is_waiting {
+        transaction.execute(
+            "UPDATE account SET restored_reason = NULL, earlier_since = restored_since, \
+             earlier_message = restored_message, earlier_attempt = restored_attempt \
+             WHERE id = ?1",
+            [ACCOUNT],
+        )?;
+    }
     transaction.execute(
-        "UPDATE account SET restored_at = ?2, restored_reason = ?3, restored_since = ?4, \
+        "UPDATE account SET restored_at = ?2, restored_since = ?4, \
+         restored_reason = CASE WHEN restored_reason IS NULL OR restored_reason = ?3 THEN ?3 \
+         ELSE restored_reason || ', and then: ' || ?3 END, \
          restored_message = (SELECT coalesce(max(id), 0) FROM message), restored_attempt = ?5, \
          resumed_at = NULL WHERE id = ?1",
         params![ACCOUNT, now.micros(), reason, since, attempt],
@@ -247,21 +260,30 @@ fn note_restore(connection: &mut Connection, reason: &str, now: Timestamp) -> ru
     transaction.commit()
 }
 
-fn restored(connection: &Connection) -> rusqlite::Result<Option<Restored>> {
-    connection
-        .query_row(
-            "SELECT restored_message, restored_attempt, restored_since FROM account \
-             WHERE id = ?1 AND restored_message > 0",
-            [ACCOUNT],
-            |row| {
-                Ok(Restored {
-                    message: row.get(0)?,
-                    attempt: row.get(1)?,
-                    since: Timestamp::from_micros(row.get(2)?),
-                })
-            },
-        )
-        .optional()
+fn restores(connection: &Connection) -> rusqlite::Result<Restores> {
+    connection.query_row(
+        "SELECT restored_message, restored_attempt, restored_since, earlier_message, \
+         earlier_attempt, earlier_since, restored_at IS NOT NULL AND resumed_at IS NULL \
+         FROM account WHERE id = ?1",
+        [ACCOUNT],
+        |row| {
+            Ok(Restores {
+                last: read_restored(row, 0)?,
+                earlier: read_restored(row, 3)?,
+                is_waiting: row.get(6)?,
+            })
+        },
+    )
+}
+
+/// What the database knew at a restore, in three columns from this one on.
+fn read_restored(row: &Row<'_>, from: usize) -> rusqlite::Result<Option<Restored>> {
+    let restored = Restored {
+        message: row.get(from)?,
+        attempt: row.get(from + 1)?,
+        since: Timestamp::from_micros(row.get(from + 2)?),
+    };
+    Ok((restored.message > 0).then_some(restored))
 }
 
 /// Whether a message still waits that was to be looked for after an earlier restore.

@@ -68,7 +68,7 @@ impl SqliteStore {
             account.vault,
             options.rules,
             account.epoch,
-            account.restored,
+            account.restores,
         );
         let shared = Arc::new(shared);
         let readers = Readers::open(|| connect(&options.path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;

@@ -43,13 +43,7 @@ impl Restores for SqliteStore {
     }
 
     fn resume_after(&self, after: ResumeAfter, now: Timestamp) -> StoreFuture<'_, usize> {
-        Box::pin(async move {
-            let resumed = self.writer.run(ResumeRestored { after, now }).await?;
-            if after == ResumeAfter::Move {
-                self.shared.nothing_has_left();
-            }
-            Ok(resumed)
-        })
+        Box::pin(self.writer.run(ResumeRestored { after, now }))
     }
 }
 

@@ -118,11 +118,16 @@ impl Home {
 
     /// Copies the files of the database into another folder and gives the copy.
     fn copy(&self, to: &str, with_marker: bool) -> PathBuf {
+        self.copy_of(&self.database(), to, with_marker)
+    }
+
+    /// Copies what lies somewhere else in the same way.
+    fn copy_of(&self, original: &Path, to: &str, with_marker: bool) -> PathBuf {
         let folder = self.0.path().join(to);
         std::fs::create_dir(&folder).unwrap();
         let copy = folder.join("recado.db");
         for suffix in ["", "-wal", ".recado"] {
-            let from = format!("{}{suffix}", self.database().display());
+            let from = format!("{}{suffix}", original.display());
             if Path::new(&from).exists() && (with_marker || suffix != ".recado") {
                 std::fs::copy(&from, format!("{}{suffix}", copy.display())).unwrap();
             }
@@ -279,6 +284,9 @@ async fn what_waited_is_looked_for_before_it_leaves() {
         let now = START.plus(HOUR);
         let resumed = store.resume_after(ResumeAfter::Restore, now).await;
         assert_eq!(resumed.unwrap(), 1);
+        // Said once too often, it changes nothing.
+        let again = store.resume_after(ResumeAfter::Move, now).await;
+        assert_eq!(again.unwrap(), 0);
         assert_eq!(why(&store).await, None);
         assert_eq!(try_all(&store).await, (1, 3), "what is new leaves at once");
         assert_eq!(state(&store, later).await, State::Sending);
@@ -328,6 +336,72 @@ async fn what_was_only_moved_leaves_at_once() {
         drop(store);
         assert_eq!(why_at(&copy, 3).await, None);
     }
+}
+
+#[tokio::test]
+async fn what_a_restore_has_left_is_looked_for_after_a_move_too() {
+    for on_sheet in [false, true] {
+        let home = Home::new().await;
+        let now = START.plus(HOUR);
+        let copy = home.copy("copy", true);
+        let store = serve(&copy, 2);
+        if on_sheet {
+            store.run_on_sheet(None);
+        }
+        let resumed = store.resume_after(ResumeAfter::Restore, now).await;
+        assert_eq!(resumed.unwrap(), 1);
+        // What waited is not sent yet; then the disk is changed.
+        drop(store);
+        let moved = home.copy_of(&copy, "moved", true);
+        let store = serve(&moved, 3);
+        if on_sheet {
+            store.run_on_sheet(None);
+        }
+        assert!(why(&store).await.is_some());
+        accept(&store, 50).await;
+        let resumed = store.resume_after(ResumeAfter::Move, now).await;
+        assert_eq!(resumed.unwrap(), 1);
+        accept(&store, 51).await;
+        drop(store);
+        let store = serve(&moved, 4);
+        assert_eq!(why(&store).await, None);
+        let (leaves, looked_for) = try_all(&store).await;
+        assert_eq!((leaves, looked_for), (2, 3), "on a sheet: {on_sheet}");
+    }
+}
+
+#[tokio::test]
+async fn one_answer_is_for_all_that_waited_for_it() {
+    for (after, expected) in [(ResumeAfter::Move, (3, 0)), (ResumeAfter::Restore, (0, 3))] {
+        let home = Home::new().await;
+        let first = home.copy("first", false);
+        let reason = why_at(&first, 2).await;
+        assert_eq!(reason.as_deref(), Some("its marker is missing"));
+        let second = home.copy_of(&first, "second", true);
+        let store = serve(&second, 3);
+        let reason = why(&store).await;
+        let both = "its marker is missing, and then: it is a copy";
+        assert_eq!(reason.as_deref(), Some(both));
+        let now = START.plus(HOUR);
+        assert_eq!(store.resume_after(after, now).await.unwrap(), 1);
+        assert_eq!(try_all(&store).await, expected, "{after:?}");
+    }
+}
+
+/// A client that disconnects drops what waits for its answer; the commit stands all the same.
+#[tokio::test]
+async fn an_answer_that_nobody_waited_for_counts() {
+    let home = Home::new().await;
+    let store = serve(&home.copy("copy", true), 2);
+    let resumed = store.resume_after(ResumeAfter::Move, START.plus(HOUR));
+    tokio::select! {
+        biased;
+        _ = resumed => panic!("a commit takes a while"),
+        () = std::future::ready(()) => {}
+    }
+    accept(&store, 50).await;
+    assert_eq!(why(&store).await, None);
+    assert_eq!(try_all(&store).await, (4, 0));
 }
 
 #[tokio::test]

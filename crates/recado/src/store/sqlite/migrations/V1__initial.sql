@@ -32,6 +32,10 @@ CREATE TABLE account (
     restored_since      INTEGER NOT NULL DEFAULT 0,
     restored_message    INTEGER NOT NULL DEFAULT 0,
     restored_attempt    INTEGER NOT NULL DEFAULT 0,
+    -- The same of the restore before, for the case that the last one turns out to be a mere move.
+    earlier_since       INTEGER NOT NULL DEFAULT 0,
+    earlier_message     INTEGER NOT NULL DEFAULT 0,
+    earlier_attempt     INTEGER NOT NULL DEFAULT 0,
     -- When the operator let it send again.
     resumed_at          INTEGER
 ) STRICT;
