@@ -157,14 +157,15 @@ pub fn hold(
     let scaled = |wait: Duration| wait / clock_scale.max(1);
     if let Some(earlier) = standing.hold {
         let end = earlier.end();
+        let is_over = earlier.is_over(now);
         let for_longer = holding.wait.is_none() && !ends_when_lifted(earlier.until);
-        if end > now && !for_longer {
+        if !is_over && !for_longer {
             return Held {
                 until: earlier.until,
                 begins: None,
             };
         }
-        if end <= now && standing.started_at < end {
+        if is_over && standing.started_at < end {
             // It was under way before: that says nothing about the time since.
             return Held {
                 until: now,
@@ -200,6 +201,12 @@ impl EarlierHold {
     pub fn end(&self) -> Timestamp {
         self.lifted_at
             .map_or(self.until, |lifted| lifted.min(self.until))
+    }
+
+    /// Whether it has ended. One that was lifted has, also when `now` is from before that: facts are
+    /// worked in with the time at which they were received.
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.lifted_at.is_some() || self.until <= now
     }
 
     /// Whether a hold that begins now comes in a row with it: soon after its end, counted by its

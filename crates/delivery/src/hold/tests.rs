@@ -87,6 +87,27 @@ fn a_hold_long_after_another_or_after_a_lifted_one_is_a_first_one() {
     assert_eq!((from_before.until, from_before.begins), (at(21), None));
 }
 
+/// The time of a fact is when it was received; it may be worked in after a lift that came later.
+#[test]
+fn a_lifted_hold_is_over_for_facts_from_before_the_lift() {
+    let disabled = Holding {
+        wait: None,
+        ..sender(60)
+    };
+    let first = hold(disabled, &Standing::default(), NOW, CAP, 1)
+        .begins
+        .unwrap();
+    let mut lifted = after(first, NOW);
+    lifted.hold = lifted.hold.map(|earlier| EarlierHold {
+        lifted_at: Some(at(10)),
+        ..earlier
+    });
+    for holding in [disabled, sender(60)] {
+        let held = hold(holding, &lifted, at(9), CAP, 1);
+        assert_eq!((held.until, held.begins), (at(9), None));
+    }
+}
+
 #[test]
 fn a_hold_that_must_be_lifted_takes_the_place_of_one_that_ends_by_itself() {
     let paused = Holding {

@@ -197,7 +197,7 @@ impl Lane {
                     }
                 }
                 OpenResult::Busy => later.push((message, time.now.plus(self.busy.wait(person)))),
-                OpenResult::Gone => {}
+                OpenResult::Held | OpenResult::Gone => {}
             }
         }
         if !later.is_empty()

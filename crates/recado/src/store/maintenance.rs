@@ -23,8 +23,8 @@ pub trait Maintenance: Send + Sync {
     /// The latest time among the newest events; `None` when there are none.
     fn newest_event_at(&self) -> StoreFuture<'_, Option<Timestamp>>;
 
-    /// Moves times of waiting messages and of watches along with a clock that was set back: some of
-    /// them, in one commit. What callers chose stays.
+    /// Moves times of waiting messages, of watches and of holds along with a clock that was set back:
+    /// some of them, in one commit. What callers chose stays.
     fn follow_clock(&self, step: ClockStep) -> StoreFuture<'_, ClockStepResult>;
 }
 
@@ -39,17 +39,19 @@ pub struct ClockStep {
     pub from: ClockStepCursor,
 }
 
-/// How far the work is: keys of the last queue row and the last watch that were looked at.
+/// How far the work is: keys of the last queue row, the last watch and the last hold that were
+/// looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockStepCursor {
     pub(crate) queue: [i64; 4],
     pub(crate) watch: [i64; 2],
+    pub(crate) hold: i64,
 }
 
 /// What one commit did of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockStepResult {
-    /// Messages and watches moved.
+    /// Messages, watches and holds moved.
     pub moved: u64,
     /// Where it goes on; `None` when it is done.
     pub next: Option<ClockStepCursor>,

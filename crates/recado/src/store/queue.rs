@@ -81,7 +81,9 @@ pub enum OpenResult {
     Open(Box<OpenAttempt>),
     /// The person has another open attempt of this sender; come again.
     Busy,
-    /// It is no longer due: canceled, expired, suppressed, held, or refused by a rule.
+    /// Its person or its template is held; it is due again when that ends.
+    Held,
+    /// It is no longer due: canceled, expired, suppressed, held for an answer, or refused by a rule.
     Gone,
 }
 

@@ -170,7 +170,7 @@ fn must_wait<R: Rows>(
     if let Some(until) = transaction.rows.held_until(progress, now)? {
         let input = TransitionInput::at(now);
         transaction.apply_alone(progress, input, |transition| transition.defer(until))?;
-        return Ok(Some(OpenResult::Gone));
+        return Ok(Some(OpenResult::Held));
     }
     let busy = transaction
         .rows

@@ -1,5 +1,7 @@
 //! Rows on their way in and out of a transaction, as far as operations look into them.
 
+use std::time::Duration;
+
 use delivery::address::AddressVariant;
 use delivery::consent::ConsentWord;
 use delivery::counter::Metric;
@@ -267,6 +269,15 @@ pub(crate) struct HoldColumns {
     pub(crate) code: Option<u32>,
     /// The message that met the code.
     pub(crate) message: MessageRow,
+}
+
+/// How a hold follows a clock that was set back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HoldStep {
+    /// When it ended or was to end when it was looked at.
+    pub(crate) ends_at: Timestamp,
+    /// By how much the clock was set back.
+    pub(crate) by: Duration,
 }
 
 /// What messages before this one say about a code.

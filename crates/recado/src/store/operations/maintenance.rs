@@ -8,10 +8,10 @@ use delivery::consent::Consent;
 use delivery::event::Source;
 use delivery::limits::CONSENT_ANSWER_MAX;
 use delivery::progress::Watch;
-use delivery::row::MessageRow;
+use delivery::row::{HoldRow, MessageRow};
 use delivery::time::Timestamp;
 
-use super::columns::{ConsentCause, Total, TotalKey};
+use super::columns::{ConsentCause, HoldStep, Total, TotalKey};
 use super::consent::change_consent;
 use super::hold::release_some;
 use super::removal::Removal;
@@ -41,6 +41,8 @@ pub(crate) struct FollowClock {
     pub(crate) messages: Vec<(MessageRow, Timestamp, Timestamp)>,
     /// Watches, with the times at which they stand.
     pub(crate) watches: Vec<(Timestamp, Watch, u32)>,
+    /// Holds. What waits for their ends moves by as much, so that it is found when they are lifted.
+    pub(crate) holds: Vec<(HoldRow, HoldStep)>,
 }
 
 impl Verb for FollowClock {
@@ -66,7 +68,11 @@ impl Verb for FollowClock {
             transaction.rows.set_watch(watch, polls)
         })?;
         transaction.pending.watches |= !self.watches.is_empty();
-        Ok(moved.iter().sum::<u64>() + self.watches.len() as u64)
+        let holds = each(transaction, &self.holds, |transaction, (hold, step)| {
+            transaction.rows.move_hold(*hold, step).map(u64::from)
+        })?;
+        transaction.pending.queue |= !self.holds.is_empty();
+        Ok(moved.iter().chain(&holds).sum::<u64>() + self.watches.len() as u64)
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) use super::account_rows::{
 };
 use super::columns::{
     Attempt, AttemptChange, CodeEvidence, Cohort, ConsentCause, CounterKey, EarlierAnswer,
-    HoldColumns, HoldSubject, InboundColumns, KnownInbound, MessageColumns, NewAttempt,
+    HoldColumns, HoldStep, HoldSubject, InboundColumns, KnownInbound, MessageColumns, NewAttempt,
     NewestAbout, OpenAttemptColumns, ParkedReport, SealedContent, Subject, TakenSubject,
     TieColumns, TotalKey, WordColumns,
 };
@@ -280,6 +280,10 @@ pub(crate) trait HoldRows: Halting {
 
     /// Lifts a hold that is in effect. `false` when there is none of that row.
     fn lift_hold(&mut self, hold: HoldRow, now: Timestamp) -> Read<Self, bool>;
+
+    /// Moves the times of a hold back, unless its end has changed meanwhile; `false` then. An end that
+    /// means "when it is lifted" stays.
+    fn move_hold(&mut self, hold: HoldRow, step: &HoldStep) -> Read<Self, bool>;
 
     /// Makes the holds of one person another's.
     fn give_holds(&mut self, from: PersonRow, to: PersonRow) -> Read<Self, ()>;

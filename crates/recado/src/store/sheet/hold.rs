@@ -1,13 +1,13 @@
 //! Holds of a sheet. All of them are loaded at its beginning.
 
-use delivery::hold::{EarlierHold, HoldScope};
+use delivery::hold::{EarlierHold, HoldScope, ends_when_lifted};
 use delivery::progress::Progress;
 use delivery::row::{AttemptRow, HoldRow, MessageRow, PersonRow, SenderRow};
 use delivery::time::Timestamp;
 
 use super::record::{EvidenceRecord, HoldRecord, Need};
 use super::tables::{Halt, Sheet};
-use crate::store::operations::columns::{CodeEvidence, HoldColumns, HoldSubject};
+use crate::store::operations::columns::{CodeEvidence, HoldColumns, HoldStep, HoldSubject};
 use crate::store::operations::rows::{Broken, HoldRows};
 
 impl HoldRows for Sheet {
@@ -29,14 +29,14 @@ impl HoldRows for Sheet {
             HoldScope::Sender | HoldScope::Account => false,
         };
         let held = self.holds.rows().map(|(_, hold)| hold);
-        let held = held.filter(|hold| hold.ends_at > now && concerns(hold.subject));
+        let held = held.filter(|hold| hold.is_in_effect(now) && concerns(hold.subject));
         Ok(held.map(|hold| hold.until).max())
     }
 
     fn is_held(&mut self, sender: SenderRow, now: Timestamp) -> Result<bool, Halt> {
         let mut holds = self.holds.rows().map(|(_, hold)| hold);
         Ok(holds.any(|hold| {
-            hold.ends_at > now
+            hold.is_in_effect(now)
                 && match hold.subject.scope {
                     HoldScope::Sender => hold.subject.subject == sender.0,
                     HoldScope::Account => true,
@@ -78,12 +78,27 @@ impl HoldRows for Sheet {
 
     fn lift_hold(&mut self, hold: HoldRow, now: Timestamp) -> Result<bool, Halt> {
         let found = self.holds.get(&hold).flatten().cloned();
-        let Some(mut record) = found.filter(|record| record.ends_at > now) else {
+        let Some(mut record) = found.filter(|record| record.is_in_effect(now)) else {
             return Ok(false);
         };
         record.ends_at = now;
         record.lifted = true;
         record.releasing = true;
+        self.holds.set(hold, Some(record));
+        Ok(true)
+    }
+
+    fn move_hold(&mut self, hold: HoldRow, step: &HoldStep) -> Result<bool, Halt> {
+        let found = self.holds.get(&hold).flatten().cloned();
+        let Some(mut record) = found.filter(|record| record.ends_at == step.ends_at) else {
+            return Ok(false);
+        };
+        record.since = record.since.minus(step.by);
+        for end in [&mut record.until, &mut record.ends_at] {
+            if !ends_when_lifted(*end) {
+                *end = end.minus(step.by);
+            }
+        }
         self.holds.set(hold, Some(record));
         Ok(true)
     }

@@ -215,6 +215,12 @@ pub(crate) struct HoldRecord {
     pub(crate) message: MessageRow,
 }
 
+impl HoldRecord {
+    pub(crate) fn is_in_effect(&self, now: Timestamp) -> bool {
+        !self.lifted && self.ends_at > now
+    }
+}
+
 /// A row of `hold_evidence`.
 #[derive(Clone)]
 pub(crate) struct EvidenceRecord {

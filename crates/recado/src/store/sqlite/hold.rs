@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use delivery::hold::{EarlierHold, HoldScope, ends_when_lifted};
+use delivery::hold::{EarlierHold, HoldScope, LIFTED_ONLY, ends_when_lifted};
 use delivery::message::Kind;
 use delivery::progress::Progress;
 use delivery::row::{AttemptRow, HoldRow, MessageRow, PersonRow, SenderRow};
@@ -10,10 +10,10 @@ use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::column::{limit, message_id, stored_at};
+use super::column::{limit, message_id, stored_at, time_or_null};
 use super::statements::{ACCOUNT, Statements};
 use crate::secrets::Vault;
-use crate::store::operations::columns::{CodeEvidence, HoldColumns, HoldSubject};
+use crate::store::operations::columns::{CodeEvidence, HoldColumns, HoldStep, HoldSubject};
 use crate::store::operations::hold::LiftHold;
 use crate::store::operations::rows::{HoldRows, PersonRows};
 use crate::store::{HOLDS_COUNTED_MAX, HoldFilter, HoldPage, HoldView, Holds, StoreFuture};
@@ -50,12 +50,12 @@ impl HoldRows for Statements<'_> {
                    SELECT hold.until AS until FROM hold, message \
                    WHERE hold.account_id = ?1 AND hold.scope = {recipient} AND hold.subject = ?2 \
                    AND hold.kind IN ({ALL_KINDS}, message.kind) AND hold.ends_at > ?3 \
-                   AND message.id = ?4 \
+                   AND hold.lifted = 0 AND message.id = ?4 \
                  UNION ALL \
                    SELECT hold.until FROM message, hold \
                    WHERE message.id = ?4 AND message.template_id > 0 AND hold.account_id = ?1 \
                    AND hold.scope = {template} AND hold.subject = message.template_id \
-                   AND hold.ends_at > ?3)",
+                   AND hold.ends_at > ?3 AND hold.lifted = 0)",
                 recipient = HoldScope::Recipient.number(),
                 template = HoldScope::Template.number(),
             )
@@ -68,7 +68,7 @@ impl HoldRows for Statements<'_> {
     }
 
     fn is_held(&mut self, sender: SenderRow, now: Timestamp) -> rusqlite::Result<bool> {
-        Ok(ends_at(self.db, sender)?.is_some_and(|end| end > now))
+        Ok(of_sender(self.db, sender)?.is_held(now))
     }
 
     fn last_hold(&mut self, subject: &HoldSubject) -> rusqlite::Result<Option<EarlierHold>> {
@@ -124,9 +124,28 @@ impl HoldRows for Statements<'_> {
             .db
             .prepare_cached(
                 "UPDATE hold SET ends_at = ?3, lifted = 1, releasing = 1 \
-                 WHERE id = ?2 AND account_id = ?1 AND ends_at > ?3",
+                 WHERE id = ?2 AND account_id = ?1 AND ends_at > ?3 AND lifted = 0",
             )?
             .execute([ACCOUNT, hold.0, now.micros()])?;
+        Ok(changed > 0)
+    }
+
+    fn move_hold(&mut self, hold: HoldRow, step: &HoldStep) -> rusqlite::Result<bool> {
+        let by = i64::try_from(step.by.as_micros()).unwrap_or(i64::MAX);
+        let changed = self
+            .db
+            .prepare_cached(
+                "UPDATE hold SET since = since - ?4, until = iif(until >= ?5, until, until - ?4), \
+                 ends_at = iif(ends_at >= ?5, ends_at, ends_at - ?4) \
+                 WHERE id = ?2 AND account_id = ?1 AND ends_at = ?3",
+            )?
+            .execute([
+                ACCOUNT,
+                hold.0,
+                step.ends_at.micros(),
+                by,
+                LIFTED_ONLY.micros(),
+            ])?;
         Ok(changed > 0)
     }
 
@@ -295,20 +314,55 @@ impl HoldRows for Statements<'_> {
     }
 }
 
-/// When the last hold of a sender or of the whole account ends or ended: it is held while that is yet
-/// to come.
-pub(super) fn ends_at(db: &Connection, sender: SenderRow) -> rusqlite::Result<Option<Timestamp>> {
-    let mut last = None;
-    for (scope, subject) in [(HoldScope::Sender, sender.0), (HoldScope::Account, 0)] {
-        let end: Option<i64> = db
-            .prepare_cached(
-                "SELECT max(ends_at) FROM hold WHERE account_id = ?1 AND scope = ?2 \
-                 AND subject = ?3",
-            )?
-            .query_row([ACCOUNT, scope.number(), subject], |row| row.get(0))?;
-        last = last.max(end.map(Timestamp::from_micros));
+/// The holds of a sender and those of the whole account.
+#[derive(Clone, Copy, Default)]
+pub(super) struct HoldsOfSender {
+    /// When the last of them ends or ended, lifted or not.
+    pub(super) last_end: Option<Timestamp>,
+    /// When the last of those ends or ended that nobody has lifted.
+    until: Option<Timestamp>,
+}
+
+impl HoldsOfSender {
+    /// Whether one is in effect. One that was lifted is not, also when `now` is from before that.
+    pub(super) fn is_held(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until > now)
     }
-    Ok(last)
+}
+
+/// The holds of a sender and of the whole account.
+pub(super) fn of_sender(db: &Connection, sender: SenderRow) -> rusqlite::Result<HoldsOfSender> {
+    let mut holds = HoldsOfSender::default();
+    for (scope, subject) in [(HoldScope::Sender, sender.0), (HoldScope::Account, 0)] {
+        let (last_end, until) = db
+            .prepare_cached(
+                "SELECT max(ends_at), max(ends_at) FILTER (WHERE lifted = 0) FROM hold \
+                 WHERE account_id = ?1 AND scope = ?2 AND subject = ?3",
+            )?
+            .query_row([ACCOUNT, scope.number(), subject], |row| {
+                Ok((time_or_null(row, 0)?, time_or_null(row, 1)?))
+            })?;
+        holds.last_end = holds.last_end.max(last_end);
+        holds.until = holds.until.max(until);
+    }
+    Ok(holds)
+}
+
+/// Holds whose ends are after `now`, by their numbers, from the one after `after`.
+pub(super) fn holds_later(
+    db: &Connection,
+    now: Timestamp,
+    after: i64,
+    rows: usize,
+) -> rusqlite::Result<Vec<(HoldRow, Timestamp)>> {
+    db.prepare_cached(
+        "SELECT id, ends_at FROM hold NOT INDEXED WHERE account_id = ?1 AND ends_at > ?2 \
+         AND id > ?3 ORDER BY id LIMIT ?4",
+    )?
+    .query_map([ACCOUNT, now.micros(), after, limit(rows)], |row| {
+        Ok((HoldRow(row.get(0)?), Timestamp::from_micros(row.get(1)?)))
+    })?
+    .collect()
 }
 
 fn count(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<(HoldScope, u64)>> {
@@ -317,7 +371,7 @@ fn count(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<(HoldScope, u6
         let n = db
             .prepare_cached(
                 "SELECT count(*) FROM (SELECT 1 FROM hold WHERE account_id = ?1 AND scope = ?2 \
-                 AND ends_at > ?3 LIMIT ?4)",
+                 AND ends_at > ?3 AND lifted = 0 LIMIT ?4)",
             )?
             .query_row(
                 params![ACCOUNT, scope.number(), now.micros(), HOLDS_COUNTED_MAX],
@@ -337,7 +391,7 @@ fn read_page(db: &Connection, vault: &Vault, filter: &HoldFilter) -> rusqlite::R
          LEFT JOIN sender ON hold.scope = ?5 AND sender.id = hold.subject \
          LEFT JOIN template ON hold.scope = ?6 AND template.id = hold.subject \
          WHERE hold.account_id = ?1 AND hold.id < ?2 AND hold.ends_at > ?3 \
-         AND hold.scope = coalesce(?7, hold.scope) \
+         AND hold.lifted = 0 AND hold.scope = coalesce(?7, hold.scope) \
          ORDER BY hold.id DESC LIMIT ?4",
     )?;
     let mut rows = statement.query(params![

@@ -6,8 +6,10 @@ use delivery::time::Timestamp;
 
 use super::SqliteStore;
 use super::event::newest_at;
+use super::hold::holds_later;
 use super::queue::due_later;
 use super::watch::watches_later;
+use crate::store::operations::columns::HoldStep;
 use crate::store::operations::maintenance::{FollowClock, Maintain, Retain};
 use crate::store::{
     ClockStep, ClockStepCursor, ClockStepResult, Health, Maintenance, MaintenanceResult,
@@ -52,16 +54,22 @@ impl SqliteStore {
             .read_long(&self.readers.work, move |db, _| {
                 let messages = due_later(db, now, from.queue, CLOCK_STEP_ROWS_MAX)?;
                 let watches = watches_later(db, now, from.watch, CLOCK_STEP_ROWS_MAX)?;
-                Ok((messages, watches))
+                let holds = holds_later(db, now, from.hold, CLOCK_STEP_ROWS_MAX)?;
+                Ok((messages, watches, holds))
             })
             .await?;
-        let (messages, watches) = read;
-        let more = messages.len().max(watches.len()) >= CLOCK_STEP_ROWS_MAX;
+        let (messages, watches, holds) = read;
+        let more = messages.len().max(watches.len()).max(holds.len()) >= CLOCK_STEP_ROWS_MAX;
         let next = more.then(|| ClockStepCursor {
             queue: messages.last().map_or(from.queue, |last| last.key),
             watch: watches.last().map_or(from.watch, |last| {
                 [last.watch.at.micros(), last.watch.attempt.0]
             }),
+            // Those that begin from now on are of the new time.
+            hold: match holds.last() {
+                Some((last, _)) if holds.len() >= CLOCK_STEP_ROWS_MAX => last.0,
+                _ => i64::MAX,
+            },
         });
         let verb = FollowClock {
             messages: messages
@@ -82,8 +90,13 @@ impl SqliteStore {
                     (at, watch, later.polls)
                 })
                 .collect(),
+            holds: holds
+                .iter()
+                .map(|&(hold, ends_at)| (hold, HoldStep { ends_at, by }))
+                .collect(),
         };
-        let moved = if verb.messages.is_empty() && verb.watches.is_empty() {
+        let nothing = verb.messages.is_empty() && verb.watches.is_empty() && verb.holds.is_empty();
+        let moved = if nothing {
             0
         } else {
             self.writer.run(verb).await?

@@ -156,11 +156,11 @@ pub(super) fn due_later(
 
 fn read_page(db: &Connection, query: &DueQuery) -> rusqlite::Result<DuePage> {
     let (paused, resumed_at) = sender::pause_state(db, query.sender)?;
-    let hold_ends_at = hold::ends_at(db, query.sender)?;
-    let held = hold_ends_at.is_some_and(|end| end > query.now);
+    let holds = hold::of_sender(db, query.sender)?;
+    let held = holds.is_held(query.now);
     let mut page = DuePage {
         paused: paused || held,
-        ramp_since: resumed_at.max(hold_ends_at.filter(|_| !held)),
+        ramp_since: resumed_at.max(holds.last_end.filter(|_| !held)),
         ..DuePage::default()
     };
     let urgent = [Priority::Urgent];

@@ -19,7 +19,7 @@ async fn question(fixture: &StoreFixture) -> OpenAttempt {
     assert_eq!(page.due[0].priority, Priority::Urgent);
     match fixture.open_key(page.due[0].message).await {
         OpenResult::Open(attempt) => *attempt,
-        OpenResult::Busy | OpenResult::Gone => panic!("the question may leave"),
+        OpenResult::Busy | OpenResult::Held | OpenResult::Gone => panic!("the question may leave"),
     }
 }
 

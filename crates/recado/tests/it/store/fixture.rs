@@ -259,6 +259,7 @@ impl StoreFixture {
                     *attempt
                 }
                 OpenResult::Busy => panic!("{caller}: busy"),
+                OpenResult::Held => panic!("{caller}: held"),
                 OpenResult::Gone => panic!("{caller}: gone: {:?}", self.state(id).await),
             }
         }
@@ -266,6 +267,11 @@ impl StoreFixture {
 
     pub(crate) async fn is_gone(&self, id: MessageId) -> bool {
         matches!(self.try_open(id).await, OpenResult::Gone)
+    }
+
+    /// Whether a message waits for the end of a hold of its person or its template.
+    pub(crate) async fn is_held_back(&self, id: MessageId) -> bool {
+        matches!(self.try_open(id).await, OpenResult::Held)
     }
 
     pub(crate) async fn close(&self, attempt: AttemptId, outcome: Outcome) -> CloseResult {

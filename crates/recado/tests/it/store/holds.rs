@@ -14,7 +14,7 @@ use super::fixture::*;
 use super::samples::*;
 
 /// A speed or user limit, reported about a message that was accepted.
-const LIMIT: u32 = 63_018;
+pub(crate) const LIMIT: u32 = 63_018;
 const FAILED: ProviderStatus = ProviderStatus::Failed;
 
 impl StoreFixture {
@@ -55,7 +55,7 @@ impl StoreFixture {
     }
 }
 
-fn with_template(to: u32, n: u64) -> Message {
+pub(crate) fn with_template(to: u32, n: u64) -> Message {
     Message {
         content: Content::Template {
             content_sid: template_sid(n),
@@ -143,7 +143,7 @@ pub(crate) async fn a_limit_that_one_person_meets_holds_nobody_else(fixture: &mu
         let sent = fixture.send(ids[0]).await;
         fixture.fail(sent, FAILED, LIMIT).await;
         assert!(!fixture.due(FIRST).await.paused);
-        assert!(fixture.is_gone(second).await, "the person is held");
+        assert!(fixture.is_held_back(second).await, "the person is held");
         let due = fixture.due_at(ids[0]).await;
         assert_eq!(fixture.due_at(second).await, due);
         assert_eq!(fixture.view(second).await.attempts.len(), 0);
@@ -186,7 +186,7 @@ pub(crate) async fn a_template_is_held_until_it_is_lifted_and_the_same_message_h
     let sent = fixture.send(first).await;
     fixture.fail(sent, FAILED, 63_042).await;
     assert_eq!(fixture.state(first).await, State::Scheduled);
-    assert!(fixture.is_gone(second).await);
+    assert!(fixture.is_held_back(second).await);
     assert_eq!(fixture.state(second).await, State::Accepted);
     assert!(fixture.view(second).await.attempts.is_empty());
     fixture.send(other).await;
@@ -223,7 +223,7 @@ pub(crate) async fn a_paused_template_is_held_for_hours(fixture: &mut StoreFixtu
         fixture.fail(sent, FAILED, 63_041).await;
         let until = fixture.now.plus(hours * HOUR);
         assert_eq!(fixture.due_at(first).await, Some(until));
-        assert!(fixture.is_gone(second).await);
+        assert!(fixture.is_held_back(second).await);
         assert_eq!(fixture.due_at(second).await, Some(until));
         fixture.now = until;
     }
@@ -244,7 +244,7 @@ pub(crate) async fn a_person_is_held_for_the_kind_that_was_held_back(fixture: &m
     let code = fixture.accept(code).await;
     let stranger = of_kind(2, Kind::Marketing, "d");
     let stranger = fixture.accept(stranger).await;
-    assert!(fixture.is_gone(second).await);
+    assert!(fixture.is_held_back(second).await);
     let until = Some(fixture.now.plus(DAY));
     assert_eq!(fixture.due_at(second).await, until);
     assert_eq!(fixture.due_at(first).await, until);
@@ -342,7 +342,7 @@ pub(crate) async fn lifting_brings_back_what_waits_in_steps(fixture: &mut StoreF
     fixture.close(attempt.attempt, refused(63_042)).await;
     let rest = open(&keys[1..], fixture.now);
     for result in fixture.store().open_attempts(rest).await.unwrap() {
-        assert!(matches!(result, OpenResult::Gone));
+        assert!(matches!(result, OpenResult::Held));
     }
     assert!(fixture.due(FIRST).await.due.is_empty());
     fixture.pass(DAY);
@@ -426,7 +426,7 @@ pub(crate) async fn a_hold_follows_a_person_who_turns_out_to_be_another(
     let mut inbound = fixture.inbound_from(&number(1), FIRST, "oi");
     inbound.also = vec![address(user_id)];
     fixture.receive(inbound).await;
-    assert!(fixture.is_gone(by_phone).await);
+    assert!(fixture.is_held_back(by_phone).await);
     assert_eq!(fixture.due_at(by_phone).await, until);
     fixture.lift_all().await;
     fixture.send(by_phone).await;

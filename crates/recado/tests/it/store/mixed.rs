@@ -120,6 +120,7 @@ impl Mixer {
             match store.open_attempts(vec![request]).await.unwrap().remove(0) {
                 OpenResult::Open(open) => format!("open {} {:?}", open.attempt, open.variant),
                 OpenResult::Busy => "busy".to_owned(),
+                OpenResult::Held => "held".to_owned(),
                 OpenResult::Gone => "gone".to_owned(),
             }
         })

@@ -8,6 +8,7 @@ mod consent_order;
 pub(crate) mod engine;
 pub(crate) mod fixture;
 mod form;
+mod hold_ends;
 mod holds;
 mod identities;
 mod inbound;
@@ -140,6 +141,13 @@ macro_rules! conformance {
                 lifting_brings_back_what_waits_in_steps,
                 holds_are_listed_newest_first_while_they_last,
                 a_hold_follows_a_person_who_turns_out_to_be_another,
+            }
+            hold_ends {
+                a_round_that_began_before_a_hold_was_lifted_puts_nothing_off,
+                a_round_that_began_before_a_sender_was_free_opens_its_messages,
+                a_report_from_before_a_hold_was_lifted_does_not_wait_for_it,
+                a_hold_that_ended_stays_over_when_the_clock_is_set_back,
+                a_hold_lasts_as_long_when_the_clock_is_set_back_and_can_be_lifted,
             }
             pauses {
                 one_recipient_stops_nobody,

@@ -139,7 +139,7 @@ async fn open_everything(fixture: &mut StoreFixture) -> HashMap<MessageId, Attem
     let results = fixture.store().open_attempts(requests).await.unwrap();
     let attempts = results.into_iter().map(|result| match result {
         OpenResult::Open(attempt) => (attempt.id, attempt.attempt),
-        OpenResult::Busy | OpenResult::Gone => panic!("it did not open"),
+        OpenResult::Busy | OpenResult::Held | OpenResult::Gone => panic!("it did not open"),
     });
     attempts.collect()
 }
