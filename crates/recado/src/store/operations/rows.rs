@@ -285,7 +285,7 @@ pub(crate) trait HoldRows: Halting {
     /// means "when it is lifted" stays.
     fn move_hold(&mut self, hold: HoldRow, step: &HoldStep) -> Read<Self, bool>;
 
-    /// Makes the holds of one person another's.
+    /// Makes the holds of one person another's, and the evidence that messages of theirs have left.
     fn give_holds(&mut self, from: PersonRow, to: PersonRow) -> Read<Self, ()>;
 
     /// The holds that were lifted and have not let go of everything, oldest first.

@@ -115,6 +115,16 @@ impl HoldRows for Sheet {
             hold.subject.subject = to.0;
             self.holds.set(row, Some(hold));
         }
+        let left: Vec<((MessageRow, u32), EvidenceRecord)> = self
+            .evidence
+            .rows()
+            .filter(|(_, known)| known.person == from)
+            .map(|(key, known)| (*key, known.clone()))
+            .collect();
+        for (key, mut known) in left {
+            known.person = to;
+            self.evidence.set(key, Some(known));
+        }
         Ok(())
     }
 

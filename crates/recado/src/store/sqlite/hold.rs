@@ -156,6 +156,14 @@ impl HoldRows for Statements<'_> {
                  WHERE account_id = ?1 AND scope = ?2 AND subject = ?3",
             )?
             .execute([ACCOUNT, HoldScope::Recipient.number(), from.0, to.0])?;
+        // Their messages know by now whose they are.
+        self.db
+            .prepare_cached(
+                "UPDATE hold_evidence SET person_id = ?3 WHERE account_id = ?1 AND message_id IN \
+                 (SELECT id FROM message WHERE account_id = ?1 AND person_id = ?3) \
+                 AND person_id = ?2",
+            )?
+            .execute([ACCOUNT, from.0, to.0])?;
         Ok(())
     }
 
@@ -363,6 +371,13 @@ pub(super) fn holds_later(
         Ok((HoldRow(row.get(0)?), Timestamp::from_micros(row.get(1)?)))
     })?
     .collect()
+}
+
+/// Removes what a message has left as evidence.
+pub(super) fn remove_evidence(db: &Connection, message: MessageRow) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM hold_evidence WHERE account_id = ?1 AND message_id = ?2")?
+        .execute([ACCOUNT, message.0])?;
+    Ok(())
 }
 
 fn count(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<(HoldScope, u64)>> {

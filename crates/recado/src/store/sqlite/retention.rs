@@ -11,7 +11,7 @@ use rusqlite::OptionalExtension;
 
 use super::column::{limit, stored_at};
 use super::statements::{ACCOUNT, Statements};
-use super::{attempt, counter, event, inbound, key, message, progress, report, verify};
+use super::{attempt, counter, event, hold, inbound, key, message, progress, report, verify};
 use crate::store::operations::removal::{Removable, RemovableMessage, Removal, RetentionRows};
 use crate::store::recount::Recount;
 
@@ -91,6 +91,7 @@ impl RetentionRows for Statements<'_> {
                 attempt::remove(db, AttemptRow(attempt))?;
             }
             key::remove(db, removed.message)?;
+            hold::remove_evidence(db, removed.message)?;
             progress::remove(db, removed.message)?;
             message::remove(db, removed.message)?;
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use delivery::message::Message;
 use delivery::outcome::ProviderStatus;
 use delivery::row::MessageRow;
-use recado::store::{CounterGroup, CounterQuery, RetentionQuery, Store};
+use recado::store::{CounterGroup, CounterQuery, MessageCommand, RetentionQuery, Store};
 
 use super::beside;
 use super::tamper::Watched;
@@ -23,6 +23,10 @@ async fn old_messages_go(mut fixture: StoreFixture, path: std::path::PathBuf) {
         gone.push(id);
         if n % 4 == 0 {
             fixture.attempt(id, refused(21_617)).await;
+        } else if n == 1 {
+            let sent = fixture.send(id).await;
+            fixture.fail(sent, ProviderStatus::Failed, 63_018).await;
+            fixture.command(id, MessageCommand::Cancel).await;
         } else {
             let sent = fixture.send(id).await;
             fixture.report(sent, ProviderStatus::Delivered).await;
@@ -86,6 +90,7 @@ async fn old_messages_go(mut fixture: StoreFixture, path: std::path::PathBuf) {
         ("attempt", 1),
         ("coded_report", 0),
         ("event", 4),
+        ("hold_evidence", 0),
     ] {
         let count = format!("SELECT count(*) FROM {table}");
         let found: i64 = database.query_row(&count, [], |row| row.get(0)).unwrap();

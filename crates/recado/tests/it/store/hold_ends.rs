@@ -2,13 +2,14 @@
 //! hold follows a clock that is set back together with it.
 
 use delivery::hold::HoldScope;
+use delivery::message::Message;
 use delivery::outcome::ProviderStatus;
 use delivery::state::State;
 use delivery::time::Timestamp;
 use recado::store::{ClockStep, ClockStepCursor, OpenResult};
 
 use super::fixture::*;
-use super::holds::with_template;
+use super::holds::{LIMIT, with_template};
 use super::samples::*;
 
 const FAILED: ProviderStatus = ProviderStatus::Failed;
@@ -154,4 +155,32 @@ pub(crate) async fn a_hold_lasts_as_long_when_the_clock_is_set_back_and_can_be_l
     for id in [ids[0], ids[1], template, waits] {
         fixture.send(id).await;
     }
+}
+
+/// With what is known of them before: two people are evidence about the sender, one is not.
+pub(crate) async fn two_names_of_one_person_are_no_evidence(fixture: &mut StoreFixture) {
+    let user_id = "BR.1234567890123456";
+    let by_phone = fixture.accept(notice(1, "a")).await;
+    let by_id = Message {
+        to: address(user_id),
+        ..notice(1, "b")
+    };
+    let by_id = fixture.accept(by_id).await;
+    let other = fixture.accept(notice(2, "a")).await;
+    let sent = fixture.send(by_id).await;
+    fixture.fail(sent, FAILED, LIMIT).await;
+    let mut inbound = fixture.inbound_from(&number(1), FIRST, "oi");
+    inbound.also = vec![address(user_id)];
+    fixture.receive(inbound).await;
+    fixture.lift_all().await;
+    let sent = fixture.send(by_phone).await;
+    fixture.fail(sent, FAILED, LIMIT).await;
+    let scopes = |holds: Vec<recado::store::HoldView>| {
+        holds.iter().map(|hold| hold.scope).collect::<Vec<_>>()
+    };
+    assert_eq!(scopes(fixture.holds().await), [HoldScope::Recipient]);
+    assert!(!fixture.due(FIRST).await.paused);
+    let sent = fixture.send(other).await;
+    fixture.fail(sent, FAILED, LIMIT).await;
+    assert_eq!(scopes(fixture.holds().await)[0], HoldScope::Sender);
 }

@@ -148,6 +148,7 @@ macro_rules! conformance {
                 a_report_from_before_a_hold_was_lifted_does_not_wait_for_it,
                 a_hold_that_ended_stays_over_when_the_clock_is_set_back,
                 a_hold_lasts_as_long_when_the_clock_is_set_back_and_can_be_lifted,
+                two_names_of_one_person_are_no_evidence,
             }
             pauses {
                 one_recipient_stops_nobody,
