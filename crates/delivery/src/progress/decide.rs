@@ -66,6 +66,9 @@ impl Transition<'_> {
         self.count(Metric::Outcomes, OutcomeKind::Sent.number(), -1);
         if latest {
             self.progress.seen = 0;
+        } else {
+            // It was sent again because of what another's message had told.
+            self.progress.flags.set(Flags::POSSIBLE_DUPLICATE);
         }
         let taken_back =
             latest && alone && follows && matches!(self.step(Fact::EvidenceWithdrawn), Step::To(_));

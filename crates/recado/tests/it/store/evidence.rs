@@ -231,6 +231,35 @@ pub(crate) async fn a_retry_that_a_wrong_message_led_to_is_stopped(fixture: &mut
     assert!(fixture.waiting().await.is_empty());
 }
 
+/// The same after the retry has left: what the first attempt created may have arrived as well.
+pub(crate) async fn a_retry_that_a_wrong_message_led_to_is_marked(fixture: &mut StoreFixture) {
+    let first = fixture.accept(same_person("a")).await;
+    let wrong = fixture.lose(first).await;
+    let second = fixture.accept(same_person("a")).await;
+    let right = fixture.lose(second).await;
+    fixture.pass(5 * SECOND_LONG);
+    let sid = fixture.sid();
+    let watch = watch_of(fixture, wrong.row).await;
+    let failed = Finding::Found {
+        sid,
+        status: ProviderStatus::Failed,
+        code: Some(63_029),
+    };
+    fixture.settle(&watch, failed, None).await;
+    fixture.pass(HOUR);
+    fixture.send(first).await;
+    assert!(!fixture.view(first).await.summary.possible_duplicate);
+    let callback = Sent {
+        attempt: right,
+        sid,
+    };
+    fixture.report(callback, ProviderStatus::Sent).await;
+    let view = fixture.view(first).await;
+    assert!(view.summary.possible_duplicate);
+    assert_eq!(view.summary.state, State::Queued, "the retry is under way");
+    assert!(!fixture.view(second).await.summary.possible_duplicate);
+}
+
 /// A callback names another SID than the list seemed to show.
 pub(crate) async fn a_callback_corrects_its_own_attempt(fixture: &mut StoreFixture) {
     let id = fixture.accept(same_person("a")).await;

@@ -238,6 +238,7 @@ macro_rules! conformance {
                 a_signed_callback_beats_the_list,
                 an_answer_beats_the_list,
                 a_retry_that_a_wrong_message_led_to_is_stopped,
+                a_retry_that_a_wrong_message_led_to_is_marked,
                 a_callback_corrects_its_own_attempt,
                 what_is_absent_is_sent_again,
                 what_is_absent_and_too_late_expires,
