@@ -11,7 +11,7 @@ mod score;
 #[cfg(test)]
 mod tests;
 
-use crate::limits::{SETTLE_AFTER, SETTLE_BEFORE, SETTLE_MATCHES_MAX};
+use crate::limits::{SETTLE_BEFORE, SETTLE_MATCHES_MAX};
 use crate::sid::Sid;
 use crate::time::{ClockDifference, Timestamp};
 
@@ -28,6 +28,8 @@ pub struct UnknownAttempt<K> {
     pub started_at: Timestamp,
     /// When its request had ended; its message was most likely created before.
     pub ended_at: Timestamp,
+    /// Until when its message may have been created.
+    pub created_until: Timestamp,
     /// The canonical recipient, without the `whatsapp:` prefix.
     pub to: String,
     /// The recipient's other form, if there is one.
@@ -177,7 +179,7 @@ fn time_fits<K>(
     clock: ClockDifference,
 ) -> Option<(bool, i64)> {
     let created = message.created_at;
-    let latest = attempt.started_at.plus(SETTLE_AFTER);
+    let latest = attempt.created_until;
     let (from, until) = (
         clock.earliest(attempt.started_at),
         clock.latest(attempt.ended_at.min(latest)),

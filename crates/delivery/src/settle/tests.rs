@@ -18,6 +18,7 @@ fn attempt(key: u8, at: i64, text: &str) -> UnknownAttempt<u8> {
         key,
         started_at: Timestamp::from_seconds(at),
         ended_at: Timestamp::from_seconds(at + 2),
+        created_until: Timestamp::from_seconds(at + 900),
         to: "+5585988887777".into(),
         to_alternative: Some("+558588887777".into()),
         from: Some("+551140000000".into()),
@@ -188,6 +189,7 @@ fn nobody_gets_what_two_different_contents_explain_as_well() {
     let later = UnknownAttempt {
         started_at: Timestamp::from_seconds(1_060),
         ended_at: Timestamp::from_seconds(1_062),
+        created_until: Timestamp::from_seconds(1_960),
         ..other
     };
     assert_eq!(attach(&[one, later], &seen), [(1, sid(1))]);
@@ -356,4 +358,18 @@ fn a_second_is_a_second() {
         time_fits(&ours, &listed(1, 999, "a"), NO_DIFFERENCE),
         Some((false, 1))
     );
+}
+
+/// A restored database does not know when the original sent what it has still to send.
+#[test]
+fn a_message_may_be_created_until_the_attempt_says() {
+    let hours_later = [listed(1, 1_000 + 6 * 3_600, "a")];
+    let ours = attempt(1, 1_000, "a");
+    assert!(attach(std::slice::from_ref(&ours), &hours_later).is_empty());
+    let from_elsewhere = UnknownAttempt {
+        ended_at: Timestamp::from_seconds(1_000 + 9 * 3_600),
+        created_until: Timestamp::from_seconds(1_900 + 9 * 3_600),
+        ..ours
+    };
+    assert_eq!(attach(&[from_elsewhere], &hours_later), [(1, sid(1))]);
 }

@@ -208,6 +208,7 @@ impl Model {
             key: latest,
             started_at: Timestamp::from_seconds(START + ended - 1),
             ended_at: Timestamp::from_seconds(START + ended),
+            created_until: Timestamp::from_seconds(START + ended - 1 + 15 * MINUTE),
             to: "+5585988887777".into(),
             to_alternative: None,
             from: None,

@@ -343,6 +343,7 @@ fn unknown_attempt(view: &UnknownView) -> Option<UnknownAttempt<AttemptRow>> {
         key: view.attempt,
         started_at: view.started_at,
         ended_at: view.ended_at,
+        created_until: view.created_until,
         to: evidence.to.clone(),
         to_alternative: evidence.to_alternative.clone(),
         from: evidence.from.clone(),

@@ -90,6 +90,8 @@ pub struct UnknownView {
     pub ended_at: Timestamp,
     /// The keyed hash of person and content: the same for the same content.
     pub content_index: [u8; 16],
+    /// Until when its message may have been created, by our clock.
+    pub created_until: Timestamp,
     /// What to look for; `None` when the person was erased, or cannot be read.
     pub evidence: Option<Evidence>,
     /// Whether its request is open.

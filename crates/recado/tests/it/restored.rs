@@ -48,9 +48,7 @@ impl Restored {
 
 /// A message of its own to each.
 fn message(n: usize) -> Value {
-    let mut message = notice(&mobile(n), &format!("texto {n}"));
-    message["delivery"] = json!("at_least_once");
-    message
+    notice(&mobile(n), &format!("texto {n}"))
 }
 
 async fn pause(server: &TestServer, verb: &str) {
@@ -143,6 +141,11 @@ async fn a_restored_backup_sends_nothing_twice_and_loses_nothing() {
     let copies = copies(&server);
     assert_eq!(copies.len(), SENT + LEFT + 1, "{copies:?}");
     assert!(copies.values().all(|n| *n == 1), "{copies:?}");
+    let marked = restored
+        .ask("GET", "/api/v1/messages?limit=200", None)
+        .await;
+    let marked = marked.json()["messages"].to_string();
+    assert!(!marked.contains("\"possible_duplicate\":true"), "{marked}");
     let verified = restored.cli(&["verify"]);
     assert!(verified.status.success(), "{verified:?}");
 }

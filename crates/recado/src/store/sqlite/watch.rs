@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use delivery::address::AddressVariant;
-use delivery::limits::LIST_LAG_KEPT;
+use delivery::limits::{LIST_LAG_KEPT, SETTLE_AFTER};
 use delivery::message::{Policy, SenderName};
-use delivery::outcome::{OutcomeKind, SettledBy};
+use delivery::outcome::{OutcomeKind, SettledBy, UnknownCause};
 use delivery::progress::{Watch, WatchKind};
 use delivery::row::{AttemptRow, IdentityRow, MessageRow, PersonRow};
 use delivery::sid::Sid;
@@ -14,7 +14,7 @@ use delivery::time::{ClockDifference, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::column::{limit, message_id, stored_at, stored_or_null};
+use super::column::{limit, message_id, stored_at, stored_or_null, time_or_null};
 use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::rows::{Broken, PersonRows, WatchRows};
 use crate::store::operations::transaction::Shared;
@@ -27,6 +27,8 @@ use crate::store::{
 
 /// Last messages of a person among which their unknown attempts are looked for.
 const UNKNOWN_AMONG: i64 = 200;
+/// The cause of an attempt that stands for what a restored database may have sent elsewhere.
+const RESTORED: &str = UnknownCause::Restored.as_str();
 /// Last attempts among which one with an answer is looked for.
 const ANSWERED_AMONG: i64 = 50;
 
@@ -285,7 +287,7 @@ fn read_unknown(
 ) -> rusqlite::Result<Vec<UnknownView>> {
     let mut statement = db.prepare_cached(
         "SELECT attempt.id, attempt.started_at, attempt.finished_at, attempt.variant, recent.id, \
-         recent.content_index, attempt.outcome IS NULL FROM (SELECT id, content_index FROM message \
+         recent.content_index, attempt.outcome IS NULL, attempt.cause FROM (SELECT id, content_index FROM message \
          WHERE account_id = ?1 AND person_id = ?2 ORDER BY id DESC LIMIT ?3) AS recent \
          JOIN progress ON progress.message_id = recent.id \
          JOIN attempt ON attempt.id = progress.attempt_id \
@@ -296,14 +298,17 @@ fn read_unknown(
     let mut views = Vec::new();
     while let Some(row) = rows.next()? {
         let started_at = Timestamp::from_micros(row.get(1)?);
-        let ended_at: Option<i64> = row.get(2)?;
+        let ended_at = time_or_null(row, 2)?.unwrap_or(started_at);
+        let is_restored = row.get_ref(7)?.as_str_or_null()? == Some(RESTORED);
         let variant = stored_at(row, 3, AddressVariant::from_number)?;
         // What one person's damaged row hides must not hide the rest.
         let evidence = read_evidence(db, shared, MessageRow(row.get(4)?), variant);
         views.push(UnknownView {
             attempt: AttemptRow(row.get(0)?),
             started_at,
-            ended_at: ended_at.map_or(started_at, Timestamp::from_micros),
+            ended_at,
+            // One from elsewhere may have left at any time since the backup.
+            created_until: if is_restored { ended_at } else { started_at }.plus(SETTLE_AFTER),
             content_index: row.get(5)?,
             is_open: row.get(6)?,
             is_unreadable: !matches!(evidence, Ok(Sight::Erased | Sight::Evidence(_))),

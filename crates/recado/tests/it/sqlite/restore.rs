@@ -17,7 +17,7 @@ use recado::store::{
 use super::file::message;
 use super::{beside, open, options, refusal};
 use crate::rng::Rng;
-use crate::store::fixture::{FIRST, HOUR, SECOND, START};
+use crate::store::fixture::{FIRST, HOUR, MINUTE, SECOND, START};
 
 /// How a server is started: no two starts draw the same numbers.
 fn start(path: &Path, seed: u64) -> Options {
@@ -301,6 +301,12 @@ async fn what_waited_is_looked_for_before_it_leaves() {
         let watches = store.due_watches(query).await.unwrap();
         let looked_for = watches.iter().filter(|watch| watch.started_at == START);
         assert_eq!(looked_for.count(), 3);
+        // What left from elsewhere until now may be theirs, however old the copy is.
+        for watch in watches.iter().filter(|watch| watch.started_at == START) {
+            let unknown = store.unknown_attempts(watch.person).await.unwrap();
+            let until = now.plus(15 * MINUTE);
+            assert!(unknown.iter().all(|view| view.created_until == until));
+        }
         let page = store.messages(recado::store::MessageFilter {
             state: Some(State::Unknown),
             limit: 10,
