@@ -51,6 +51,10 @@ pub enum Doubt {
     Unreachable,
     /// Messages to an address like this one may be listed under another.
     Address,
+    /// The attempt seems to begin in the future: our clock was set since, by nobody knows how much.
+    Clock,
+    /// What the message must look like is damaged.
+    Unreadable,
 }
 
 impl Doubt {
@@ -63,6 +67,8 @@ impl Doubt {
             Self::Uncompared => "no_younger_message",
             Self::Unreachable => "unreachable",
             Self::Address => "address",
+            Self::Clock => "clock",
+            Self::Unreadable => "unreadable",
         }
     }
 }

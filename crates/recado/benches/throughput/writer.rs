@@ -370,7 +370,7 @@ impl Workload {
             group: CounterGroup::None,
         };
         self.store.counters(query).await.unwrap();
-        self.store.gauges().await.unwrap();
+        self.store.gauges(self.inputs.now).await.unwrap();
         self.size.singles + events_read
     }
 

@@ -72,7 +72,7 @@ pub(super) struct HealthJson {
     responses((status = 200, body = HealthJson))
 )]
 pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, Problem> {
-    let gauges = api.store.gauges().await?;
+    let gauges = api.store.gauges(api.effects.clock.now()).await?;
     let now = api.effects.clock.now();
     let mut concerns = Vec::new();
     let waiting = api.store.waiting_since_restore().await?;

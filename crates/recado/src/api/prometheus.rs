@@ -19,7 +19,7 @@ use crate::store::{Gauges, SenderView};
     responses((status = 200, content_type = "text/plain"), (status = 503, body = Problem))
 )]
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
-    let gauges = api.store.gauges().await?;
+    let gauges = api.store.gauges(api.effects.clock.now()).await?;
     let senders = api.store.senders().await?;
     let last = u64::try_from(api.store.last_event().await?).unwrap_or_default();
     let mut page = Page::default();

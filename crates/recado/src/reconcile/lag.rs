@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use delivery::limits::LIST_LAG_KEPT;
+use delivery::limits::{LIST_LAG_KEPT, LIST_LAG_MAX};
 use delivery::time::{ClockDifference, Timestamp};
 
 use crate::effects::Effects;
@@ -40,7 +40,8 @@ impl LagMeter {
         store: &dyn Watches,
         provider: &dyn Provider,
     ) -> Result<(Option<Duration>, ClockDifference), StoreError> {
-        let since = self.effects.clock.now().minus(LIST_LAG_KEPT);
+        let since = self.effects.clock.now();
+        let since = since.minus(LIST_LAG_KEPT / self.clock_scale);
         let noted = store.list_lag(since).await?;
         let missing = *lock(&self.missing_since);
         let missing = missing.map(|since| self.elapsed(since));
@@ -70,6 +71,11 @@ impl LagMeter {
     pub(super) fn elapsed(&self, since: Instant) -> Duration {
         let now = self.effects.clock.monotonic();
         now.saturating_duration_since(since)
+    }
+
+    /// Whether a message that the list has not shown for so long makes it too late to be believed.
+    pub(super) fn is_late(&self, missing: Duration) -> bool {
+        missing.saturating_mul(self.clock_scale) > LIST_LAG_MAX
     }
 
     /// Since when the list has not shown a message that it should; `None` when it shows all.

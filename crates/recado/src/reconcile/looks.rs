@@ -123,6 +123,7 @@ mod tests {
                 .then(|| Sid::parse_message(&format!("SM{n:032x}")).unwrap()),
             state: State::Queued,
             started_at: Timestamp::from_seconds(n),
+            ended_at: Timestamp::from_seconds(n),
             policy: Policy::Once,
             person: PersonRow(n % 100),
             is_unknown: kind == WatchKind::Unknown,

@@ -15,6 +15,9 @@ mod settlement;
 mod silent;
 mod unknown;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::consent_check::ConsentOrder;
 pub use self::inbound::InboundReader;
 

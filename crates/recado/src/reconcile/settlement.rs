@@ -123,4 +123,9 @@ impl Settlements {
     pub(super) fn age(&self, watch: &DueWatch, at: Timestamp) -> Duration {
         at.since(watch.started_at).saturating_mul(self.clock_scale)
     }
+
+    /// How long ago an instant is, as the waits count.
+    pub(super) fn since(&self, at: Timestamp) -> Duration {
+        self.now().since(at).saturating_mul(self.clock_scale)
+    }
 }

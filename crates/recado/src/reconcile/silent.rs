@@ -155,6 +155,7 @@ mod tests {
             sid: Sid::parse_message(&format!("SM{:032x}", 1)).ok(),
             state: State::Queued,
             started_at: now,
+            ended_at: now,
             policy: Policy::Once,
             person: PersonRow(1),
             is_unknown: false,

@@ -21,7 +21,7 @@ use crate::store::{DueWatch, Finding, Holder, NextWatch, Settlement, StoreError,
 const RETRY_WAIT: Duration = Duration::from_secs(5);
 /// How long until one that failed because the provider cannot be reached is repeated.
 const UNREACHABLE_WAIT: Duration = Duration::from_secs(30);
-/// How long until an attempt is looked at again whose rows cannot be read.
+/// The longest wait: of an attempt whose rows cannot be read, and of one whose looks fail for long.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// Everything that one look at one person has brought.
@@ -38,6 +38,8 @@ struct Sight {
     lag: Option<Duration>,
     /// How far the provider's clock may be from ours.
     clock: ClockDifference,
+    /// When the look began.
+    now: Timestamp,
 }
 
 /// Why a look failed.
@@ -109,6 +111,7 @@ async fn see(context: &Context, group: &[DueWatch]) -> Result<Sight, Failed> {
     if unknown.iter().any(|view| view.is_open) {
         return Err(Failed::UnderWay);
     }
+    let now = context.settlements.now();
     // Measured before the list is read: a reading is as old as its beginning.
     let ages = unknown
         .iter()
@@ -131,6 +134,7 @@ async fn see(context: &Context, group: &[DueWatch]) -> Result<Sight, Failed> {
             .collect(),
         lag,
         clock,
+        now,
     })
 }
 
@@ -221,7 +225,7 @@ async fn conclude(
             tracing::warn!(%attempt, "an unknown attempt cannot be read, and is left for an hour");
         }
         let next = again(context, watch, UNREADABLE_WAIT);
-        return Ok(settlements.nothing(watch, Some(next)));
+        return Ok(in_vain(context, watch, Doubt::Unreadable, next));
     }
     let sid = found.get(&attempt);
     let message = sid.and_then(|sid| sight.listed.iter().find(|message| message.sid == *sid));
@@ -255,6 +259,12 @@ async fn read(
     if !to.is_some_and(|to| to.starts_with('+')) {
         return Ok(Verdict::Unproven(Doubt::Address));
     }
+    if seems_to_begin_later(view, sight) {
+        context.readings.distrust(view.attempt);
+    }
+    if context.readings.is_distrusted(view.attempt) {
+        return Ok(Verdict::Unproven(Doubt::Clock));
+    }
     let holds_candidate = sight
         .listed
         .iter()
@@ -273,6 +283,13 @@ async fn read(
     };
     let readings = context.readings.add(view.attempt, reading);
     Ok(judge(&readings, sight.lag))
+}
+
+/// Whether the window in which the message may have been created begins after it was: our clock was
+/// ahead, and no answer of the provider has told us by how much.
+fn seems_to_begin_later(view: &UnknownView, sight: &Sight) -> bool {
+    let ended_at = view.ended_at.min(sight.now);
+    earliest(view.started_at, sight.clock) > sight.clock.latest(ended_at)
 }
 
 /// Whether a message could be the attempt's, whatever it says: it was not created before, and it is
@@ -319,14 +336,26 @@ fn not_found(context: &Context, watch: &DueWatch, doubt: Option<Doubt>) -> Settl
 
 /// The look failed: it is repeated, and does not count.
 fn failed_look(context: &Context, watch: &DueWatch, wait: Duration) -> Settlement {
+    // The longer nobody can look, the less it helps to try often.
+    let long = unknown_for(context, watch) / 12;
+    let next = again(context, watch, wait.max(long.min(UNREADABLE_WAIT)));
+    in_vain(context, watch, Doubt::Unreachable, next)
+}
+
+/// There was no look worth the name. After an hour that is said, and the policy of the message
+/// decides as if nothing had been found.
+fn in_vain(context: &Context, watch: &DueWatch, doubt: Doubt, next: NextWatch) -> Settlement {
     let settlements = &context.settlements;
-    let next = Some(again(context, watch, wait));
-    let is_late = settlements.age(watch, settlements.now()) >= ABSENT_UNCOMPARED_AFTER;
-    if watch.policy == Policy::Once && is_late {
-        settlements.horizon_passed(watch, Some(Doubt::Unreachable), next)
+    if unknown_for(context, watch) >= ABSENT_UNCOMPARED_AFTER {
+        settlements.horizon_passed(watch, Some(doubt), Some(next))
     } else {
-        settlements.nothing(watch, next)
+        settlements.nothing(watch, Some(next))
     }
+}
+
+/// How long ago the request ended, as the waits count.
+fn unknown_for(context: &Context, watch: &DueWatch) -> Duration {
+    context.settlements.since(watch.ended_at)
 }
 
 fn again(context: &Context, watch: &DueWatch, wait: Duration) -> NextWatch {

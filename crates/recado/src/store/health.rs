@@ -13,7 +13,7 @@ pub trait Health: Send + Sync {
     fn verify(&self) -> StoreFuture<'_, VerifyReport>;
 
     /// Sizes and depths for the metrics page.
-    fn gauges(&self) -> StoreFuture<'_, Gauges>;
+    fn gauges(&self, now: Timestamp) -> StoreFuture<'_, Gauges>;
 
     /// Whether a commit goes through now: makes one that changes nothing.
     fn probe(&self) -> StoreFuture<'_, ()>;
@@ -54,7 +54,8 @@ pub struct Gauges {
     pub open_attempts: u64,
     /// Attempts whose outcome is unknown and still looked for.
     pub unknown_watched: u64,
-    /// Those of them for which the time is over within which evidence usually comes.
+    /// Those of them for which the time is over within which evidence usually comes, however often
+    /// they were looked for; counted among the 10,000 whose look is due first.
     pub unknown_overdue: u64,
     /// The largest lag of the provider's list within a day; `None` when none was measured.
     pub list_lag: Option<Duration>,

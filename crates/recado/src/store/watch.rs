@@ -29,8 +29,8 @@ pub trait Watches: Send + Sync {
     /// Which attempts have these SIDs.
     fn holders(&self, sids: Vec<Sid>) -> StoreFuture<'_, Vec<Holder>>;
 
-    /// The newest attempt whose SID its own answer named since a time, and what its message looks
-    /// like: the list must show it soon.
+    /// The newest attempt to a phone number whose SID its own answer named since a time, and what its
+    /// message looks like: the list must show it soon.
     fn newest_answered(&self, since: Timestamp) -> StoreFuture<'_, Option<Answered>>;
 
     /// Notes how late the provider's list was, and how far its clock is from ours.
@@ -71,6 +71,8 @@ pub struct DueWatch {
     pub state: State,
     /// When the attempt was opened.
     pub started_at: Timestamp,
+    /// When its request had ended.
+    pub ended_at: Timestamp,
     /// What may be done in doubt.
     pub policy: Policy,
     /// The recipient.
@@ -88,10 +90,10 @@ pub struct UnknownView {
     pub started_at: Timestamp,
     /// When its request had ended.
     pub ended_at: Timestamp,
-    /// The keyed hash of person and content: the same for the same content.
-    pub content_index: [u8; 16],
     /// Until when its message may have been created, by our clock.
     pub created_until: Timestamp,
+    /// The keyed hash of person and content: the same for the same content.
+    pub content_index: [u8; 16],
     /// What to look for; `None` when the person was erased, or cannot be read.
     pub evidence: Option<Evidence>,
     /// Whether its request is open.

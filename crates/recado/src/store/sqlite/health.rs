@@ -1,8 +1,9 @@
 //! Sizes, depths and whether a commit goes through.
 
-use delivery::limits::SETTLE_POLLS;
+use delivery::limits::ABSENT_UNCOMPARED_AFTER;
 use delivery::progress::WatchKind;
 use delivery::state::State;
+use delivery::time::Timestamp;
 use rusqlite::Connection;
 
 use super::error::store_error;
@@ -23,10 +24,13 @@ impl Health for SqliteStore {
         })
     }
 
-    fn gauges(&self) -> StoreFuture<'_, Gauges> {
+    fn gauges(&self, now: Timestamp) -> StoreFuture<'_, Gauges> {
         Box::pin(async move {
             let mut gauges = self
-                .read_long(&self.readers.gauges, |db, _| read_gauges(db))
+                .read_long(&self.readers.gauges, move |db, shared| {
+                    let evidence_comes = shared.rules.wait(ABSENT_UNCOMPARED_AFTER);
+                    read_gauges(db, now.minus(evidence_comes))
+                })
                 .await?;
             let bytes = |suffix: &str| {
                 let mut name = self.path.as_os_str().to_owned();
@@ -66,10 +70,13 @@ impl HealthRows for Statements<'_> {
     }
 }
 
+/// Unknown attempts of which each is looked at whether it is overdue.
+const OVERDUE_AMONG: i64 = 10_000;
 /// Reports that are counted one by one; a page without a key must not walk more.
 const PARKED_COUNTED_MAX: i64 = 100_000;
 
-fn read_gauges(db: &Connection) -> rusqlite::Result<Gauges> {
+/// An attempt that ended before `overdue` and is still looked for is overdue.
+fn read_gauges(db: &Connection, overdue: Timestamp) -> rusqlite::Result<Gauges> {
     let one = |sql: &str| -> rusqlite::Result<u64> {
         db.prepare_cached(sql)?
             .query_row([ACCOUNT], |row| row.get(0))
@@ -80,11 +87,13 @@ fn read_gauges(db: &Connection) -> rusqlite::Result<Gauges> {
         unknown_watched: one(&format!(
             "SELECT count(*) FROM watch WHERE account_id = ?1 AND kind = {unknown}"
         ))?,
-        unknown_overdue: one(&format!(
-            "SELECT count(*) FROM watch WHERE account_id = ?1 AND kind = {unknown} \
-             AND polls >= {}",
-            SETTLE_POLLS.len()
-        ))?,
+        unknown_overdue: db
+            .prepare_cached(&format!(
+                "SELECT count(*) FROM (SELECT attempt_id FROM watch WHERE account_id = ?1 \
+                 AND kind = {unknown} ORDER BY at, attempt_id LIMIT {OVERDUE_AMONG}) \
+                 JOIN attempt ON attempt.id = attempt_id WHERE attempt.finished_at <= ?2"
+            ))?
+            .query_row([ACCOUNT, overdue.micros()], |row| row.get(0))?,
         list_lag: watch::largest_lag(db)?,
         parked: one(&format!(
             "SELECT count(*) FROM (SELECT 1 FROM parked_report WHERE account_id = ?1 \

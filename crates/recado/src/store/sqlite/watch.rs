@@ -247,7 +247,8 @@ fn read_due_by(
 ) -> rusqlite::Result<Vec<DueWatch>> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT watch.at, watch.attempt_id, watch.kind, watch.polls, attempt.sid, \
-         progress.state, attempt.started_at, attempt.outcome, progress.policy, progress.person_id \
+         progress.state, attempt.started_at, attempt.outcome, progress.policy, progress.person_id, \
+         attempt.finished_at \
          FROM watch JOIN attempt ON attempt.id = watch.attempt_id \
          JOIN progress ON progress.message_id = attempt.message_id \
          WHERE watch.account_id = ?1 AND watch.kind = ?2 AND watch.at <= ?3 \
@@ -266,6 +267,7 @@ fn read_watch(row: &Row<'_>) -> rusqlite::Result<DueWatch> {
     let outcome = stored_or_null(row, 7, OutcomeKind::from_number)?;
     let sid = row.get_ref(4)?.as_blob_or_null()?;
     let sid = sid.and_then(Sid::from_bytes);
+    let started_at = Timestamp::from_micros(row.get(6)?);
     Ok(DueWatch {
         at: Timestamp::from_micros(row.get(0)?),
         attempt: AttemptRow(row.get(1)?),
@@ -273,7 +275,8 @@ fn read_watch(row: &Row<'_>) -> rusqlite::Result<DueWatch> {
         polls: row.get(3)?,
         sid,
         state: stored_at(row, 5, State::from_number)?,
-        started_at: Timestamp::from_micros(row.get(6)?),
+        started_at,
+        ended_at: time_or_null(row, 10)?.unwrap_or(started_at),
         policy: stored_at(row, 8, Policy::from_number)?,
         person: PersonRow(row.get(9)?),
         is_unknown: outcome == Some(OutcomeKind::Unknown) && sid.is_none(),
@@ -329,33 +332,32 @@ fn read_answered(
     let mut statement = db.prepare_cached(
         "SELECT sid, finished_at, message_id, variant FROM (SELECT * FROM attempt \
          WHERE account_id = ?1 ORDER BY id DESC LIMIT ?2) \
-         WHERE sid IS NOT NULL AND settled_by = ?3 AND finished_at >= ?4 ORDER BY id DESC LIMIT 1",
+         WHERE sid IS NOT NULL AND settled_by = ?3 AND finished_at >= ?4 ORDER BY id DESC",
     )?;
-    let values = [
+    let mut rows = statement.query([
         ACCOUNT,
         ANSWERED_AMONG,
         SettledBy::Answer.number(),
         since.micros(),
-    ];
-    let found = statement
-        .query_row(values, |row| {
-            let sid = row.get_ref(0)?.as_blob_or_null()?.and_then(Sid::from_bytes);
-            let at = Timestamp::from_micros(row.get(1)?);
-            let variant = stored_at(row, 3, AddressVariant::from_number)?;
-            Ok((sid, at, MessageRow(row.get(2)?), variant))
-        })
-        .optional()?;
-    let Some((Some(sid), at, message, variant)) = found else {
-        return Ok(None);
-    };
-    Ok(match read_evidence(db, shared, message, variant)? {
-        Sight::Evidence(evidence) => Some(Answered {
-            sid,
-            at,
-            evidence: *evidence,
-        }),
-        Sight::Erased | Sight::Unreadable => None,
-    })
+    ])?;
+    while let Some(row) = rows.next()? {
+        let Some(sid) = row.get_ref(0)?.as_blob_or_null()?.and_then(Sid::from_bytes) else {
+            continue;
+        };
+        let variant = stored_at(row, 3, AddressVariant::from_number)?;
+        let sight = read_evidence(db, shared, MessageRow(row.get(2)?), variant)?;
+        // How the list shows messages to user ids is not documented.
+        if let Sight::Evidence(evidence) = sight
+            && evidence.to.starts_with('+')
+        {
+            return Ok(Some(Answered {
+                sid,
+                at: Timestamp::from_micros(row.get(1)?),
+                evidence: *evidence,
+            }));
+        }
+    }
+    Ok(None)
 }
 
 fn read_list_lag(db: &Connection, since: Timestamp) -> rusqlite::Result<ListLag> {

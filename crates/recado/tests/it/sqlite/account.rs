@@ -130,7 +130,7 @@ async fn rows_of_another_account_are_not_seen() {
     };
     assert!(seen.due_watches(query).await.unwrap().is_empty());
     assert!(seen.holders(vec![sent.sid]).await.unwrap().is_empty());
-    let gauges = seen.gauges().await.unwrap();
+    let gauges = seen.gauges(store.now).await.unwrap();
     assert_eq!((gauges.queued, gauges.unknown_watched), (0, 0));
     let mut report = store.report_of(sent.attempt, Some(sent.sid), ProviderStatus::Delivered);
     report.attempt = None;

@@ -163,7 +163,7 @@ async fn look_at_everything(
     store.senders().await.unwrap();
     store.consent(person).await.unwrap();
     store.next_watch().await.unwrap();
-    store.gauges().await.unwrap();
+    store.gauges(START).await.unwrap();
     store.maintain(START).await.unwrap();
     let sender = store.senders().await.unwrap()[0].row;
     let cursor = store.inbound_cursor(sender, FIRST.to_owned());

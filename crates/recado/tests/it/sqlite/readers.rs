@@ -102,7 +102,7 @@ async fn long_reads_hold_up_no_short_one_and_no_write() {
         tokio::join!(
             store.messages(filter),
             store.counters(counters),
-            store.gauges(),
+            store.gauges(START),
             store.accept(bulk)
         )
     };

@@ -41,7 +41,7 @@ async fn old_messages_go(mut fixture: StoreFixture, path: std::path::PathBuf) {
     let young = fixture.accept(notice(101, "young")).await;
     fixture.attempt(young, refused(21_617)).await;
     let before = fixture.now.minus(10 * DAY);
-    let figures = fixture.store().gauges().await.unwrap();
+    let figures = fixture.store().gauges(fixture.now).await.unwrap();
     let hours = CounterQuery {
         from_hour: 0,
         to_hour: i64::from(u32::MAX),
@@ -80,7 +80,7 @@ async fn old_messages_go(mut fixture: StoreFixture, path: std::path::PathBuf) {
     assert_eq!(report.messages, 2);
     let now = format!("{:?}", fixture.store().counters(hours).await.unwrap());
     assert_eq!(now, numbers, "what was counted stays");
-    let left = fixture.store().gauges().await.unwrap();
+    let left = fixture.store().gauges(fixture.now).await.unwrap();
     assert_eq!(left.errors, figures.errors);
     let stored: u64 = left.states.iter().map(|(_, n)| n).sum();
     assert_eq!(stored, 2, "the gauge shows what is stored");

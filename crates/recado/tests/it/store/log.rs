@@ -186,7 +186,7 @@ pub(crate) async fn counters_count_what_happened_by_every_group(fixture: &mut St
 }
 
 pub(crate) async fn gauges_show_sizes_and_depths(fixture: &mut StoreFixture) {
-    let empty = fixture.store().gauges().await.unwrap();
+    let empty = fixture.store().gauges(fixture.now).await.unwrap();
     assert_eq!((empty.queued, empty.oldest_due_at), (0, None));
     let oldest = fixture.now;
     let mut ids = Vec::new();
@@ -198,7 +198,7 @@ pub(crate) async fn gauges_show_sizes_and_depths(fixture: &mut StoreFixture) {
     fixture.lose(ids[3]).await;
     fixture.open(ids[2]).await;
     fixture.attempt(ids[1], refused(21_617)).await;
-    let gauges = fixture.store().gauges().await.unwrap();
+    let gauges = fixture.store().gauges(fixture.now).await.unwrap();
     assert_eq!(gauges.queued, 1);
     assert_eq!(gauges.oldest_due_at, Some(oldest));
     assert_eq!((gauges.open_attempts, gauges.unknown_watched), (1, 1));

@@ -257,6 +257,8 @@ macro_rules! conformance {
                 a_found_message_brings_its_parked_reports,
                 a_silent_message_is_asked_about,
                 a_horizon_says_nothing_about_what_is_settled,
+                what_is_unknown_for_an_hour_is_overdue,
+                the_newest_message_to_a_number_measures_the_list,
             }
             maintenance {
                 deadlines_pass_without_anybody_looking,

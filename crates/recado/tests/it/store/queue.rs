@@ -188,7 +188,15 @@ pub(crate) async fn a_person_has_one_open_attempt_of_a_sender(fixture: &mut Stor
     fixture.open(other_sender).await;
     let person = fixture.due(FIRST).await.due[0].person;
     assert_eq!(fixture.store().open_attempts_of(person).await.unwrap(), 2);
-    assert_eq!(fixture.store().gauges().await.unwrap().open_attempts, 3);
+    assert_eq!(
+        fixture
+            .store()
+            .gauges(fixture.now)
+            .await
+            .unwrap()
+            .open_attempts,
+        3
+    );
     fixture.close(attempt.attempt, no_connection()).await;
     fixture.open(second).await;
 }
@@ -379,7 +387,15 @@ pub(crate) async fn open_attempts_outlive_the_server_and_become_unknown(
     let waiting = fixture.accept(notice(5, "a")).await;
     fixture.pass(MINUTE);
     assert_eq!(fixture.reopen().await, 3);
-    assert_eq!(fixture.store().gauges().await.unwrap().open_attempts, 0);
+    assert_eq!(
+        fixture
+            .store()
+            .gauges(fixture.now)
+            .await
+            .unwrap()
+            .open_attempts,
+        0
+    );
     for id in &ids {
         let view = fixture.view(*id).await;
         assert_eq!(view.summary.state, State::Unknown);

@@ -120,7 +120,7 @@ pub(crate) async fn any_order_and_repetition_ends_in_the_same_record(fixture: &m
     }
     compare_records(fixture, &courses, &ids).await;
     assert_eq!(fixture.counter(Metric::Anomalies, 0).await, 0);
-    assert_eq!(fixture.store().gauges().await.unwrap().parked, 0);
+    assert_eq!(fixture.store().gauges(fixture.now).await.unwrap().parked, 0);
 }
 
 async fn open_everything(fixture: &mut StoreFixture) -> HashMap<MessageId, AttemptId> {

@@ -125,7 +125,10 @@ pub(crate) async fn delivered_after_failed_is_counted_as_an_anomaly(fixture: &mu
         Some("contradicts")
     );
     assert_eq!(fixture.counter(Metric::Anomalies, 0).await, 1);
-    assert_eq!(fixture.store().gauges().await.unwrap().anomalies, 1);
+    assert_eq!(
+        fixture.store().gauges(fixture.now).await.unwrap().anomalies,
+        1
+    );
 }
 
 pub(crate) async fn refusals_by_the_person_suppress_them_in_every_form(fixture: &mut StoreFixture) {
@@ -198,22 +201,22 @@ pub(crate) async fn early_and_orphan_reports_are_parked_and_bound(fixture: &mut 
     let stranger = Sid::parse_message("SMffffffffffffffffffffffffffffffff").unwrap();
     let orphan = by_sid(stranger, ProviderStatus::Sent);
     assert_eq!(fixture.tell(orphan.clone()).await, ReportResult::Parked);
-    assert_eq!(fixture.store().gauges().await.unwrap().parked, 3);
+    assert_eq!(fixture.store().gauges(fixture.now).await.unwrap().parked, 3);
     assert_eq!(fixture.state(id).await, State::Sending);
 
     fixture.close(attempt, accepted_by_provider(sid)).await;
     assert_eq!(fixture.state(id).await, State::Delivered);
-    assert_eq!(fixture.store().gauges().await.unwrap().parked, 1);
+    assert_eq!(fixture.store().gauges(fixture.now).await.unwrap().parked, 1);
     let known = by_sid(sid, ProviderStatus::Sent);
     assert_eq!(fixture.tell(known).await, ReportResult::Duplicate);
 
     // The orphan is kept for a day.
     fixture.pass(DAY - SECOND_LONG);
     fixture.store().maintain(fixture.now).await.unwrap();
-    assert_eq!(fixture.store().gauges().await.unwrap().parked, 1);
+    assert_eq!(fixture.store().gauges(fixture.now).await.unwrap().parked, 1);
     fixture.pass(SECOND_LONG);
     fixture.store().maintain(fixture.now).await.unwrap();
-    assert_eq!(fixture.store().gauges().await.unwrap().parked, 0);
+    assert_eq!(fixture.store().gauges(fixture.now).await.unwrap().parked, 0);
     // A report that names nothing at all cannot be kept.
     let nothing = Report {
         sid: None,
@@ -238,7 +241,7 @@ pub(crate) async fn parked_reports_are_bound_by_a_callback_that_knows_the_sid(
         .report(Sent { attempt, sid }, ProviderStatus::Sent)
         .await;
     assert_eq!(fixture.state(id).await, State::Delivered);
-    assert_eq!(fixture.store().gauges().await.unwrap().parked, 0);
+    assert_eq!(fixture.store().gauges(fixture.now).await.unwrap().parked, 0);
 }
 
 pub(crate) async fn a_correlation_id_of_another_database_is_not_ours(fixture: &mut StoreFixture) {

@@ -177,9 +177,25 @@ pub(crate) async fn nothing_found_looks_again_later(fixture: &mut StoreFixture) 
     let again = fixture.watches().await.remove(0);
     assert_eq!((again.attempt, again.polls), (attempt.row, 1));
     assert!(again.is_unknown);
-    assert_eq!(fixture.store().gauges().await.unwrap().unknown_watched, 1);
+    assert_eq!(
+        fixture
+            .store()
+            .gauges(fixture.now)
+            .await
+            .unwrap()
+            .unknown_watched,
+        1
+    );
     fixture.settle(&again, Finding::Nothing, None).await;
-    assert_eq!(fixture.store().gauges().await.unwrap().unknown_watched, 0);
+    assert_eq!(
+        fixture
+            .store()
+            .gauges(fixture.now)
+            .await
+            .unwrap()
+            .unknown_watched,
+        0
+    );
     assert_eq!(fixture.store().next_watch().await.unwrap(), None);
 }
 
@@ -268,7 +284,7 @@ pub(crate) async fn a_found_message_brings_its_parked_reports(fixture: &mut Stor
     };
     fixture.settle(&watch, found, None).await;
     assert_eq!(fixture.state(id).await, State::Read);
-    assert_eq!(fixture.store().gauges().await.unwrap().parked, 0);
+    assert_eq!(fixture.store().gauges(fixture.now).await.unwrap().parked, 0);
 }
 
 pub(crate) async fn a_silent_message_is_asked_about(fixture: &mut StoreFixture) {
@@ -307,6 +323,52 @@ pub(crate) async fn a_silent_message_is_asked_about(fixture: &mut StoreFixture) 
     assert_eq!(sources, ["api", "dispatch", "dispatch", "poll", "poll"]);
 }
 
+/// However often it was looked for: looks that fail are not counted.
+pub(crate) async fn what_is_unknown_for_an_hour_is_overdue(fixture: &mut StoreFixture) {
+    let id = fixture.accept(notice(1, "a")).await;
+    fixture.lose(id).await;
+    fixture.pass(59 * MINUTE);
+    for (polls, overdue) in [(3, 0), (3, 1)] {
+        let watch = fixture.watches().await.remove(0);
+        let next = NextWatch {
+            at: fixture.now,
+            kind: WatchKind::Unknown,
+            polls,
+        };
+        fixture.settle(&watch, Finding::Nothing, Some(next)).await;
+        let gauges = fixture.store().gauges(fixture.now).await.unwrap();
+        assert_eq!(
+            (gauges.unknown_watched, gauges.unknown_overdue),
+            (1, overdue)
+        );
+        fixture.pass(MINUTE);
+    }
+}
+
+/// The list is measured by messages to phone numbers.
+pub(crate) async fn the_newest_message_to_a_number_measures_the_list(fixture: &mut StoreFixture) {
+    let since = fixture.now;
+    let none = fixture.store().newest_answered(since).await.unwrap();
+    assert!(none.is_none());
+    let id = fixture.accept(notice(1, "a")).await;
+    let sent = fixture.send(id).await;
+    let to_user_id = Message {
+        to: address("BR.1234567890123456"),
+        ..notice(2, "a")
+    };
+    let id = fixture.accept(to_user_id).await;
+    fixture.send(id).await;
+    let found = fixture
+        .store()
+        .newest_answered(since)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.sid, sent.sid);
+    assert_eq!(found.evidence.to, number(1));
+    assert_eq!(found.evidence.to_alternative, Some(old_number(1)));
+}
+
 pub(crate) async fn a_horizon_says_nothing_about_what_is_settled(fixture: &mut StoreFixture) {
     let id = fixture.accept(notice(1, "a")).await;
     let attempt = fixture.lose(id).await;
@@ -317,9 +379,10 @@ pub(crate) async fn a_horizon_says_nothing_about_what_is_settled(fixture: &mut S
         .report(Sent { attempt, sid }, ProviderStatus::Sent)
         .await;
     let events = fixture.store().last_event().await.unwrap();
-    fixture
-        .settle(&watch, Finding::HorizonPassed(None), None)
-        .await;
+    for finding in [Finding::HorizonPassed(None), Finding::Absent] {
+        fixture.settle(&watch, finding, None).await;
+    }
     assert_eq!(fixture.state(id).await, State::Sent);
+    assert_eq!(fixture.view(id).await.attempts[0].sid, Some(sid));
     assert_eq!(fixture.store().last_event().await.unwrap(), events);
 }
