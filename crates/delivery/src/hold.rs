@@ -91,9 +91,11 @@ pub struct Holding {
     pub kind: Option<Kind>,
     /// The wait of the first hold; `None` until it is lifted.
     pub wait: Option<Duration>,
-    /// Whether the code is about more than the message's own person, so that the attempt which met it
-    /// does not count.
+    /// Whether the attempt which met the code does not count.
     pub spares: bool,
+    /// How many holds in a row there may be before the message fails; `None` when only its deadline
+    /// ends it.
+    pub in_a_row_max: Option<u32>,
     /// Whether it is to be kept as evidence that the message met the code.
     pub is_evidence: bool,
 }

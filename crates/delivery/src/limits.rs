@@ -28,9 +28,9 @@ pub const WINDOW: Duration = Duration::from_secs(24 * 3_600);
 /// message leaves the provider's queue, not when we hand it over.
 pub const WINDOW_MARGIN: Duration = Duration::from_secs(5 * 60);
 
-/// Attempts of one message, whatever the reason for each. An outage of a day, with a look every
+/// Attempts of one message that the provider answered with 429. A day of them, with a request every
 /// five minutes, needs about 300.
-pub const ATTEMPTS_MAX: u32 = 400;
+pub const RATE_LIMITED_ATTEMPTS_MAX: u32 = 400;
 
 /// Within this time, messages to two different people that met the same code show that it is not
 /// about the recipient.
@@ -40,6 +40,9 @@ pub const EVIDENCE_WAIT: Duration = Duration::from_secs(60);
 /// A hold that begins this soon after the end of the last one, or within its length, is the next in
 /// a row.
 pub const HOLDS_IN_A_ROW_WITHIN: Duration = Duration::from_secs(3_600);
+/// Holds of one person in a row after which what meets their code fails. From a first one of a minute,
+/// with the longest of 6 h, they last for six days.
+pub const PERSON_HOLDS_IN_A_ROW_MAX: u32 = 32;
 
 /// When an unknown attempt is looked for, counted from when it became unknown.
 pub const SETTLE_POLLS: [Duration; 11] = [

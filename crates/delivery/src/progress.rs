@@ -71,11 +71,12 @@ pub struct Progress {
     pub state: State,
     /// Attempts made.
     pub attempts: u32,
-    /// How many of them do not count against its limit: a pause or a hold of many people's messages
-    /// ended them, or an operator asked for more.
+    /// How many of them do not count against its limit: the provider was not reached or is proven to
+    /// have created nothing, a pause or a hold ended them, or an operator asked for more.
     pub spared: u32,
     /// Its age, as far as trying again goes: the sum of the waits that were decided between its
-    /// attempts. The time in the queue, in a pause, in a hold or under way is not part of it.
+    /// attempts. The time in the queue, in a pause, in a hold, under way, or until the provider can be
+    /// reached is not part of it.
     pub tried_for: Duration,
     /// Key of the latest attempt.
     pub attempt: Option<AttemptRow>,

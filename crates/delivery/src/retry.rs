@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::codes::{Action, Evidence, Rule, Scope};
 use crate::hold::{self, HoldScope, Holding, Standing};
-use crate::limits::EVIDENCE_WAIT;
+use crate::limits::{EVIDENCE_WAIT, PERSON_HOLDS_IN_A_ROW_MAX, RATE_LIMITED_ATTEMPTS_MAX};
 use crate::message::Policy;
 use crate::outcome::RetryAfter;
 use crate::time::Timestamp;
@@ -25,7 +25,7 @@ pub struct RetryPolicy {
     pub later_first: Duration,
     /// Longest step for them.
     pub later_cap: Duration,
-    /// Most attempts of one message.
+    /// Most attempts of one message, without those that are spared.
     pub attempts_max: u32,
     /// A message that was tried for longer than this is not tried again.
     pub age_max: Duration,
@@ -50,8 +50,10 @@ impl Default for RetryPolicy {
 /// Why an attempt did not end well.
 #[derive(Clone, Debug)]
 pub enum AttemptFailure {
-    /// Nothing was sent and no code says why: network trouble, or 429.
-    NotSent {
+    /// The provider was not reached. That says nothing about the message.
+    NotReached,
+    /// The provider did not take it because there are too many requests (429).
+    RateLimited {
         /// How long the provider asked us to wait.
         retry_after: Option<RetryAfter>,
     },
@@ -66,8 +68,10 @@ pub enum AttemptFailure {
 /// What is known about the message when the question is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryInput {
-    /// Attempts made so far, without those that a pause or a hold has spared.
+    /// Attempts made so far that count against a limit.
     pub attempts: u32,
+    /// All attempts made so far.
+    pub attempts_in_all: u32,
     /// The sum of the waits that were decided between its attempts.
     pub tried_for: Duration,
     /// The message's own deadline.
@@ -133,26 +137,48 @@ pub enum GiveUp {
 /// Decides what to do about a failure.
 pub fn decide(input: &RetryInput, failure: &AttemptFailure, policy: &RetryPolicy) -> Decision {
     match failure {
-        AttemptFailure::NotSent { retry_after } => {
+        AttemptFailure::NotReached => after_outage(input, policy),
+        AttemptFailure::RateLimited { retry_after } => {
             let step = step(policy.backoff_first, policy.backoff_cap, input);
             let floor = retry_after.map_or(Duration::ZERO, |wait| asked_wait(wait, input, policy));
-            try_again(
-                input,
-                policy,
-                floor.saturating_add(step),
-                policy.attempts_max,
-            )
+            let wait = floor.saturating_add(step);
+            try_again(input, policy, wait, RATE_LIMITED_ATTEMPTS_MAX)
         }
         AttemptFailure::Unsettled => after_doubt(input, policy),
         AttemptFailure::Absent => match input.policy {
             Policy::Once | Policy::AtLeastOnce => {
-                try_again(input, policy, Duration::ZERO, policy.attempts_max)
+                // Until it was proven, the message has waited long enough for once.
+                let wait = match input.attempts_in_all {
+                    0..=1 => Duration::ZERO,
+                    _ => step_in_outage(input, policy),
+                };
+                try_again(input, policy, wait, u32::MAX)
             }
             Policy::AtMostOnce => Decision::GiveUp(GiveUp::Policy),
             Policy::Ask => Decision::Hold,
         },
         AttemptFailure::Coded(rule) => by_rule(input, rule, policy),
     }
+}
+
+/// However long it lasts, an outage ends no message: only the deadline does.
+fn after_outage(input: &RetryInput, policy: &RetryPolicy) -> Decision {
+    let at = input.now.plus(step_in_outage(input, policy));
+    if input.expires_at.is_some_and(|expires| at >= expires) {
+        return Decision::GiveUp(GiveUp::Expires);
+    }
+    Decision::Retry {
+        at,
+        possible_duplicate: input.resent_after_doubt,
+    }
+}
+
+/// The attempts of an outage are spared; what grows with them is the wait, so that a message which
+/// was the probe leaves the next probes to others.
+fn step_in_outage(input: &RetryInput, policy: &RetryPolicy) -> Duration {
+    let attempts = input.attempts_in_all;
+    let input = &RetryInput { attempts, ..*input };
+    step(policy.backoff_first, policy.backoff_cap, input)
 }
 
 fn by_rule(input: &RetryInput, rule: &Rule, policy: &RetryPolicy) -> Decision {
@@ -189,8 +215,9 @@ fn by_rule(input: &RetryInput, rule: &Rule, policy: &RetryPolicy) -> Decision {
     }
 }
 
-/// A hold makes the message and others wait. Where it is about the message's own person, the
-/// attempts count; where it is about many people's, only the deadline ends it.
+/// A hold makes the message and others wait, and its time costs none of them anything. Where it is
+/// about many people, only the deadline ends it; where it is about one, so do too many in a row, and
+/// the limit that a code brings with it.
 fn by_hold(input: &RetryInput, rule: &Rule, scope: HoldScope, policy: &RetryPolicy) -> Decision {
     let attempts_max = rule.attempts_max.unwrap_or(policy.attempts_max);
     let standing = &input.standing;
@@ -198,7 +225,8 @@ fn by_hold(input: &RetryInput, rule: &Rule, scope: HoldScope, policy: &RetryPoli
         Action::ConfigAlert => rule.wait,
         _ => Some(rule.wait.unwrap_or(policy.later_first)),
     };
-    let spares = hold::scope_of(rule, true).is_some_and(hold::is_shared);
+    let is_shared = hold::scope_of(rule, true).is_some_and(hold::is_shared);
+    let spares = is_shared || rule.attempts_max.is_none();
     if !spares && input.attempts >= attempts_max {
         return Decision::GiveUp(GiveUp::AttemptsMax);
     }
@@ -211,6 +239,7 @@ fn by_hold(input: &RetryInput, rule: &Rule, scope: HoldScope, policy: &RetryPoli
         kind: rule.kind,
         wait,
         spares,
+        in_a_row_max: (!is_shared).then_some(PERSON_HOLDS_IN_A_ROW_MAX),
         is_evidence: wait.is_none() || rule.evidence == Evidence::TwoPeople,
     })
 }

@@ -14,6 +14,7 @@ fn sender(wait: u64) -> Holding {
         kind: None,
         wait: Some(Duration::from_secs(wait)),
         spares: true,
+        in_a_row_max: None,
         is_evidence: false,
     }
 }

@@ -4,8 +4,7 @@ use crate::absence::Doubt;
 use crate::codes::{ErrorSource, Scope, is_unknown_number};
 use crate::counter::{Metric, Stage, bucket};
 use crate::event::{EventKind, Source};
-use crate::hold::{self, Holding};
-use crate::limits::ATTEMPTS_MAX;
+use crate::hold::{self, Holding, NewHold};
 use crate::outcome::OutcomeKind;
 use crate::retry::{self, AttemptFailure, Decision, GiveUp, RetryInput};
 use crate::row::AttemptRow;
@@ -171,7 +170,7 @@ impl Transition<'_> {
                 .error
                 .is_some_and(|error| error.reason == Reason::Unsettled);
         let waits_already = matches!(self.progress.state, State::Sending | State::Scheduled);
-        if waits_already || self.progress.attempts >= ATTEMPTS_MAX {
+        if waits_already {
             return false;
         }
         if self.progress.state == State::Held && self.progress.attempts == 0 {
@@ -244,6 +243,7 @@ impl Transition<'_> {
         let progress = &*self.progress;
         let input = RetryInput {
             attempts: progress.attempts.saturating_sub(progress.spared),
+            attempts_in_all: progress.attempts,
             tried_for: progress.tried_for,
             expires_at: progress.expires_at,
             policy: progress.policy,
@@ -252,20 +252,7 @@ impl Transition<'_> {
             now: self.now,
             random: self.random,
         };
-        // A failure of the network says nothing about the message: only its age ends it.
-        let mut retry_policy = self.rules.retry_policy;
-        if matches!(
-            failure,
-            AttemptFailure::NotSent { .. } | AttemptFailure::Absent
-        ) {
-            retry_policy.attempts_max = ATTEMPTS_MAX;
-        }
-        let decision = if progress.attempts >= ATTEMPTS_MAX {
-            Decision::GiveUp(GiveUp::AttemptsMax)
-        } else {
-            retry::decide(&input, failure, &retry_policy)
-        };
-        match decision {
+        match retry::decide(&input, failure, &self.rules.retry_policy) {
             Decision::Retry {
                 at,
                 possible_duplicate,
@@ -274,8 +261,7 @@ impl Transition<'_> {
                 let wait = at.since(self.now);
                 let at = self.now.plus(self.rules.wait(wait));
                 if self.retry_at(at, in_doubt, source) {
-                    let tried_for = self.progress.tried_for;
-                    self.progress.tried_for = tried_for.saturating_add(wait);
+                    self.charge(failure, wait);
                 }
             }
             Decision::RetryWhenResumed { scope } => self.pause(scope, source),
@@ -293,6 +279,31 @@ impl Transition<'_> {
         }
     }
 
+    /// What another attempt after `wait` costs the message.
+    fn charge(&mut self, failure: &AttemptFailure, wait: Duration) {
+        match failure {
+            AttemptFailure::NotReached => self.spare(),
+            // One that fails again and again while the provider is well must end some day.
+            AttemptFailure::Absent => {
+                self.spare();
+                self.grow_older(wait);
+            }
+            AttemptFailure::RateLimited { .. }
+            | AttemptFailure::Coded(_)
+            | AttemptFailure::Unsettled => self.grow_older(wait),
+        }
+    }
+
+    /// The latest attempt does not count.
+    fn spare(&mut self) {
+        self.progress.spared += 1;
+    }
+
+    fn grow_older(&mut self, wait: Duration) {
+        let tried_for = self.progress.tried_for;
+        self.progress.tried_for = tried_for.saturating_add(wait);
+    }
+
     /// The message waits for the operator's word, and others with it. What was refused by that costs
     /// it no attempt.
     fn pause(&mut self, scope: Scope, source: Source) {
@@ -308,7 +319,7 @@ impl Transition<'_> {
         });
         self.change.evidence = code;
         if self.retry_at(self.now, false, source) {
-            self.progress.spared += 1;
+            self.spare();
         }
     }
 
@@ -317,12 +328,19 @@ impl Transition<'_> {
         let cap = self.rules.retry_policy.later_cap;
         let scale = self.rules.clock_scale;
         let held = hold::hold(holding, &self.standing, self.now, cap, scale);
+        let is_one_too_many = |hold: NewHold| {
+            let max = holding.in_a_row_max;
+            max.is_some_and(|max| hold.step >= max)
+        };
+        if held.begins.is_some_and(is_one_too_many) {
+            return;
+        }
         self.change.hold = held.begins;
         if holding.is_evidence {
             self.change.evidence = self.code();
         }
         if self.retry_at(held.until, false, source) && holding.spares {
-            self.progress.spared += 1;
+            self.spare();
         }
     }
 
@@ -333,7 +351,9 @@ impl Transition<'_> {
     pub(super) fn stays(&mut self, give_up: GiveUp, failure: &AttemptFailure) {
         if !matches!(
             failure,
-            AttemptFailure::NotSent { .. } | AttemptFailure::Absent
+            AttemptFailure::NotReached
+                | AttemptFailure::RateLimited { .. }
+                | AttemptFailure::Absent
         ) || give_up == GiveUp::Policy
         {
             return;

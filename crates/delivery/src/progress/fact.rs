@@ -4,7 +4,9 @@ use crate::codes::ErrorSource;
 use crate::counter::{Metric, Stage};
 use crate::event::{EventKind, Source};
 use crate::limits::{SETTLE_POLLS, SILENT_POLLS};
-use crate::outcome::{NotSentCause, Outcome, OutcomeKind, ProviderStatus, UnknownCause};
+use crate::outcome::{
+    NotSentCause, Outcome, OutcomeKind, ProviderStatus, RetryAfter, UnknownCause,
+};
 use crate::retry::{AttemptFailure, GiveUp};
 use crate::row::AttemptRow;
 use crate::state::{Fact, State, Step, state_of};
@@ -67,13 +69,7 @@ impl Transition<'_> {
         match outcome {
             Outcome::Sent { status, .. } => self.sent(attempt, *status, source),
             Outcome::NotSent { cause, retry_after } => {
-                self.not_sent(
-                    attempt,
-                    *cause,
-                    AttemptFailure::NotSent {
-                        retry_after: *retry_after,
-                    },
-                );
+                self.not_sent(attempt, *cause, *retry_after);
             }
             Outcome::Unknown(cause) => self.unknown(attempt, *cause),
             Outcome::Refused { code, .. } => self.refused(attempt, *code),
@@ -150,7 +146,12 @@ impl Transition<'_> {
         }
     }
 
-    fn not_sent(&mut self, attempt: AttemptRow, cause: NotSentCause, failure: AttemptFailure) {
+    fn not_sent(
+        &mut self,
+        attempt: AttemptRow,
+        cause: NotSentCause,
+        retry_after: Option<RetryAfter>,
+    ) {
         let reason = match cause {
             NotSentCause::RateLimited => Some(Reason::RateLimited),
             NotSentCause::Dns
@@ -176,12 +177,19 @@ impl Transition<'_> {
         if self.progress.state == State::Sending {
             match cause {
                 // Whatever the clock says now: it has passed.
-                NotSentCause::DeadlinePassed => self.stays(GiveUp::Expires, &failure),
+                NotSentCause::DeadlinePassed => {
+                    self.stays(GiveUp::Expires, &AttemptFailure::NotReached);
+                }
                 NotSentCause::Dns
                 | NotSentCause::Connect
                 | NotSentCause::Tls
-                | NotSentCause::ConnectionLost
-                | NotSentCause::RateLimited => self.decide(&failure, Source::Dispatch),
+                | NotSentCause::ConnectionLost => {
+                    self.decide(&AttemptFailure::NotReached, Source::Dispatch);
+                }
+                NotSentCause::RateLimited => {
+                    let failure = AttemptFailure::RateLimited { retry_after };
+                    self.decide(&failure, Source::Dispatch);
+                }
             }
         }
     }

@@ -57,6 +57,7 @@ struct Course {
     variant_untried: bool,
     standing: Standing,
     now: Timestamp,
+    random: u64,
 }
 
 impl Course {
@@ -68,6 +69,7 @@ impl Course {
                 ..Standing::default()
             },
             now: START,
+            random: 0,
             progress: Progress {
                 policy,
                 accepted_at: START,
@@ -89,7 +91,7 @@ impl Course {
             change: &mut change,
             rules: &rules,
             now: self.now,
-            random: 0,
+            random: self.random,
             variant_untried: self.variant_untried,
             standing: self.standing,
         });

@@ -8,6 +8,7 @@ use crate::codes::{Codes, ErrorSource};
 fn input() -> RetryInput {
     RetryInput {
         attempts: 1,
+        attempts_in_all: 1,
         tried_for: Duration::ZERO,
         expires_at: None,
         policy: Policy::AtMostOnce,
@@ -90,8 +91,11 @@ fn doubt_follows_the_policy_and_resends_once() {
 #[test]
 fn retry_after_is_honoured_within_what_is_believed() {
     let policy = RetryPolicy::default();
-    let at = |retry_after| match decide(&input(), &AttemptFailure::NotSent { retry_after }, &policy)
-    {
+    let at = |retry_after| match decide(
+        &input(),
+        &AttemptFailure::RateLimited { retry_after },
+        &policy,
+    ) {
         Decision::Retry { at, .. } => at.since(input().now).as_secs(),
         other => panic!("{other:?}"),
     };
@@ -109,9 +113,9 @@ fn retry_after_is_honoured_within_what_is_believed() {
 #[test]
 fn attempts_age_and_deadline_end_it() {
     let policy = RetryPolicy::default();
-    let failure = AttemptFailure::NotSent { retry_after: None };
+    let failure = AttemptFailure::RateLimited { retry_after: None };
     let used_up = RetryInput {
-        attempts: policy.attempts_max,
+        attempts: RATE_LIMITED_ATTEMPTS_MAX,
         ..input()
     };
     assert_eq!(
@@ -132,6 +136,15 @@ fn attempts_age_and_deadline_end_it() {
     };
     assert_eq!(
         decide(&late, &failure, &policy),
+        Decision::GiveUp(GiveUp::Expires)
+    );
+    let late_in_outage = RetryInput {
+        attempts_in_all: 5_000,
+        tried_for: Duration::from_secs(86_400),
+        ..late
+    };
+    assert_eq!(
+        decide(&late_in_outage, &AttemptFailure::NotReached, &policy),
         Decision::GiveUp(GiveUp::Expires)
     );
     let once_more = RetryInput {
@@ -182,9 +195,10 @@ fn others_are_stopped_only_by_evidence_and_by_each_message_once() {
     }
 }
 
-/// A limit of the sender ends nobody's message, however often it is met; one of the person does.
+/// A limit that holds what it names ends nobody's message, however often it is met, unless its code
+/// brings a number of attempts with it.
 #[test]
-fn a_shared_limit_uses_up_no_attempts() {
+fn a_limit_that_holds_uses_up_no_attempts() {
     let often = RetryInput {
         attempts: 300,
         tried_for: Duration::from_secs(7 * 86_400),
@@ -195,13 +209,13 @@ fn a_shared_limit_uses_up_no_attempts() {
         ..input()
     };
     let decide = |code| decide(&often, &coded(code), &RetryPolicy::default());
-    for code in [63_018, 63_038, 30_001, 21_611, 63_041] {
+    for code in [63_018, 63_038, 30_001, 21_611, 63_041, 30_450, 30_003] {
         assert!(
             matches!(decide(code), Decision::RetryAfterHold(_)),
             "{code}"
         );
     }
-    for code in [63_049, 30_450, 63_029] {
+    for code in [63_049, 63_029] {
         assert_eq!(
             decide(code),
             Decision::GiveUp(GiveUp::AttemptsMax),
@@ -213,14 +227,14 @@ fn a_shared_limit_uses_up_no_attempts() {
 proptest! {
     /// A wait never exceeds its step, and the steps double up to the cap.
     #[test]
-    fn waits_stay_below_their_step(attempts in 1u32..8, random in any::<u64>()) {
+    fn waits_stay_below_their_step(attempts in 1u32..500, random in any::<u64>()) {
         let policy = RetryPolicy::default();
         let input = RetryInput { attempts, random, ..input() };
-        let full = policy.backoff_first.saturating_mul(1 << (attempts - 1)).min(policy.backoff_cap);
-        if let Decision::Retry { at, .. } = decide(&input, &AttemptFailure::NotSent { retry_after: None }, &policy) {
+        let full = policy.backoff_first.saturating_mul(1 << (attempts - 1).min(31)).min(policy.backoff_cap);
+        if let Decision::Retry { at, .. } = decide(&input, &AttemptFailure::RateLimited { retry_after: None }, &policy) {
             prop_assert!(at.since(input.now) <= full);
         } else {
-            prop_assert!(attempts >= policy.attempts_max);
+            prop_assert!(attempts >= RATE_LIMITED_ATTEMPTS_MAX);
         }
     }
 }

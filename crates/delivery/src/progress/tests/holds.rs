@@ -1,4 +1,4 @@
-//! What pauses and holds cost a message, and what it may do to others.
+//! What outages, pauses and holds cost a message, and what it may do to others.
 
 use super::*;
 use crate::hold::EarlierHold;
@@ -69,12 +69,125 @@ fn holds_of_the_sender_cost_neither_attempts_nor_age() {
     }
 }
 
+/// So does a limit of the person, until it has lasted for days.
+#[test]
+fn holds_of_the_person_cost_nothing_and_end_after_days() {
+    for code in [14_107, 30_003, 30_450, 30_453] {
+        let mut course = Course::new(Policy::AtMostOnce, false);
+        while course.progress.state != State::Failed {
+            let progress = &course.progress;
+            assert_eq!(progress.spared, progress.attempts, "{code}");
+            assert_eq!(progress.tried_for, Duration::ZERO);
+            assert!(course.now < START.plus(10 * DAY), "{code}: it ends");
+            course.attempt(&refused(code));
+        }
+        assert!(course.now > START.plus(6 * DAY), "{code}");
+        assert_eq!(course.progress.error.unwrap().code, Some(code));
+    }
+}
+
+#[test]
+fn a_limit_of_attempts_that_a_code_brings_with_it_holds_for_the_person_too() {
+    let mut course = Course::new(Policy::AtMostOnce, false);
+    course.attempt(&refused(63_049));
+    assert_eq!(course.progress.state, State::Scheduled);
+    assert_eq!(course.progress.spared, 0);
+    course.attempt(&refused(63_049));
+    assert_eq!(course.progress.state, State::Failed);
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn not_sent(cause: NotSentCause) -> Outcome {
+    Outcome::NotSent {
+        cause,
+        retry_after: None,
+    }
+}
+
+fn sent() -> Outcome {
+    Outcome::Sent {
+        sid: sid(),
+        status: ProviderStatus::Queued,
+    }
+}
+
+/// The message is the only one that waits, so each probe is its own. The first answer after the
+/// outage is none that takes it.
+#[test]
+fn no_outage_of_the_connection_makes_a_message_old() {
+    for cause in [
+        NotSentCause::Dns,
+        NotSentCause::Connect,
+        NotSentCause::Tls,
+        NotSentCause::ConnectionLost,
+    ] {
+        let mut course = Course::new(Policy::AtMostOnce, false);
+        course.random = u64::MAX / 2;
+        let mut longest = Duration::ZERO;
+        while course.now < START.plus(4 * DAY) {
+            let due = course.progress.due_at.unwrap_or(START);
+            longest = longest.max(due.since(course.now));
+            course.attempt(&not_sent(cause));
+            assert_eq!(course.progress.state, State::Scheduled, "{cause:?}");
+        }
+        let attempts = course.progress.attempts;
+        assert!((2_000..2_500).contains(&attempts), "{attempts} attempts");
+        assert!(longest <= Duration::from_secs(5 * 60), "{longest:?}");
+        assert_eq!(course.progress.spared, attempts);
+        assert_eq!(course.progress.tried_for, Duration::ZERO);
+        course.attempt(&not_sent(NotSentCause::RateLimited));
+        for _ in 0..6 {
+            course.attempt(&refused(20_409));
+            assert_eq!(course.progress.state, State::Scheduled);
+        }
+        course.attempt(&sent());
+        assert_eq!(course.progress.state, State::Queued);
+    }
+}
+
+/// Twilio answers 503 for days while its list says that nothing was created.
+#[test]
+fn no_outage_with_lost_answers_uses_up_attempts() {
+    let mut course = Course::new(Policy::Once, false);
+    course.random = u64::MAX / 2;
+    while course.now < START.plus(4 * DAY) {
+        course.attempt(&Outcome::Unknown(UnknownCause::ServerError(503)));
+        assert_eq!(course.progress.state, State::Unknown);
+        course.now = course.now.plus(crate::limits::ABSENT_AFTER);
+        course.happen(Happening::Absent);
+        assert_eq!(course.progress.state, State::Scheduled);
+    }
+    assert!(course.progress.attempts > 300);
+    for _ in 0..7 {
+        course.attempt(&refused(20_409));
+        assert_eq!(course.progress.state, State::Scheduled);
+    }
+    course.attempt(&sent());
+    assert_eq!(course.progress.state, State::Queued);
+}
+
+/// The provider is well, and answers nothing good to one message alone.
+#[test]
+fn what_is_lost_again_and_again_ends_after_weeks() {
+    let mut course = Course::new(Policy::Once, false);
+    course.random = u64::MAX / 2;
+    while course.progress.state != State::Failed {
+        course.attempt(&Outcome::Unknown(UnknownCause::ServerError(500)));
+        course.now = course.now.plus(crate::limits::ABSENT_AFTER);
+        course.happen(Happening::Absent);
+        assert!(course.now < START.plus(21 * DAY), "it ends");
+    }
+    assert!(course.now > START.plus(6 * DAY));
+    assert_eq!(course.progress.error.unwrap().reason, Reason::AgeMax);
+}
+
 /// A message that waited in the queue for days is as young as before; one whose waits between
-/// attempts come to a day is not.
+/// refusals come to a day is not.
 #[test]
 fn only_waits_between_attempts_make_a_message_old() {
     let not_sent = Outcome::NotSent {
-        cause: NotSentCause::Connect,
+        cause: NotSentCause::RateLimited,
         retry_after: Some(crate::outcome::RetryAfter::Delay(Duration::from_secs(
             3_600,
         ))),
