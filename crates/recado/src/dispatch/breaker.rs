@@ -20,6 +20,8 @@ const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Requests that may always start with no success since.
 const EXPOSED_MIN: usize = 6;
+/// As many more, for lanes that have none of those.
+const EXPOSED_BEYOND: usize = 4;
 /// As many may start with no success since as have just succeeded within this time.
 const EXPOSED_FOR: Duration = Duration::from_millis(50);
 
@@ -70,8 +72,7 @@ pub(super) struct Breaker {
     /// How many lanes must have failed for it to open.
     lanes_needed: usize,
     state: State,
-    /// Requests that are open and began after the last success was known.
-    exposed: usize,
+    exposed: Exposed,
     /// The number of the last request that began before that.
     exposed_after: u64,
     /// The number of the last request that began.
@@ -114,7 +115,7 @@ impl Breaker {
             state: State::Closed {
                 failures: Vec::new(),
             },
-            exposed: 0,
+            exposed: Exposed::default(),
             exposed_after: 0,
             last: 0,
             outdated_before: 0,
@@ -122,19 +123,42 @@ impl Breaker {
         }
     }
 
-    /// How many requests may start now.
-    pub(super) fn allows(&mut self, now: Instant) -> usize {
+    /// How many requests of a lane may start now.
+    pub(super) fn allows(&mut self, lane: usize, now: Instant) -> usize {
         match &self.state {
-            State::Closed { .. } => self
-                .recent
-                .count(now)
-                .max(EXPOSED_MIN)
-                .saturating_sub(self.exposed),
+            State::Closed { .. } => {
+                let exposed_max = self.exposed_max(now);
+                let left = exposed_max.saturating_sub(self.exposed.total());
+                let beyond = (exposed_max + EXPOSED_BEYOND).saturating_sub(self.exposed.total());
+                // Others may hang alone.
+                let first = usize::from(self.is_shared() && self.exposed.of(lane) == 0);
+                left.max(first.min(beyond))
+            }
             State::Open(open) => match open.probe {
                 Probe::At(at) => usize::from(now >= at),
                 Probe::UnderWay(_) => 0,
             },
         }
+    }
+
+    /// How many requests for urgent messages may start now, of the `most` beyond all others. One of
+    /// these places is left to the lanes that have nothing open.
+    pub(super) fn allows_urgent(&mut self, most: usize, now: Instant) -> usize {
+        match &self.state {
+            State::Closed { .. } => {
+                let most = most.saturating_sub(usize::from(self.is_shared()));
+                (self.exposed_max(now) + most).saturating_sub(self.exposed.total())
+            }
+            State::Open(_) => 0,
+        }
+    }
+
+    fn exposed_max(&mut self, now: Instant) -> usize {
+        self.recent.count(now).max(EXPOSED_MIN)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.lanes_needed > 1
     }
 
     /// How long until the next probe may start; zero when it is closed or a probe is under way.
@@ -160,7 +184,7 @@ impl Breaker {
     pub(super) fn started(&mut self, request: Request) {
         self.last = request.number;
         match &mut self.state {
-            State::Closed { .. } => self.exposed += 1,
+            State::Closed { .. } => self.exposed.add(request.lane),
             State::Open(open) => open.probe = Probe::UnderWay(request.number),
         }
     }
@@ -184,7 +208,7 @@ impl Breaker {
             State::Closed { failures } => {
                 // One that began before another failed says nothing about the time after.
                 failures.retain(|failure| failure.request.number > request.number);
-                self.exposed = 0;
+                self.exposed.clear();
                 self.exposed_after = self.last;
                 self.recent.add(now);
                 None
@@ -272,15 +296,48 @@ impl Breaker {
             failures: Vec::new(),
         };
         self.outdated_before = request.number;
-        self.exposed = 0;
+        self.exposed.clear();
         self.exposed_after = self.last;
         self.recent = Recent::default();
     }
 
     fn uncover(&mut self, request: Request) {
         if matches!(self.state, State::Closed { .. }) && request.number > self.exposed_after {
-            self.exposed = self.exposed.saturating_sub(1);
+            self.exposed.remove(request.lane);
         }
+    }
+}
+
+/// Requests that are open and began after the last success was known, by lane.
+#[derive(Default)]
+struct Exposed(Vec<usize>);
+
+impl Exposed {
+    fn add(&mut self, lane: usize) {
+        if self.0.len() <= lane {
+            self.0.resize(lane + 1, 0);
+        }
+        if let Some(requests) = self.0.get_mut(lane) {
+            *requests += 1;
+        }
+    }
+
+    fn remove(&mut self, lane: usize) {
+        if let Some(requests) = self.0.get_mut(lane) {
+            *requests = requests.saturating_sub(1);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.0.fill(0);
+    }
+
+    fn of(&self, lane: usize) -> usize {
+        self.0.get(lane).copied().unwrap_or(0)
+    }
+
+    fn total(&self) -> usize {
+        self.0.iter().sum()
     }
 }
 

@@ -48,6 +48,8 @@ struct Inner {
     urgent: Vec<usize>,
     stopped_until: Option<Instant>,
     unknown: UnknownLine,
+    /// Lanes that got less than they might when they asked last.
+    refused: Vec<bool>,
 }
 
 /// Allows one request. It is given back, or told how the request ended.
@@ -88,6 +90,7 @@ impl RequestLimiter {
             urgent: vec![0; lanes],
             stopped_until: None,
             unknown: UnknownLine::default(),
+            refused: vec![false; lanes],
         };
         Self {
             effects,
@@ -99,7 +102,7 @@ impl RequestLimiter {
         }
     }
 
-    /// Changes whenever a request has ended.
+    /// Changes whenever a request has ended, or another lane may get what it was refused.
     pub(super) fn changed(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
@@ -120,6 +123,7 @@ impl RequestLimiter {
         } else {
             allowed.min(inner.free(lane))
         };
+        inner.note_refused(lane, free == 0);
         if free > 0 {
             return Grant::Any(inner.permits(lane, free.min(wanted), false));
         }
@@ -127,7 +131,8 @@ impl RequestLimiter {
         let urgent = if probe || inner.is_open(lane) {
             0
         } else {
-            inner.free_for_urgent(lane)
+            let exposed = inner.account.allows_urgent(URGENT_MAX, now);
+            inner.free_for_urgent(lane).min(exposed)
         };
         if urgent > 0 {
             return Grant::UrgentOnly(inner.permits(lane, urgent.min(wanted), true));
@@ -139,9 +144,14 @@ impl RequestLimiter {
     pub(super) fn give_back(&self, permits: impl IntoIterator<Item = Permit>) {
         let now = self.effects.clock.monotonic();
         let mut inner = self.inner();
+        let mut makes_room = false;
         for permit in permits {
+            makes_room |= !permit.urgent;
             inner.leave(&permit);
             inner.not_made(permit.request, now);
+        }
+        if makes_room && inner.take_refused() {
+            self.changed.send_replace(());
         }
     }
 
@@ -281,9 +291,9 @@ impl Inner {
     /// How many requests the breakers allow, and whether they are probes.
     fn allowed(&mut self, lane: usize, now: Instant) -> (usize, bool) {
         let probe = self.is_open(lane);
-        let account = self.account.allows(now);
+        let account = self.account.allows(lane, now);
         let sender = self.senders.get_mut(lane);
-        let sender = sender.map_or(usize::MAX, |sender| sender.allows(now));
+        let sender = sender.map_or(usize::MAX, |sender| sender.allows(lane, now));
         let allowed = account.min(sender);
         (if probe { allowed.min(1) } else { allowed }, probe)
     }
@@ -316,6 +326,19 @@ impl Inner {
         let own = self.urgent.get(lane).copied().unwrap_or(0);
         let all: usize = self.urgent.iter().sum();
         URGENT_MAX.saturating_sub(all).max(usize::from(own == 0))
+    }
+
+    fn note_refused(&mut self, lane: usize, is_refused: bool) {
+        if let Some(refused) = self.refused.get_mut(lane) {
+            *refused = is_refused;
+        }
+    }
+
+    /// Whether any lane was refused since the last time.
+    fn take_refused(&mut self) -> bool {
+        let any = self.refused.contains(&true);
+        self.refused.fill(false);
+        any
     }
 
     fn in_all(&self) -> usize {

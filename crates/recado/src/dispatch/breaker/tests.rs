@@ -52,7 +52,7 @@ impl Case {
     /// Waits out the pause, and starts the probe.
     fn probe(&mut self) -> Request {
         self.now += self.breaker.pause(self.now);
-        assert_eq!(self.breaker.allows(self.now), 1);
+        assert_eq!(self.breaker.allows(0, self.now), 1);
         self.start(0)
     }
 }
@@ -64,7 +64,7 @@ fn the_third_failure_in_a_row_opens_it() {
         let request = case.start(0);
         assert_eq!(case.fail(request), expected);
     }
-    assert_eq!(case.breaker.allows(case.now), 0);
+    assert_eq!(case.breaker.allows(0, case.now), 0);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn one_probe_at_a_time_with_growing_pauses() {
         let longest = SECOND * seconds;
         assert!(pause <= longest && pause > longest * 9 / 10, "{pause:?}");
         let probe = case.probe();
-        assert_eq!(case.breaker.allows(case.now), 0, "one at a time");
+        assert_eq!(case.breaker.allows(0, case.now), 0, "one at a time");
         assert_eq!(case.fail(probe), Some(Change::Probed));
     }
     let probe = case.probe();
@@ -104,7 +104,7 @@ fn one_probe_at_a_time_with_growing_pauses() {
         panic!("it closes");
     };
     assert_eq!((period.probes, period.reason), (10, REASON));
-    assert!(case.breaker.allows(case.now) > 0);
+    assert!(case.breaker.allows(0, case.now) > 0);
 }
 
 #[test]
@@ -124,24 +124,24 @@ fn a_probe_that_is_not_made_leaves_its_place_to_the_next() {
     case.open();
     let probe = case.probe();
     case.breaker.not_made(probe, case.now);
-    assert_eq!(case.breaker.allows(case.now), 1);
+    assert_eq!(case.breaker.allows(0, case.now), 1);
 }
 
 #[test]
 fn requests_that_hang_are_few_until_one_is_answered() {
     let mut case = Case::new(1);
     let mut hanging = Vec::new();
-    while case.breaker.allows(case.now) > 0 {
+    while case.breaker.allows(0, case.now) > 0 {
         hanging.push(case.start(0));
     }
     assert_eq!(hanging.len(), EXPOSED_MIN);
     case.now += SECOND * 20;
-    assert_eq!(case.breaker.allows(case.now), 0);
+    assert_eq!(case.breaker.allows(0, case.now), 0);
     case.succeed(hanging[0]);
-    assert_eq!(case.breaker.allows(case.now), EXPOSED_MIN);
+    assert_eq!(case.breaker.allows(0, case.now), EXPOSED_MIN);
     // What began before the success does not make room a second time.
     case.fail(hanging[1]);
-    assert_eq!(case.breaker.allows(case.now), EXPOSED_MIN);
+    assert_eq!(case.breaker.allows(0, case.now), EXPOSED_MIN);
 }
 
 #[test]
@@ -151,9 +151,9 @@ fn many_answers_allow_many_requests_for_a_moment() {
         let request = case.start(0);
         case.succeed(request);
     }
-    assert_eq!(case.breaker.allows(case.now), 1_000);
+    assert_eq!(case.breaker.allows(0, case.now), 1_000);
     case.now += EXPOSED_FOR * 2;
-    assert_eq!(case.breaker.allows(case.now), EXPOSED_MIN);
+    assert_eq!(case.breaker.allows(0, case.now), EXPOSED_MIN);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn what_hung_through_the_outage_does_not_open_it_again() {
     for request in hanging {
         assert_eq!(case.fail(request), None);
     }
-    assert_eq!(case.breaker.allows(case.now), EXPOSED_MIN);
+    assert_eq!(case.breaker.allows(0, case.now), EXPOSED_MIN);
 }
 
 #[test]
@@ -176,7 +176,41 @@ fn one_lane_alone_does_not_open_what_needs_two_nor_use_it_up() {
         let request = case.start(0);
         assert_eq!(case.fail(request), None);
     }
-    assert_eq!(case.breaker.allows(case.now), EXPOSED_MIN);
+    assert_eq!(case.breaker.allows(0, case.now), EXPOSED_MIN);
     let request = case.start(1);
     assert_eq!(case.fail(request), Some(Change::Opened));
+}
+
+#[test]
+fn a_lane_with_nothing_open_has_a_place_while_others_hang() {
+    let mut case = Case::new(2);
+    for _ in 0..EXPOSED_MIN {
+        case.start(0);
+    }
+    assert_eq!(case.breaker.allows(0, case.now), 0);
+    for lane in 1..=EXPOSED_BEYOND {
+        assert_eq!(case.breaker.allows(lane, case.now), 1);
+        case.start(lane);
+        assert_eq!(case.breaker.allows(lane, case.now), 0);
+    }
+    // Ten that hang are all that an outage of all may cost before anybody knows.
+    assert_eq!(case.breaker.allows(9, case.now), 0);
+    assert_eq!(case.breaker.allows_urgent(4, case.now), 0);
+}
+
+#[test]
+fn urgent_requests_that_hang_leave_a_place_to_the_others() {
+    for (lanes_needed, expected) in [(1, 4), (2, 3)] {
+        let mut case = Case::new(lanes_needed);
+        for _ in 0..EXPOSED_MIN {
+            case.start(0);
+        }
+        let urgent = case.breaker.allows_urgent(4, case.now);
+        assert_eq!(urgent, expected);
+        for _ in 0..urgent {
+            case.start(0);
+        }
+        assert_eq!(case.breaker.allows_urgent(4, case.now), 0);
+        assert_eq!(case.breaker.allows(1, case.now), lanes_needed - 1);
+    }
 }

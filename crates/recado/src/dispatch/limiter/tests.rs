@@ -253,6 +253,44 @@ fn one_failing_sender_stops_no_other_that_rarely_sends() {
     assert!(matches!(simulation.limiter.ask(0, 1, now), Grant::Any(_)));
 }
 
+/// Nobody knows yet that the requests of the first sender hang: none has ended.
+#[test]
+fn requests_of_one_sender_that_hang_hold_up_no_other() {
+    let mut simulation = Simulation::new(2);
+    let mut hanging = Vec::new();
+    while let Grant::Any(permits) | Grant::UrgentOnly(permits) =
+        simulation.limiter.ask(0, 256, simulation.now())
+    {
+        hanging.extend(permits);
+    }
+    assert!(hanging.len() > 6, "{}", hanging.len());
+    simulation.run(Duration::from_secs(20), 40, None, None);
+    assert!(simulation.good > 20 * 40 * 9 / 10, "{}", simulation.good);
+}
+
+/// What a lane asks for, to see whether anything is due, is in no other's way for long.
+#[test]
+fn a_lane_that_was_refused_hears_of_permits_that_are_given_back() {
+    let simulation = Simulation::new(7);
+    let now = simulation.now();
+    let ask = |lane| simulation.limiter.ask(lane, 256, now);
+    let mut granted: Vec<_> = (0..5).map(ask).collect();
+    let changed = simulation.limiter.changed();
+    assert!(matches!(ask(5), Grant::Nothing(None)));
+    let Grant::Any(permits) = granted.remove(0) else {
+        panic!("the first lane gets what there is");
+    };
+    assert!(!changed.has_changed().unwrap());
+    simulation.limiter.give_back(permits);
+    assert!(changed.has_changed().unwrap());
+    let changed = simulation.limiter.changed();
+    let Grant::Any(permits) = ask(5) else {
+        panic!("there is room");
+    };
+    simulation.limiter.give_back(permits);
+    assert!(!changed.has_changed().unwrap(), "nobody waits any more");
+}
+
 #[test]
 fn after_an_outage_the_number_of_open_requests_grows_from_one() {
     let mut simulation = Simulation::new(1);
