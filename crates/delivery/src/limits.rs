@@ -32,6 +32,10 @@ pub const WINDOW_MARGIN: Duration = Duration::from_secs(5 * 60);
 /// five minutes, needs about 300.
 pub const RATE_LIMITED_ATTEMPTS_MAX: u32 = 400;
 
+/// For how long an outage is believed in without another request that fails. What waits asks at least
+/// every six minutes, so after this nothing waits, and nobody knows.
+pub const OUTAGE_BELIEVED_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// Within this time, messages to two different people that met the same code show that it is not
 /// about the recipient.
 pub const EVIDENCE_WINDOW: Duration = Duration::from_secs(10 * 60);

@@ -49,6 +49,17 @@ pub struct Outage {
     pub reason: OutageReason,
     /// Requests made since then to see whether it is over.
     pub probes: u64,
+    /// Until when it is believed in, unless another request fails
+    /// ([`OUTAGE_BELIEVED_FOR`](crate::limits::OUTAGE_BELIEVED_FOR)).
+    pub believed_until: Timestamp,
+}
+
+impl Outage {
+    /// Whether requests have failed lately. Where nothing waits nobody asks, and an outage of last
+    /// night says nothing about the morning.
+    pub fn is_believed(&self, now: Timestamp) -> bool {
+        now < self.believed_until
+    }
 }
 
 /// What an outcome says about the provider.

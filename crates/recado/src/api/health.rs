@@ -91,7 +91,7 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
         }
     }
     concerns.extend(hold::concerns(&api).await?);
-    for outage in &*api.outages.borrow() {
+    for outage in &api.outages(now) {
         concerns.push(concern(outage, now));
     }
     concerns.extend(api.inbound_concern.borrow().clone());

@@ -38,7 +38,8 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
         .collect();
     let help = "Holds in effect by what is held, up to 10,000 of each.";
     page.family("recado_holds", "gauge", help, held);
-    page.outages(&api.outages.borrow(), api.effects.clock.now());
+    let now = api.effects.clock.now();
+    page.outages(&api.outages(now), now);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], page.text).into_response())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::outage::Outage;
+use delivery::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,7 @@ pub struct Api {
     pub last_event: watch::Receiver<i64>,
     /// Changes whenever an attempt is closed.
     pub closed: watch::Receiver<u64>,
-    /// Outages of the provider.
+    /// Outages of the provider, with those that nobody has asked about for long.
     pub outages: watch::Receiver<Vec<Outage>>,
     /// For how long the same content to the same person is refused.
     pub dedupe_window: Duration,
@@ -34,4 +35,13 @@ pub struct Api {
     pub shutdown: CancellationToken,
     /// What is wrong with listing inbound messages.
     pub inbound_concern: watch::Receiver<Option<String>>,
+}
+
+impl Api {
+    /// The outages that there are, as far as requests have shown lately.
+    pub(super) fn outages(&self, now: Timestamp) -> Vec<Outage> {
+        let known = self.outages.borrow();
+        let believed = known.iter().filter(|outage| outage.is_believed(now));
+        believed.cloned().collect()
+    }
 }

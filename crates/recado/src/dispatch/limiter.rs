@@ -4,6 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use delivery::limits::OUTAGE_BELIEVED_FOR;
 use delivery::message::SenderName;
 use delivery::outage::{Outage, OutageReason, Verdict, verdict};
 use delivery::outcome::{NotSentCause, Outcome, RetryAfter};
@@ -232,6 +233,7 @@ impl RequestLimiter {
                 since: since(period, wall, now),
                 reason: period.reason,
                 probes: period.probes,
+                believed_until: wall.plus(OUTAGE_BELIEVED_FOR / self.clock_scale),
             })
             .collect();
         self.outages.send_replace(outages);

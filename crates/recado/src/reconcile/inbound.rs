@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use delivery::address::{Address, Context};
 use delivery::consent::ConsentChange;
+use delivery::limits::OUTAGE_BELIEVED_FOR;
 use delivery::message::SenderName;
 use delivery::outage::{Outage, OutageReason};
 use delivery::row::SenderRow;
@@ -183,6 +184,7 @@ impl InboundReader {
                     since,
                     reason: OutageReason::NoAnswer,
                     probes: u64::from(failures),
+                    believed_until: now.plus(OUTAGE_BELIEVED_FOR),
                 }];
             });
         }

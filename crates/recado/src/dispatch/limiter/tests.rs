@@ -291,6 +291,30 @@ fn a_lane_that_was_refused_hears_of_permits_that_are_given_back() {
     assert!(!changed.has_changed().unwrap(), "nobody waits any more");
 }
 
+/// The last requests of the evening fail, and nothing waits after them.
+#[test]
+fn an_outage_that_nobody_asks_about_is_not_believed_in_for_long() {
+    let mut simulation = Simulation::new(1);
+    let outage = Some(Failure::ServerError);
+    simulation.run(Duration::from_secs(3_600), 80, outage, None);
+    let believed = |simulation: &Simulation| {
+        let now = simulation.clock.now();
+        let outages = simulation.outages();
+        assert_eq!(outages.len(), 1);
+        outages.iter().any(|outage| outage.is_believed(now))
+    };
+    assert!(believed(&simulation), "it was asked all the time");
+    simulation.run(OUTAGE_BELIEVED_FOR / 2, 0, None, None);
+    assert!(believed(&simulation));
+    simulation.run(OUTAGE_BELIEVED_FOR / 2, 0, None, None);
+    assert!(!believed(&simulation));
+    // The next message is a probe all the same.
+    let Grant::Any(permits) = simulation.limiter.ask(0, 256, simulation.now()) else {
+        panic!("a probe may start");
+    };
+    assert_eq!(permits.len(), 1);
+}
+
 #[test]
 fn after_an_outage_the_number_of_open_requests_grows_from_one() {
     let mut simulation = Simulation::new(1);
