@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{CreateFault, Faults, Share};
+use simulator::{Affected, CreateFault, Faults, Outage, Share};
 
-use crate::server::{TEMPLATE, TestServer, mobile};
+use crate::gateway::DEADLINE;
+use crate::server::{SENDER, TEMPLATE, TestServer, mobile, notice};
 
+const OTHER: &str = "+551140000001";
 const MESSAGES: usize = 1_000;
 /// Attempts that an outage may cost besides its probes.
 const SPENT_MAX: i64 = 10;
@@ -60,6 +62,152 @@ async fn an_outage_in_the_middle_spends_few_attempts() {
     all_arrive(&server, probes).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_two_senders_spends_few_attempts() {
+    let html = |status| CreateFault::ErrorBefore { status, html: true };
+    for outage in [
+        creates_meet(html(403)),
+        creates_meet(html(401)),
+        creates_meet(CreateFault::Redirect),
+        nobody_connects(),
+    ] {
+        let server = two_senders(&[("RECADO_SENDER_RATE", "40")]).await;
+        accept(&server).await;
+        server
+            .eventually("some have left", async |server| {
+                server.simulator.truth().len() > 50
+            })
+            .await;
+        server.simulator.set_outages(vec![outage]);
+        until_probes(&server, 4).await;
+        let probes = probes(&server).await;
+        server.simulator.set_outages(Vec::new());
+        all_arrive(&server, probes).await;
+    }
+}
+
+/// Nobody knows of it for half a minute, and few requests are open meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_never_answered_are_few() {
+    let server = two_senders(&[("RECADO_SENDER_RATE", "40")]).await;
+    accept(&server).await;
+    server
+        .eventually("some have left", async |server| {
+            server.simulator.truth().len() > 50
+        })
+        .await;
+    let outage = creates_meet(CreateFault::HangBefore);
+    server.simulator.set_outages(vec![outage]);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let left = server.simulator.truth().len();
+    let hanging = open_attempts(&server).await;
+    assert!((1..=10).contains(&hanging), "{hanging} are open");
+    server.simulator.set_outages(Vec::new());
+    server
+        .eventually("it is over", async |server| {
+            server.simulator.truth().len() > left
+        })
+        .await;
+    all_arrive(&server, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_whose_requests_hang_holds_up_no_other() {
+    let server = two_senders(&[("RECADO_DRAIN_SECONDS", "0")]).await;
+    server.simulator.set_outages(vec![Outage {
+        sender: Some(SENDER.to_owned()),
+        ..creates_meet(CreateFault::HangBefore)
+    }]);
+    let from = |sender: &str, n| {
+        let mut message = notice(&mobile(n), "hoje");
+        message["from"] = json!(sender);
+        message
+    };
+    for n in 0..20 {
+        server.accept(from(SENDER, n)).await;
+    }
+    server
+        .eventually("they hang", async |server| open_attempts(server).await >= 6)
+        .await;
+    let id = server.accept(from(OTHER, 100)).await;
+    server.until_state(&id, "read").await;
+    for message in server.messages("sender=%2B551140000000").await {
+        let message = server.message(message["id"].as_str().unwrap()).await;
+        assert!(message["attempts"][0]["finished_at"].is_null(), "{message}");
+    }
+}
+
+/// Each probe is the one message that waits: in a day of real pauses there are some 600.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_waits_alone_outlasts_any_outage() {
+    let server = TestServer::with(|_| {}, &[("RECADO_CLOCK_SCALE", "10000")]).await;
+    server.simulator.set_outages(vec![nobody_connects()]);
+    let id = server.accept(notice(&mobile(1), "hoje")).await;
+    server
+        .eventually("a day and more of probes", async |server| {
+            let numbers = server.get("/api/v1/metrics/delivery").await.json();
+            numbers["groups"][0]["attempts"].as_i64() > Some(650)
+        })
+        .await;
+    server.simulator.set_outages(Vec::new());
+    let message = server.until_state(&id, "read").await;
+    assert_eq!(message["error"], Value::Null);
+    assert_eq!(server.simulator.truth().len(), 1);
+}
+
+/// Answers that suddenly take 5 s hold few requests, whatever was open before.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_answers_hold_few_requests() {
+    let server = TestServer::with(|_| {}, &[("RECADO_DRAIN_SECONDS", "0")]).await;
+    accept(&server).await;
+    server
+        .eventually("some have left", async |server| {
+            server.simulator.truth().len() > 50
+        })
+        .await;
+    server.simulator.set_faults(always(&CreateFault::Slow {
+        ms: 5_000.0,
+        accepted_first: false,
+    }));
+    accept_from(&server, MESSAGES).await;
+    let mut most = 0;
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        most = most.max(open_attempts(&server).await);
+    }
+    assert!(most >= 4, "{most}: it is slow, and not out of order");
+    assert!(most <= 128, "{most} requests were open");
+    let now = open_attempts(&server).await;
+    assert!(now <= 30, "{now} requests are open");
+}
+
+async fn two_senders(variables: &[(&str, &str)]) -> TestServer {
+    let both = format!("{SENDER},{OTHER}");
+    let mut all = vec![("TWILIO_WHATSAPP_FROM", both.as_str())];
+    all.extend(variables);
+    let senders = vec![SENDER.to_owned(), OTHER.to_owned()];
+    TestServer::with(|settings| settings.senders = senders, &all).await
+}
+
+fn creates_meet(fault: CreateFault) -> Outage {
+    Outage {
+        fault: Some(fault),
+        ..Outage::default()
+    }
+}
+
+fn nobody_connects() -> Outage {
+    Outage {
+        affects: vec![Affected::Connections],
+        ..Outage::default()
+    }
+}
+
+async fn open_attempts(server: &TestServer) -> u64 {
+    let health = server.get("/api/v1/health").await.json();
+    health["open_attempts"].as_u64().unwrap()
+}
+
 fn always(fault: &CreateFault) -> Faults {
     Faults {
         create: vec![Share {
@@ -71,7 +219,11 @@ fn always(fault: &CreateFault) -> Faults {
 }
 
 async fn accept(server: &TestServer) {
-    let messages: Vec<Value> = (0..MESSAGES)
+    accept_from(server, 0).await;
+}
+
+async fn accept_from(server: &TestServer, first: usize) {
+    let messages: Vec<Value> = (first..first + MESSAGES)
         .map(|n| {
             json!({
                 "to": mobile(n),
@@ -86,6 +238,7 @@ async fn accept(server: &TestServer) {
     assert_eq!(answer.status, 202, "{}", answer.text);
 }
 
+/// Those of the outage that concerns most.
 async fn probes(server: &TestServer) -> i64 {
     let metrics = server.get("/metrics").await.text;
     metrics
@@ -93,7 +246,8 @@ async fn probes(server: &TestServer) -> i64 {
         .filter(|line| line.starts_with("recado_provider_outage_probes"))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .map(|probes| format!("{probes:.0}").parse::<i64>().unwrap())
-        .sum()
+        .max()
+        .unwrap_or_default()
 }
 
 async fn until_probes(server: &TestServer, wanted: i64) {
@@ -119,8 +273,9 @@ async fn waiting(server: &TestServer) -> i64 {
 
 /// Everything is delivered once, and the outage has cost a few attempts and its probes.
 async fn all_arrive(server: &TestServer, probes_before: i64) {
+    // What is unknown waits for the proof that nobody got it.
     server
-        .eventually("everything delivered", async |server| {
+        .eventually_within(DEADLINE * 2, "everything delivered", async |server| {
             waiting(server).await == 0
         })
         .await;
