@@ -24,7 +24,7 @@ use crate::client::Answer;
 use crate::server::TestServer;
 
 /// An instant this many seconds from now, as callers write it.
-pub(super) fn in_seconds(seconds: i64) -> String {
+pub(crate) fn in_seconds(seconds: i64) -> String {
     let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
     format!("{at:.0}")
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 use simulator::Rule;
 
+use crate::api::in_seconds;
 use crate::server::{SENDER, TestServer, mobile, notice};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -18,7 +19,11 @@ async fn a_limit_of_the_sender_costs_a_few_requests_and_no_message() {
         ..Rule::default()
     }]);
     let messages: Vec<_> = (0..PEOPLE)
-        .map(|n| notice(&mobile(n), "campanha"))
+        .map(|n| {
+            let mut message = notice(&mobile(n), "campanha");
+            message["expires_at"] = json!(in_seconds(120));
+            message
+        })
         .collect();
     let body = json!({ "messages": messages });
     let answer = server.post("/api/v1/messages/bulk", &body).await;
@@ -28,6 +33,8 @@ async fn a_limit_of_the_sender_costs_a_few_requests_and_no_message() {
             let numbers = server.get("/api/v1/metrics/delivery").await.json();
             let states = &numbers["groups"][0]["states"];
             let count = |state: &str| states[state].as_u64().unwrap_or_default();
+            let lost = ["failed", "undelivered", "expired"].map(count);
+            assert_eq!(lost, [0; 3], "{states}");
             count("delivered") + count("read") == PEOPLE as u64
         })
         .await;
