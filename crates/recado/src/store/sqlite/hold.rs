@@ -34,7 +34,7 @@ impl Holds for SqliteStore {
     }
 
     fn hold_counts(&self, now: Timestamp) -> StoreFuture<'_, Vec<(HoldScope, u64)>> {
-        Box::pin(async move { self.read(|db| count(db, now)).await })
+        Box::pin(self.read_long(&self.readers.gauges, move |db, _| count(db, now)))
     }
 }
 
@@ -398,17 +398,27 @@ fn count(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<(HoldScope, u6
 }
 
 fn read_page(db: &Connection, vault: &Vault, filter: &HoldFilter) -> rusqlite::Result<HoldPage> {
-    // Along the row numbers: an index that begins with the account would be sorted first.
-    let mut statement = db.prepare_cached(
+    // Along the ends, so that a page costs nothing for those that are over, of which there may be many
+    // more. What is sorted are numbers of those in effect.
+    let scopes = match filter.scope {
+        Some(scope) => scope.number().to_string(),
+        None => HoldScope::ALL
+            .iter()
+            .map(|scope| scope.number().to_string())
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    let mut statement = db.prepare_cached(&format!(
         "SELECT hold.id, hold.scope, hold.subject, hold.kind, hold.code, hold.since, hold.until, \
-         hold.step, message.public_id, sender.name, template.content_sid FROM hold NOT INDEXED \
+         hold.step, message.public_id, sender.name, template.content_sid, hold.lifted \
+         FROM (SELECT id FROM hold INDEXED BY hold_end WHERE account_id = ?1 \
+               AND scope IN ({scopes}) AND ends_at > ?3 AND id < ?2 ORDER BY id DESC LIMIT ?4) AS page \
+         CROSS JOIN hold ON hold.id = page.id \
          LEFT JOIN message ON message.id = hold.message_id \
          LEFT JOIN sender ON hold.scope = ?5 AND sender.id = hold.subject \
          LEFT JOIN template ON hold.scope = ?6 AND template.id = hold.subject \
-         WHERE hold.account_id = ?1 AND hold.id < ?2 AND hold.ends_at > ?3 \
-         AND hold.lifted = 0 AND hold.scope = coalesce(?7, hold.scope) \
-         ORDER BY hold.id DESC LIMIT ?4",
-    )?;
+         ORDER BY page.id DESC"
+    ))?;
     let mut rows = statement.query(params![
         ACCOUNT,
         filter.before.unwrap_or(i64::MAX),
@@ -416,15 +426,20 @@ fn read_page(db: &Connection, vault: &Vault, filter: &HoldFilter) -> rusqlite::R
         limit(filter.limit.saturating_add(1)),
         HoldScope::Sender.number(),
         HoldScope::Template.number(),
-        filter.scope.map(HoldScope::number),
     ])?;
     let mut page = HoldPage::default();
+    let (mut looked_at, mut last) = (0, None);
     while let Some(row) = rows.next()? {
-        if page.holds.len() == filter.limit {
-            page.next = page.holds.last().map(|last: &HoldView| last.row.0);
+        if looked_at == filter.limit {
+            page.next = last;
             break;
         }
-        page.holds.push(read_view(db, vault, row)?);
+        looked_at += 1;
+        last = Some(row.get(0)?);
+        // One that was lifted is over, also when the clock was set back since.
+        if !row.get(11)? {
+            page.holds.push(read_view(db, vault, row)?);
+        }
     }
     Ok(page)
 }

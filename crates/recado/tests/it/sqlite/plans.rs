@@ -4,13 +4,14 @@
 use std::sync::{Arc, Mutex};
 
 use delivery::address::{Address, Context};
+use delivery::hold::HoldScope;
 use delivery::sid::Sid;
 use delivery::state::State;
 use recado::store::sqlite::{Noted, OpenMode};
 use recado::store::{
     AcceptResult, ApiKeys, ConsentCheckQuery, Consents, CounterGroup, CounterQuery, Counters,
-    Events, Health, InboundQuery, Inbounds, Maintenance, MessageFilter, Messages, NewMessage,
-    Queue, Senders, Watches, new_message_id,
+    Events, Health, HoldFilter, Holds, InboundQuery, Inbounds, Maintenance, MessageFilter,
+    Messages, NewMessage, Queue, Senders, Watches, new_message_id,
 };
 
 use super::{beside, open};
@@ -55,6 +56,10 @@ const MAY_WALK: &[(&str, &str)] = &[
         "sorts the conversations of one person, one for each of our senders",
     ),
     (
+        "FROM hold INDEXED BY hold_end",
+        "sorts the numbers of the holds that are in effect, and looks at none that is over",
+    ),
+    (
         "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
         "sums over the counters of a period are grouped by what they are asked for; the period is \
          bounded, and what is sorted are the counters in it",
@@ -97,6 +102,7 @@ async fn look_at_everything(
          + Queue
          + Maintenance
          + Health
+         + Holds
      ),
 ) {
     let person = Address::parse(&number(1), Context::Typed).unwrap().address;
@@ -157,6 +163,7 @@ async fn look_at_everything(
         };
         store.counters(query).await.unwrap();
     }
+    look_at_holds(store).await;
     store.events(0, 10).await.unwrap();
     store.keys().await.unwrap();
     store.key("none".to_owned()).await.unwrap();
@@ -175,6 +182,19 @@ async fn look_at_everything(
     store.consent_checks(query).await.unwrap();
     let unknown = Sid::parse_message("SM000000000000000000000000000000aa").unwrap();
     store.known_inbound(vec![unknown]).await.unwrap();
+}
+
+async fn look_at_holds(store: &impl Holds) {
+    for scope in [None, Some(HoldScope::Recipient)] {
+        let filter = HoldFilter {
+            now: START,
+            scope,
+            before: Some(9),
+            limit: 3,
+        };
+        store.holds(filter).await.unwrap();
+    }
+    store.hold_counts(START).await.unwrap();
 }
 
 #[tokio::test]
