@@ -53,6 +53,9 @@ pub(super) struct Lane {
     busy: BusyPersons,
     /// Whether the lane waits for the limiter.
     at_limit: bool,
+    /// Whether the last look met messages whose person or template is held; more are likely to
+    /// follow.
+    meets_held: bool,
     /// Each gives the person that its request was to.
     sends: JoinSet<PersonRow>,
 }
@@ -72,6 +75,7 @@ impl Lane {
             ramp,
             busy: BusyPersons::default(),
             at_limit: false,
+            meets_held: false,
             sends: JoinSet::new(),
         }
     }
@@ -118,7 +122,11 @@ impl Lane {
         let query = DueQuery {
             sender: self.of.row,
             now: time.now,
-            limit: permits.len(),
+            limit: if self.meets_held {
+                BATCH_MAX
+            } else {
+                permits.len()
+            },
             urgent_only,
         };
         let page = self.dispatch.store.due(query).await;
@@ -127,7 +135,7 @@ impl Lane {
                 .next_due_at
                 .map_or(IDLE_MAX, |due| due.since(time.now))
                 .min(IDLE_MAX),
-            Ok(page) => self.begin_again(&page, time, &mut permits).await,
+            Ok(page) => self.pass_by_held(page, time, &mut permits).await,
             Err(error) => {
                 tracing::error!(%error, "the queue cannot be read");
                 IDLE_MAX
@@ -135,6 +143,35 @@ impl Lane {
         };
         self.limiter.give_back(permits);
         rest
+    }
+
+    /// Puts off many held messages at once, as long as any are met: they leave nothing to the others
+    /// of a page that has as many places as messages may leave. Sends what is left of the page.
+    async fn pass_by_held(
+        &mut self,
+        mut page: DuePage,
+        time: RoundTime,
+        permits: &mut Vec<Permit>,
+    ) -> Duration {
+        if self.meets_held {
+            let due = page.due.iter().map(|message| message.message).collect();
+            let held = match self.dispatch.store.put_off_held(due, time.now).await {
+                Ok(held) => held,
+                Err(error) => {
+                    tracing::error!(%error, "due times cannot be moved");
+                    return IDLE_MAX;
+                }
+            };
+            self.meets_held = !held.is_empty();
+            let mut held = held.into_iter().peekable();
+            page.due
+                .retain(|message| held.next_if_eq(&message.message).is_none());
+            page.due.truncate(permits.len());
+            if page.due.is_empty() {
+                return Duration::ZERO;
+            }
+        }
+        self.begin_again(&page, time, permits).await
     }
 
     /// Sends as many of the due messages as may leave so soon after a pause or a hold.
@@ -151,7 +188,6 @@ impl Lane {
         let Some(due) = page.due.get(..allowed).filter(|due| !due.is_empty()) else {
             return self.ramp.wait(monotonic);
         };
-        self.ramp.take(allowed);
         self.send_due(due, time, permits).await
     }
 
@@ -191,13 +227,15 @@ impl Lane {
             match result {
                 OpenResult::Open(attempt) => {
                     self.bucket.take(1);
+                    self.ramp.take(1);
                     // There is one for each message of the page.
                     if let Some(permit) = permits.pop() {
                         self.spawn_send(*attempt, person, permit);
                     }
                 }
                 OpenResult::Busy => later.push((message, time.now.plus(self.busy.wait(person)))),
-                OpenResult::Held | OpenResult::Gone => {}
+                OpenResult::Held => self.meets_held = true,
+                OpenResult::Gone => {}
             }
         }
         if !later.is_empty()

@@ -23,6 +23,14 @@ pub trait Queue: Send + Sync {
     /// Moves due times, for messages whose turn has not come.
     fn defer(&self, batch: Vec<(MessageRow, Timestamp)>) -> StoreFuture<'_, ()>;
 
+    /// Puts off those due messages whose person or template is held, until that ends. Returns which,
+    /// in the order of the batch.
+    fn put_off_held(
+        &self,
+        batch: Vec<MessageRow>,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Vec<MessageRow>>;
+
     /// How many attempts of this person are open now.
     fn open_attempts_of(&self, person: PersonRow) -> StoreFuture<'_, u64>;
 }

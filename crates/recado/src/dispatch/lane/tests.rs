@@ -1,6 +1,6 @@
 //! A lane between a queue and a provider that count what is asked of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
 use delivery::address::{Address, AddressVariant, Context};
@@ -42,7 +42,12 @@ struct Counted {
     /// Open attempts, and when somebody else's ends.
     open: HashMap<AttemptRow, PersonRow>,
     others_until: Option<Timestamp>,
+    /// Messages whose template is held.
+    held: HashSet<MessageRow>,
+    ramp_since: Option<Timestamp>,
     opens: usize,
+    /// Commits that open attempts or put off what is held.
+    commits: usize,
     defers: usize,
     /// Messages in the order in which they left, with the time of each.
     left: Vec<(MessageRow, Timestamp)>,
@@ -59,7 +64,9 @@ impl CountingQueue {
 
 impl Queue for CountingQueue {
     fn due(&self, query: DueQuery) -> StoreFuture<'_, DuePage> {
-        let mut due = self.counted().due.clone();
+        let counted = self.counted();
+        let (mut due, ramp_since) = (counted.due.clone(), counted.ramp_since);
+        drop(counted);
         due.sort_by_key(|message| (message.due_at, message.message));
         let next_due_at = due.iter().map(|m| m.due_at).find(|due| *due > query.now);
         due.retain(|message| message.due_at <= query.now);
@@ -67,6 +74,7 @@ impl Queue for CountingQueue {
         let page = DuePage {
             due,
             next_due_at,
+            ramp_since,
             ..DuePage::default()
         };
         Box::pin(async move { Ok(page) })
@@ -75,8 +83,14 @@ impl Queue for CountingQueue {
     fn open_attempts(&self, batch: Vec<OpenRequest>) -> StoreFuture<'_, Vec<OpenResult>> {
         let mut counted = self.counted();
         let mut results = Vec::new();
+        counted.commits += 1;
         for request in batch {
             counted.opens += 1;
+            if counted.held.remove(&request.message) {
+                counted.due.retain(|due| due.message != request.message);
+                results.push(OpenResult::Held);
+                continue;
+            }
             let now = request.stamp.now;
             let person = counted
                 .due
@@ -129,6 +143,19 @@ impl Queue for CountingQueue {
         Box::pin(async { Ok(()) })
     }
 
+    fn put_off_held(
+        &self,
+        batch: Vec<MessageRow>,
+        _: Timestamp,
+    ) -> StoreFuture<'_, Vec<MessageRow>> {
+        let mut counted = self.counted();
+        counted.commits += 1;
+        let is_held = |message: &MessageRow| counted.held.contains(message);
+        let held: Vec<MessageRow> = batch.into_iter().filter(is_held).collect();
+        counted.due.retain(|due| !held.contains(&due.message));
+        Box::pin(async move { Ok(held) })
+    }
+
     fn open_attempts_of(&self, _: PersonRow) -> StoreFuture<'_, u64> {
         unreachable!("a lane does not ask for it")
     }
@@ -179,11 +206,7 @@ impl Provider for Slow {
 
 /// Runs one lane until nothing is left; gives what was counted, and when it began.
 async fn run(messages: i64, others: Duration) -> (Counted, Timestamp) {
-    let queue = Arc::new(CountingQueue::default());
-    let clock = Arc::new(PausedClock(tokio::time::Instant::now()));
-    let start = clock.now();
-    {
-        let mut counted = queue.counted();
+    run_with(None, |counted, start| {
         counted.others_until = Some(start.plus(others));
         counted.due.extend((1..=messages).map(|row| DueMessage {
             message: MessageRow(row),
@@ -191,7 +214,18 @@ async fn run(messages: i64, others: Duration) -> (Counted, Timestamp) {
             priority: Priority::Normal,
             due_at: start.minus(Duration::from_secs(60)),
         }));
-    }
+    })
+    .await
+}
+
+async fn run_with(
+    rate: Option<f64>,
+    prepare: impl FnOnce(&mut Counted, Timestamp),
+) -> (Counted, Timestamp) {
+    let queue = Arc::new(CountingQueue::default());
+    let clock = Arc::new(PausedClock(tokio::time::Instant::now()));
+    let start = clock.now();
+    prepare(&mut queue.counted(), start);
     let (changed, subscribed) = watch::channel(0);
     let (caught_up, known) = watch::channel(true);
     let dispatch = Dispatch {
@@ -204,7 +238,7 @@ async fn run(messages: i64, others: Duration) -> (Counted, Timestamp) {
         queue: subscribed,
         outages: watch::Sender::new(Vec::new()),
         settings: Settings {
-            senders: vec![(SenderRow(1), SenderName::new("+551140000000"), None)],
+            senders: vec![(SenderRow(1), SenderName::new("+551140000000"), rate)],
             messaging_service: None,
             person_interval: Duration::ZERO,
             clock_scale: 1,
@@ -245,4 +279,28 @@ async fn who_waits_for_somebody_else_asks_less_and_less_often() {
     let late = at.since(start.plus(others));
     assert!(late < Duration::from_secs(6), "{late:?}");
     assert!(counted.opens < 30, "{} times", counted.opens);
+}
+
+/// A held template slows nobody: what it holds takes no turn of the messages behind it, neither of the
+/// rate nor of the slow beginning after a pause.
+#[tokio::test(start_paused = true)]
+async fn what_is_held_goes_out_of_the_way_in_a_few_commits() {
+    const HELD: i64 = 3_000;
+    for after_a_pause in [false, true] {
+        let (counted, _) = run_with(Some(10.0), |counted, start| {
+            counted.ramp_since = after_a_pause.then_some(start);
+            counted.due.extend((1..=HELD + 2).map(|row| DueMessage {
+                message: MessageRow(row),
+                person: PersonRow(row),
+                priority: Priority::Normal,
+                due_at: start.minus(Duration::from_secs(60)),
+            }));
+            counted.held.extend((1..=HELD).map(MessageRow));
+        })
+        .await;
+        let left: Vec<_> = counted.left.iter().map(|(message, _)| message.0).collect();
+        assert_eq!(left, [HELD + 1, HELD + 2]);
+        assert!(counted.commits <= 18, "{} commits", counted.commits);
+        assert!(counted.opens <= 4, "{} looked at alone", counted.opens);
+    }
 }

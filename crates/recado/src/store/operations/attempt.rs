@@ -65,6 +65,33 @@ impl Verb for Defer {
     }
 }
 
+/// Puts off those messages whose person or template is held, until that ends. Returns which.
+pub(crate) struct PutOffHeld {
+    /// Messages that are due.
+    pub(crate) messages: Vec<MessageRow>,
+    /// Now.
+    pub(crate) now: Timestamp,
+}
+
+impl Verb for PutOffHeld {
+    type Answer = Vec<MessageRow>;
+
+    fn run<R: Rows>(
+        &self,
+        transaction: &mut Transaction<'_, R>,
+    ) -> Result<Vec<MessageRow>, R::Error> {
+        let held = each(transaction, &self.messages, |transaction, message| {
+            let progress = transaction.rows.progress(*message)?;
+            let Some(mut progress) = progress.filter(|progress| is_due(progress, self.now)) else {
+                return Ok(None);
+            };
+            let held = put_off_if_held(transaction, &mut progress, self.now)?;
+            Ok(held.then_some(*message))
+        })?;
+        Ok(held.into_iter().flatten().collect())
+    }
+}
+
 /// Makes every attempt that an earlier server left open unknown: nobody can say any more whether its
 /// request left. Returns how many.
 pub(crate) struct Recover {
@@ -167,9 +194,7 @@ fn must_wait<R: Rows>(
     progress: &mut Progress,
     now: Timestamp,
 ) -> Result<Option<OpenResult>, R::Error> {
-    if let Some(until) = transaction.rows.held_until(progress, now)? {
-        let input = TransitionInput::at(now);
-        transaction.apply_alone(progress, input, |transition| transition.defer(until))?;
+    if put_off_if_held(transaction, progress, now)? {
         return Ok(Some(OpenResult::Held));
     }
     let busy = transaction
@@ -178,6 +203,19 @@ fn must_wait<R: Rows>(
         || transaction.rows.is_paused(progress.sender)?
         || transaction.rows.is_held(progress.sender, now)?;
     Ok(busy.then_some(OpenResult::Busy))
+}
+
+fn put_off_if_held<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    progress: &mut Progress,
+    now: Timestamp,
+) -> Result<bool, R::Error> {
+    let Some(until) = transaction.rows.held_until(progress, now)? else {
+        return Ok(false);
+    };
+    let input = TransitionInput::at(now);
+    transaction.apply_alone(progress, input, |transition| transition.defer(until))?;
+    Ok(true)
 }
 
 /// The person at the address to which a message goes.

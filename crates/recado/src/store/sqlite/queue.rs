@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::column::{limit, time_or_null};
 use super::statements::{ACCOUNT, Statements};
 use super::{SqliteStore, hold, sender};
-use crate::store::operations::attempt::{CloseAttempts, Defer, OpenAttempts};
+use crate::store::operations::attempt::{CloseAttempts, Defer, OpenAttempts, PutOffHeld};
 use crate::store::operations::rows::QueueRows;
 use crate::store::{
     CloseRequest, CloseResult, DueMessage, DuePage, DueQuery, OpenRequest, OpenResult, Queue,
@@ -32,6 +32,14 @@ impl Queue for SqliteStore {
 
     fn defer(&self, batch: Vec<(MessageRow, Timestamp)>) -> StoreFuture<'_, ()> {
         Box::pin(self.writer.run(Defer(batch)))
+    }
+
+    fn put_off_held(
+        &self,
+        messages: Vec<MessageRow>,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Vec<MessageRow>> {
+        Box::pin(self.writer.run(PutOffHeld { messages, now }))
     }
 
     fn open_attempts_of(&self, person: PersonRow) -> StoreFuture<'_, u64> {

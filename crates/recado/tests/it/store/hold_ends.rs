@@ -6,7 +6,7 @@ use delivery::message::Message;
 use delivery::outcome::ProviderStatus;
 use delivery::state::State;
 use delivery::time::Timestamp;
-use recado::store::{ClockStep, ClockStepCursor, OpenResult};
+use recado::store::{ClockStep, ClockStepCursor, MessageCommand, OpenResult};
 
 use super::fixture::*;
 use super::holds::{LIMIT, with_template};
@@ -153,6 +153,35 @@ pub(crate) async fn a_hold_lasts_as_long_when_the_clock_is_set_back_and_can_be_l
     fixture.set_clock_back(HOUR).await;
     assert!(!fixture.due(FIRST).await.paused, "it stays lifted");
     for id in [ids[0], ids[1], template, waits] {
+        fixture.send(id).await;
+    }
+}
+
+pub(crate) async fn what_is_held_is_put_off_together(fixture: &mut StoreFixture) {
+    let first = fixture.accept(with_template(1, 1)).await;
+    let held = [
+        fixture.accept(with_template(2, 1)).await,
+        fixture.accept(with_template(3, 1)).await,
+        fixture.accept(with_template(4, 1)).await,
+    ];
+    let free = fixture.accept(with_template(5, 2)).await;
+    let canceled = fixture.accept(with_template(6, 1)).await;
+    let sent = fixture.send(first).await;
+    fixture.fail(sent, FAILED, 63_042).await;
+    let due = fixture.due(FIRST).await.due;
+    let due: Vec<_> = due.iter().map(|due| due.message).collect();
+    fixture.command(canceled, MessageCommand::Cancel).await;
+    let store = fixture.store();
+    let put_off = store.put_off_held(due.clone(), fixture.now).await.unwrap();
+    assert_eq!(put_off, held.map(|id| fixture.key(id)));
+    assert_eq!(fixture.due_ids().await, [free]);
+    for id in held {
+        assert_eq!(fixture.state(id).await, State::Accepted);
+    }
+    let again = fixture.store().put_off_held(due, fixture.now);
+    assert!(again.await.unwrap().is_empty());
+    fixture.lift_all().await;
+    for id in held {
         fixture.send(id).await;
     }
 }

@@ -175,6 +175,11 @@ impl Mixer {
         Box::pin(async move { format!("{:?}", store.lift_hold(hold, now).await.unwrap()) })
     }
 
+    fn put_off(&self, messages: Vec<MessageRow>) -> Step<'static> {
+        let (store, now) = (Arc::clone(&self.store), self.now);
+        Box::pin(async move { format!("{:?}", store.put_off_held(messages, now).await.unwrap()) })
+    }
+
     fn defer(&self, message: MessageRow) -> Step<'static> {
         let (store, at) = (Arc::clone(&self.store), self.now.plus(MINUTE));
         Box::pin(async move { format!("{:?}", store.defer(vec![(message, at)]).await.unwrap()) })
@@ -356,7 +361,7 @@ async fn tell_random(way: Way, seed: u64) -> String {
         let mut steps: Vec<Step<'_>> = Vec::new();
         for _ in 0..2 + mixer.random.below(6) {
             let person = u32::try_from(mixer.random.below(3)).unwrap();
-            let step = match mixer.random.below(13) {
+            let step = match mixer.random.below(14) {
                 0..=3 => {
                     let body = ["a", "b", "c"][mixer.random.below(3)];
                     let make: [fn(u32, &str) -> Message; 2] = [free_text, notice];
@@ -403,6 +408,7 @@ async fn tell_random(way: Way, seed: u64) -> String {
                         [MessageCommand::Cancel, MessageCommand::Retry][mixer.random.below(2)];
                     mixer.command(ids[mixer.random.below(ids.len())], command)
                 }
+                13 => mixer.put_off(due.clone()),
                 12 => mixer.lift(HoldRow(i64::try_from(mixer.random.below(9)).unwrap())),
                 11 if !due.is_empty() => mixer.defer(due[mixer.random.below(due.len())]),
                 _ => mixer.maintain(),

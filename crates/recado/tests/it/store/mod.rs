@@ -149,6 +149,7 @@ macro_rules! conformance {
                 a_hold_that_ended_stays_over_when_the_clock_is_set_back,
                 a_hold_lasts_as_long_when_the_clock_is_set_back_and_can_be_lifted,
                 two_names_of_one_person_are_no_evidence,
+                what_is_held_is_put_off_together,
             }
             pauses {
                 one_recipient_stops_nobody,
