@@ -15,9 +15,12 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use super::exit::Failure;
+use super::text::encoded;
 
 /// From the request to the end of its answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Items asked for at once: the most that the server gives.
+const PAGE: usize = 200;
 
 /// Where the server is, and the key.
 #[derive(Args, Clone)]
@@ -94,6 +97,38 @@ impl Client {
 
     pub(super) async fn delete(&self, path: &str) -> Result<Answer, Failure> {
         self.call(Method::DELETE, path, None).await
+    }
+
+    /// Reads `/api/v1/{name}` page by page, newest first, until `limit` items or the last; `filters`
+    /// without a value are left out. `each` gets a page's before the next page is asked for.
+    pub(super) async fn list(
+        &self,
+        name: &str,
+        filters: &[(&str, Option<&str>)],
+        limit: usize,
+        mut each: impl FnMut(&Value),
+    ) -> Result<(), Failure> {
+        let mut left = limit;
+        let mut cursor: Option<String> = None;
+        while left > 0 {
+            let mut path = format!("/api/v1/{name}?limit={}", left.min(PAGE));
+            for &(filter, value) in filters.iter().chain(&[("cursor", cursor.as_deref())]) {
+                if let Some(value) = value {
+                    path.push_str(&format!("&{filter}={}", encoded(value)));
+                }
+            }
+            let page = self.get(&path).await?.good()?;
+            let items = page.get(name).and_then(Value::as_array);
+            for item in items.into_iter().flatten() {
+                each(item);
+                left = left.saturating_sub(1);
+            }
+            cursor = match page.get("next_cursor").and_then(Value::as_str) {
+                Some(cursor) => Some(cursor.to_owned()),
+                None => break,
+            };
+        }
+        Ok(())
     }
 
     async fn call(

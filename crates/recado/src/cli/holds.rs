@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::client::{Client, Server};
 use super::exit::{Exit, Failure};
 use super::print;
-use super::text::{encoded, masked, text};
+use super::text::{masked, text};
 
 /// List or lift holds: messages that wait because of what Twilio said about one of them
 #[derive(Args)]
@@ -67,36 +67,14 @@ async fn list(
     limit: usize,
     json: bool,
 ) -> Result<Exit, Failure> {
-    let mut left = limit;
-    let mut cursor: Option<String> = None;
     let mut rows = Vec::new();
-    while left > 0 {
-        let mut path = format!("/api/v1/holds?limit={}", left.min(200));
-        for (name, value) in [("scope", scope), ("cursor", cursor.as_deref())] {
-            if let Some(value) = value {
-                path.push_str(&format!("&{name}={}", encoded(value)));
-            }
-        }
-        let page = client.get(&path).await?.good()?;
-        let holds = page
-            .get("holds")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
-        left = left.saturating_sub(holds.len());
-        if json {
-            holds.iter().for_each(print::json);
-        } else {
-            rows.extend(holds.iter().map(row));
-        }
-        cursor = page
-            .get("next_cursor")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
-        if cursor.is_none() {
-            break;
-        }
-    }
+    let each = |hold: &Value| match json {
+        true => print::json(hold),
+        false => rows.push(row(hold)),
+    };
+    client
+        .list("holds", &[("scope", scope)], limit, each)
+        .await?;
     if !json {
         print::table(&["id", "scope", "held", "code", "since", "until"], rows);
     }

@@ -97,54 +97,25 @@ pub(super) async fn run(command: MessagesCommand) -> Result<Exit, Failure> {
 }
 
 async fn show_list(client: &Client, list: &List, json: bool) -> Result<Exit, Failure> {
-    let mut left = list.limit;
-    let mut cursor: Option<String> = None;
-    let mut rows = Vec::new();
-    while left > 0 {
-        let path = list_path(list, left.min(200), cursor.as_deref());
-        let page = client.get(&path).await?.good()?;
-        let messages = page
-            .get("messages")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
-        left = left.saturating_sub(messages.len());
-        if json {
-            messages.iter().for_each(print::json);
-        } else {
-            rows.extend(messages.iter().map(list_row));
-        }
-        cursor = page
-            .get("next_cursor")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
-        if cursor.is_none() {
-            break;
-        }
-    }
-    if !json {
-        print::table(&["id", "state", "to", "accepted", "error"], rows);
-    }
-    Ok(Exit::Complete)
-}
-
-fn list_path(list: &List, limit: usize, cursor: Option<&str>) -> String {
-    let mut path = format!("/api/v1/messages?limit={limit}");
     let error = list.error.map(|code| code.to_string());
-    for (name, value) in [
+    let filters = [
         ("state", list.state.as_deref()),
         ("to", list.to.as_deref()),
         ("sender", list.sender.as_deref()),
         ("error", error.as_deref()),
         ("since", list.since.as_deref()),
         ("until", list.until.as_deref()),
-        ("cursor", cursor),
-    ] {
-        if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", encoded(value)));
-        }
+    ];
+    let mut rows = Vec::new();
+    let each = |message: &Value| match json {
+        true => print::json(message),
+        false => rows.push(list_row(message)),
+    };
+    client.list("messages", &filters, list.limit, each).await?;
+    if !json {
+        print::table(&["id", "state", "to", "accepted", "error"], rows);
     }
-    path
+    Ok(Exit::Complete)
 }
 
 /// Numbers are masked on the screen: a list is often looked at together with others.
