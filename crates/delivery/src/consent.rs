@@ -97,6 +97,17 @@ crate::stored! {
     }
 }
 
+impl ConsentWord {
+    /// Of two words that were written at once the stricter stands.
+    pub(crate) const fn strictness(self) -> u8 {
+        match self {
+            Self::OptIn => 0,
+            Self::Ask => 1,
+            Self::OptOut => 2,
+        }
+    }
+}
+
 /// What the provider itself has understood and answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderKeyword {
@@ -124,10 +135,31 @@ pub fn read_inbound(
     consent: Consent,
     inbound: &InboundText<'_>,
 ) -> (Option<ConsentWord>, ConsentChange) {
-    let Some((word, language)) = read_word(consent, inbound) else {
-        return (None, ConsentChange::None);
-    };
-    let change = match (word, consent) {
+    match read_word(consent, inbound) {
+        Some((word, language)) => (Some(word), change(consent, word, language)),
+        None => (None, ConsentChange::None),
+    }
+}
+
+/// Reads a message again of which more is known than when it was read as `known`: a button, or what the
+/// provider understood. What it said counts once, unless it turns out to say something stricter.
+pub fn read_again(
+    consent: Consent,
+    known: ConsentWord,
+    inbound: &InboundText<'_>,
+) -> (Option<ConsentWord>, ConsentChange) {
+    // As if nobody had been asked: a word that asks is no answer to its own question.
+    match read_word(Consent::Open, inbound) {
+        Some((word, language)) if word.strictness() > known.strictness() => {
+            (Some(word), change(consent, word, language))
+        }
+        _ => (Some(known), ConsentChange::None),
+    }
+}
+
+/// What a word changes.
+fn change(consent: Consent, word: ConsentWord, language: KeywordLanguage) -> ConsentChange {
+    match (word, consent) {
         (ConsentWord::OptOut, Consent::OptedOut)
         | (ConsentWord::OptIn, Consent::Open)
         // Asked already, or out already.
@@ -135,8 +167,7 @@ pub fn read_inbound(
         (ConsentWord::OptOut, _) => ConsentChange::OptOut,
         (ConsentWord::OptIn, _) => ConsentChange::OptIn,
         (ConsentWord::Ask, Consent::Open) => ConsentChange::Ask(language),
-    };
-    (Some(word), change)
+    }
 }
 
 /// The word, and the language in which one would ask about it.
@@ -284,6 +315,38 @@ mod tests {
             (Consent::Open, "sim", None),
         ] {
             assert_eq!(said(consent, body), word, "{consent:?} + {body}");
+        }
+    }
+
+    #[test]
+    fn what_a_message_turns_out_to_say_counts_when_it_is_stricter() {
+        let stop = InboundText {
+            body: "cancelar",
+            provider_keyword: Some(ProviderKeyword::Stop),
+            ..InboundText::default()
+        };
+        let start = InboundText {
+            provider_keyword: Some(ProviderKeyword::Start),
+            ..stop
+        };
+        let alone = InboundText {
+            provider_keyword: None,
+            ..stop
+        };
+        let (out, ask, back) = (ConsentWord::OptOut, ConsentWord::Ask, ConsentWord::OptIn);
+        let none = ConsentChange::None;
+        for (consent, known, inbound, word, change) in [
+            (ASKING, ask, stop, out, ConsentChange::OptOut),
+            (Consent::OptedOut, ask, stop, out, none),
+            (Consent::Open, back, stop, out, ConsentChange::OptOut),
+            // No answer to its own question, and nothing milder.
+            (ASKING, ask, alone, ask, none),
+            (ASKING, ask, start, ask, none),
+            (Consent::OptedOut, out, start, out, none),
+            (Consent::OptedOut, out, stop, out, none),
+        ] {
+            let read = read_again(consent, known, &inbound);
+            assert_eq!(read, (Some(word), change), "{consent:?} {known:?}");
         }
     }
 

@@ -35,7 +35,7 @@ pub enum Standing {
 pub fn standing(words: &[SaidWord]) -> Standing {
     let last_known = words
         .iter()
-        .filter_map(|said| Some((said.written_at?, strictness(said.word), said.word)))
+        .filter_map(|said| Some((said.written_at?, said.word.strictness(), said.word)))
         .max_by_key(|(written_at, strictness, _)| (*written_at, *strictness));
     let known = last_known.map(|(written_at, _, _)| written_at);
     let could_be_last = |said: &SaidWord| {
@@ -59,15 +59,6 @@ pub fn standing(words: &[SaidWord]) -> Standing {
     match contenders().max_by_key(|(_, said)| said.arrived_at) {
         Some((place, _)) => Standing::Ask(place),
         None => Standing::Word(standing),
-    }
-}
-
-/// The stricter of two words that were written in the same second stands.
-fn strictness(word: ConsentWord) -> u8 {
-    match word {
-        ConsentWord::OptIn => 0,
-        ConsentWord::Ask => 1,
-        ConsentWord::OptOut => 2,
     }
 }
 
@@ -120,7 +111,7 @@ mod tests {
             let expected = (0..3)
                 .filter(|place| written[*place] == last)
                 .map(|place| words[place])
-                .max_by_key(|word| strictness(*word))
+                .max_by_key(|word| word.strictness())
                 .unwrap();
             for order in orders {
                 for known in 0..8 {

@@ -1,5 +1,6 @@
 //! Asks when words about consent were written, so that the last one stands.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,11 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const FAILURE_WAIT: Duration = Duration::from_secs(5);
 /// How long until the provider is asked again after it did not answer.
 const SILENCE_WAIT: Duration = Duration::from_secs(15);
+/// The longest wait before it is asked again about a message of which it says nothing that can be
+/// read; they double from the one above.
+const USELESS_WAIT_MAX: Duration = Duration::from_secs(3_600);
+/// Such answers about one message until nobody asks about it any more: most of a day.
+const USELESS_MAX: u32 = 30;
 
 /// What putting words into order needs.
 pub struct ConsentOrder {
@@ -39,14 +45,22 @@ pub struct ConsentOrder {
     pub clock_scale: u32,
 }
 
+/// What the provider has not answered so far.
+#[derive(Default)]
+struct Silence {
+    /// An outage of the provider is said once, however many words wait and for how long.
+    told: bool,
+    /// By the key of a message: how often it said nothing about it that can be read.
+    useless: HashMap<i64, u32>,
+}
+
 impl ConsentOrder {
     /// Asks whenever words wait, until shutdown.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        // An outage of the provider is said once, however many words wait and for how long.
-        let mut told = false;
+        let mut silence = Silence::default();
         while !shutdown.is_cancelled() {
             self.checks.borrow_and_update();
-            let rest = match self.round(&mut told).await {
+            let rest = match self.round(&mut silence).await {
                 Ok(rest) => rest,
                 Err(error) => {
                     tracing::error!(%error, "words about consent cannot be put into order now");
@@ -67,7 +81,7 @@ impl ConsentOrder {
     }
 
     /// Asks about everybody whose words wait, and says how long to rest.
-    async fn round(&self, told: &mut bool) -> Result<Duration, StoreError> {
+    async fn round(&self, silence: &mut Silence) -> Result<Duration, StoreError> {
         let now = self.effects.clock.now();
         let query = ConsentCheckQuery { now, limit: PAGE };
         let checks = self.store.consent_checks(query).await?;
@@ -79,40 +93,36 @@ impl ConsentOrder {
             .map(|check| self.ask(check))
             .buffer_unordered(QUESTIONS_MAX);
         // Each by itself: nobody waits for the slowest.
-        while let Some((answer, failure)) = answers.next().await {
-            if let Some(error) = &failure
-                && !*told
-            {
-                tracing::warn!(
-                    %error,
-                    "the provider does not say when words about consent were written; until it does \
-                     the stricter ones stand"
-                );
-            }
-            *told = failure.is_some();
-            self.store.settle_consent_checks(vec![answer]).await?;
+        while let Some((check, answer)) = answers.next().await {
+            let wait = match &answer {
+                Ok(learned) => silence.over(*learned),
+                Err(error) => silence.wait(&check, error),
+            };
+            let now = self.effects.clock.now();
+            let result = ConsentCheckResult {
+                person: check.person,
+                learned: answer.ok().flatten(),
+                again_at: wait.map(|wait| now.plus(wait / self.clock_scale.max(1))),
+                now,
+            };
+            self.store.settle_consent_checks(vec![result]).await?;
         }
         Ok(Duration::ZERO)
     }
 
-    /// What asking about one person brought, and why nothing.
-    async fn ask(&self, check: ConsentCheck) -> (ConsentCheckResult, Option<ProviderError>) {
-        let asked = match check.ask {
+    /// What asking about one person brought.
+    async fn ask(
+        &self,
+        check: ConsentCheck,
+    ) -> (
+        ConsentCheck,
+        Result<Option<(i64, Timestamp)>, ProviderError>,
+    ) {
+        let answer = match check.ask {
             Some(asked) => self.written_at(asked).await.map(Some),
             None => Ok(None),
         };
-        let now = self.effects.clock.now();
-        let (learned, failure, wait) = match asked {
-            Ok(learned) => (learned, None, Duration::ZERO),
-            Err(error) => (None, Some(error), SILENCE_WAIT / self.clock_scale.max(1)),
-        };
-        let result = ConsentCheckResult {
-            person: check.person,
-            learned,
-            again_at: now.plus(wait),
-            now,
-        };
-        (result, failure)
+        (check, answer)
     }
 
     /// A message that the provider does not have any more counts as written when it arrived.
@@ -123,5 +133,104 @@ impl ConsentOrder {
             Err(error) => return Err(error),
         };
         Ok((asked.key, written_at))
+    }
+}
+
+impl Silence {
+    /// The provider has answered, or need not be asked. Returns how long until it may be asked the next
+    /// thing.
+    fn over(&mut self, learned: Option<(i64, Timestamp)>) -> Option<Duration> {
+        if let Some((key, _)) = learned {
+            self.told = false;
+            self.useless.remove(&key);
+        }
+        Some(Duration::ZERO)
+    }
+
+    /// Says what is wrong, and returns how long until the provider is asked again; `None` when it has
+    /// said nothing about this message for so long that nobody asks any more.
+    fn wait(&mut self, check: &ConsentCheck, error: &ProviderError) -> Option<Duration> {
+        if !self.told {
+            tracing::warn!(
+                %error,
+                "the provider does not say when words about consent were written; until it does \
+                 the stricter ones stand"
+            );
+        }
+        self.told = true;
+        let asked = match error {
+            ProviderError::Garbage | ProviderError::Refused { .. } => check.ask?,
+            // It says nothing about any message.
+            ProviderError::Unreachable
+            | ProviderError::RateLimited
+            | ProviderError::Unauthorized { .. }
+            | ProviderError::NotFound => return Some(SILENCE_WAIT),
+        };
+        let answers = self.useless.entry(asked.key).or_default();
+        *answers += 1;
+        if *answers < USELESS_MAX {
+            let doubled = SILENCE_WAIT.saturating_mul(1 << (*answers - 1).min(16));
+            return Some(doubled.min(USELESS_WAIT_MAX));
+        }
+        self.useless.remove(&asked.key);
+        tracing::error!(
+            %error,
+            inbound = %asked.sid,
+            "the provider does not say when this inbound message was written; nobody asks any more: \
+             its opt-in has no effect, and the stricter word stands until the person or you say otherwise"
+        );
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use delivery::row::PersonRow;
+    use delivery::sid::Sid;
+
+    use super::*;
+
+    fn check(key: i64) -> ConsentCheck {
+        let asked = AskedInbound {
+            key,
+            sid: Sid::parse_message(&format!("SM{key:032x}")).unwrap(),
+            received_at: Timestamp::from_seconds(0),
+        };
+        ConsentCheck {
+            person: PersonRow(key),
+            ask: Some(asked),
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_read_is_asked_less_and_less_and_in_the_end_not_at_all() {
+        let mut silence = Silence::default();
+        let unreadable = ProviderError::Garbage;
+        let waits: Vec<Option<Duration>> = (0..USELESS_MAX)
+            .map(|_| silence.wait(&check(1), &unreadable))
+            .collect();
+        let seconds = |n: usize| waits[n].unwrap().as_secs();
+        assert_eq!((seconds(0), seconds(1), seconds(2)), (15, 30, 60));
+        let total: u64 = (0..waits.len() - 1).map(seconds).sum();
+        assert!((20..24).contains(&(total / 3_600)), "{total} s");
+        assert_eq!(waits.last(), Some(&None));
+        assert!(silence.useless.is_empty(), "nothing is kept of it");
+    }
+
+    #[test]
+    fn an_outage_lasts_as_long_as_it_lasts_and_another_message_has_waits_of_its_own() {
+        let mut silence = Silence::default();
+        for _ in 0..1_000 {
+            let wait = silence.wait(&check(1), &ProviderError::Unreachable);
+            assert_eq!(wait, Some(SILENCE_WAIT));
+        }
+        silence.wait(&check(1), &ProviderError::Garbage);
+        silence.wait(&check(1), &ProviderError::Garbage);
+        let other = silence.wait(&check(2), &ProviderError::Garbage);
+        assert_eq!(other, Some(SILENCE_WAIT));
+        // An answer ends it.
+        silence.over(Some((1, Timestamp::from_seconds(0))));
+        let again = silence.wait(&check(1), &ProviderError::Garbage);
+        assert_eq!(again, Some(SILENCE_WAIT));
     }
 }

@@ -39,6 +39,7 @@ pub trait Inbounds: Send + Sync {
 }
 
 /// An inbound message on its way into the store.
+#[derive(Clone)]
 pub struct NewInbound {
     /// The provider's id; the key of deduplication.
     pub sid: Sid,
@@ -190,8 +191,9 @@ pub struct ConsentCheckResult {
     pub person: PersonRow,
     /// The key of the message, and when it was written; `None` when the provider did not answer.
     pub learned: Option<(i64, Timestamp)>,
-    /// When to look again, if more must be known.
-    pub again_at: Timestamp,
+    /// When to look again, if more must be known; `None` when nobody asks any more, and what stands
+    /// goes on to stand.
+    pub again_at: Option<Timestamp>,
     /// Now.
     pub now: Timestamp,
 }

@@ -33,7 +33,9 @@ impl Verb for SetConsent {
             Consent::Open
         };
         let person = person_with(transaction, &self.address)?;
-        if person.consent.kind() == consent.kind() {
+        // An opt-out is written even when it stands: it must outlive an opt-in that was written before
+        // it and is not known yet.
+        if !self.opted_out && person.consent == Consent::Open {
             return Ok(consent_view(&person, 0));
         }
         let cause = ConsentCause {
@@ -89,6 +91,16 @@ pub(super) fn change_consent<R: Rows>(
     cause: ConsentCause,
 ) -> Result<u64, R::Error> {
     transaction.rows.set_consent(person, consent, &cause)?;
+    apply_consent(transaction, person, consent, cause)
+}
+
+/// Stops or frees the person's waiting messages as their consent says. Returns their number.
+pub(super) fn apply_consent<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    person: PersonRow,
+    consent: Consent,
+    cause: ConsentCause,
+) -> Result<u64, R::Error> {
     let mut affected = 0;
     for message in transaction.rows.stoppable_messages(person)? {
         let Some(mut progress) = transaction.rows.progress(message)? else {

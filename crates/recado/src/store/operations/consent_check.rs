@@ -44,8 +44,11 @@ fn settle<R: Rows>(
         Standing::Word(word) => word,
         Standing::Silent => return Ok(()),
         Standing::Ask(_) => {
-            rows.set_consent_check(person.row, item.again_at)?;
-            transaction.pending.consent_checks = true;
+            // The stricter word stands, as it has all the time.
+            if let Some(again_at) = item.again_at {
+                rows.set_consent_check(person.row, again_at)?;
+                transaction.pending.consent_checks = true;
+            }
             return Ok(());
         }
     };

@@ -9,7 +9,7 @@ use delivery::time::Timestamp;
 use super::columns::ConsentCause;
 use super::consent::change_consent;
 use super::hold::follow_hold;
-use super::rows::{Broken, Rows};
+use super::rows::Rows;
 use super::transaction::{Consequences, Transaction};
 
 /// Acts on what a fact has led to. The progress is read again when it may have changed.
@@ -31,18 +31,14 @@ pub(super) fn follow<R: Rows>(
     Ok(())
 }
 
-/// A refusal of the class `opt_out` opts the person out, unless they are already.
+/// A refusal of the class `opt_out` opts the person out. When they are out already it is written all the
+/// same: it outlives an opt-in that was written before it and is not known yet.
 fn suppress_person<R: Rows>(
     transaction: &mut Transaction<'_, R>,
     progress: &Progress,
     code: Option<u32>,
     now: Timestamp,
 ) -> Result<(), R::Error> {
-    let person = transaction.rows.person(progress.person)?;
-    let person = person.ok_or(Broken::Gone("person"))?;
-    if person.consent == Consent::OptedOut {
-        return Ok(());
-    }
     let cause = ConsentCause {
         source: Source::Callback,
         now,

@@ -10,7 +10,7 @@ use delivery::event::Source;
 use delivery::row::PersonRow;
 
 use super::columns::{ConsentCause, Subject, TieCause, TieColumns};
-use super::consent::change_consent;
+use super::consent::{apply_consent, change_consent};
 use super::rows::{Broken, Rows};
 use super::transaction::{Transaction, TransitionInput};
 use crate::store::notify::Notice;
@@ -90,18 +90,34 @@ fn merge<R: Rows>(
         person: to.row,
         merged: from.row,
     });
+    join_consent(transaction, to, from, cause)
+}
+
+/// The stricter consent stands for both.
+fn join_consent<R: Rows>(
+    transaction: &mut Transaction<'_, R>,
+    to: &Person,
+    from: &Person,
+    cause: TieCause,
+) -> Result<(), R::Error> {
     let stricter = to.consent.stricter(from.consent);
-    if stricter != Consent::Open {
+    if stricter == Consent::Open {
+        return Ok(());
+    }
+    let said = if stricter == to.consent { to } else { from };
+    let change = ConsentCause {
+        source: said.consent_source.unwrap_or(Source::Recipient),
+        now: cause.now,
+        inbound: None,
+        message: cause.message,
+        code: None,
+    };
+    if from.consent == Consent::Open {
+        // It stands since it was said, so that what they write with both names counts as later.
+        apply_consent(transaction, to.row, stricter, change)?;
+    } else {
         // Written again, so that it counts as later than any word of either.
-        let said = if stricter == to.consent { to } else { from };
-        let cause = ConsentCause {
-            source: said.consent_source.unwrap_or(Source::Recipient),
-            now: cause.now,
-            inbound: None,
-            message: cause.message,
-            code: None,
-        };
-        change_consent(transaction, to.row, stricter, cause)?;
+        change_consent(transaction, to.row, stricter, change)?;
     }
     Ok(())
 }

@@ -124,9 +124,8 @@ fn repeat<R: Rows>(
     if !known.listed || inbound.listed {
         return Ok(result);
     }
-    // What the text alone has said counts once.
     let (word, change) = match known.word {
-        Some(word) => (Some(word), ConsentChange::None),
+        Some(word) => consent::read_again(person.consent, word, &text_of(inbound)),
         None => consent::read_inbound(person.consent, &text_of(inbound)),
     };
     let owner = transaction.rows.person_at(known.identity)?;

@@ -112,6 +112,14 @@ async fn words_that_arrive_reversed_end_as_they_were_written() {
     server.simulator.inbound(back).await;
     server.simulator.inbound(says(&mobile(1), "SAIR")).await;
     server.simulator.quiet().await;
+    // The commit that learns when the last two were written decides.
+    server
+        .eventually("it is known when they were written", async |server| {
+            let page = server.get("/api/v1/inbound?limit=200").await.json();
+            let words = page["messages"].as_array().unwrap().iter();
+            words.filter(|word| word["written_at"].is_string()).count() >= 2
+        })
+        .await;
     let id = server.accept(notice(&mobile(1), "um")).await;
     server.until_state(&id, "suppressed").await;
     // And the other way around: out, and back again.

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use delivery::consent::{Consent, ConsentChange};
+use delivery::consent::{Consent, ConsentChange, ProviderKeyword};
+use delivery::event::Source;
+use delivery::outcome::ProviderStatus;
 use delivery::row::PersonRow;
 use delivery::sid::Sid;
 use delivery::state::State;
@@ -45,7 +47,7 @@ async fn settle(
     let result = ConsentCheckResult {
         person,
         learned,
-        again_at: fixture.now.plus(wait),
+        again_at: Some(fixture.now.plus(wait)),
         now: fixture.now,
     };
     let settled = fixture.store().settle_consent_checks(vec![result]).await;
@@ -208,6 +210,81 @@ pub(crate) async fn what_the_operator_said_later_stands(fixture: &mut StoreFixtu
     assert_eq!(checks(fixture).await, []);
 }
 
+pub(crate) async fn an_opt_out_is_said_anew_by_who_says_it_again(fixture: &mut StoreFixture) {
+    let store = fixture.shared_store();
+    for (n, refused) in [(1, false), (2, true)] {
+        let writes = |fixture: &mut StoreFixture, body: &str| NewInbound {
+            written_at: None,
+            ..fixture.inbound_from(&number(n), FIRST, body)
+        };
+        let told = fixture.accept(notice(n, "a")).await;
+        let told = fixture.send(told).await;
+        let mut written = HashMap::new();
+        let sair = writes(fixture, "SAIR");
+        written.insert(sair.sid, fixture.now);
+        fixture.receive(sair).await;
+        fixture.pass(MINUTE);
+        // Taken back, which waits for the provider; and once more, which is not even here yet.
+        let waits = writes(fixture, "VOLTAR");
+        written.insert(waits.sid, fixture.now);
+        fixture.receive(waits).await;
+        let late = writes(fixture, "VOLTAR");
+        written.insert(late.sid, fixture.now.plus(SECOND_LONG));
+        fixture.pass(MINUTE);
+        let since = fixture.now;
+        if refused {
+            fixture.fail(told, ProviderStatus::Failed, 21_610).await;
+        } else {
+            let view = store.set_consent(person(n), true, fixture.now).await;
+            assert_eq!(view.unwrap().affected, 0, "it was so already");
+        }
+        let view = store.consent(person(n)).await.unwrap().unwrap();
+        let source = if refused {
+            Source::Callback
+        } else {
+            Source::Operator
+        };
+        assert_eq!((view.since, view.source), (Some(since), Some(source)));
+        fixture.pass(MINUTE);
+        fixture.receive(late).await;
+        assert!(resolve(fixture, &written).await > 1);
+        let end = consent_of(fixture, n).await;
+        assert_eq!(end, Some(Consent::OptedOut), "refused: {refused}");
+        // What is written after it counts.
+        let back = writes(fixture, "VOLTAR");
+        written.insert(back.sid, fixture.now);
+        fixture.receive(back).await;
+        resolve(fixture, &written).await;
+        assert_eq!(consent_of(fixture, n).await, Some(Consent::Open));
+    }
+}
+
+pub(crate) async fn when_nobody_asks_any_more_what_stands_goes_on_to_stand(
+    fixture: &mut StoreFixture,
+) {
+    let (first, _) = says(fixture, "SAIR").await;
+    let start = fixture.now;
+    fixture.pass(MINUTE);
+    says(fixture, "VOLTAR").await;
+    let check = checks(fixture).await.remove(0);
+    let given_up = ConsentCheckResult {
+        person: check.person,
+        learned: None,
+        again_at: None,
+        now: fixture.now,
+    };
+    let settled = fixture.store().settle_consent_checks(vec![given_up]).await;
+    settled.unwrap();
+    fixture.pass(DAY);
+    assert_eq!(checks(fixture).await, []);
+    assert_eq!(consent_of(fixture, 1).await, Some(Consent::OptedOut));
+    // The next word is asked about by itself: whatever nobody could say arrived long before.
+    let (again, _) = says(fixture, "VOLTAR").await;
+    let written = HashMap::from([(first, start), (again, fixture.now)]);
+    assert_eq!(resolve(fixture, &written).await, 1);
+    assert_eq!(consent_of(fixture, 1).await, Some(Consent::Open));
+}
+
 pub(crate) async fn a_message_found_in_the_list_counts_when_it_was_written(
     fixture: &mut StoreFixture,
 ) {
@@ -291,6 +368,20 @@ pub(crate) async fn a_callback_completes_what_was_found_in_the_list(fixture: &mu
     // Once, and not again.
     let told = callback(fixture);
     assert_eq!(fixture.receive(told).await.change, ConsentChange::None);
+    // What the provider has understood is stricter than the text that the list shows.
+    let listed = NewInbound {
+        listed: true,
+        ..fixture.inbound_from(&number(3), FIRST, "cancelar")
+    };
+    let told = NewInbound {
+        sid: listed.sid,
+        provider_keyword: Some(ProviderKeyword::Stop),
+        written_at: None,
+        ..fixture.inbound_from(&number(3), FIRST, "cancelar")
+    };
+    fixture.receive(listed).await;
+    assert_eq!(fixture.receive(told).await.change, ConsentChange::OptOut);
+    assert_eq!(consent_of(fixture, 3).await, Some(Consent::OptedOut));
     // A word that asks is no answer to its own question.
     let listed = NewInbound {
         listed: true,

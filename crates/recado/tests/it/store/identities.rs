@@ -6,10 +6,12 @@ use delivery::identity::IdentityKind;
 use delivery::message::{BusinessKey, Message};
 use delivery::outcome::ProviderStatus;
 use delivery::row::PersonRow;
+use delivery::sid::Sid;
 use delivery::state::State;
+use delivery::time::Timestamp;
 use recado::store::{
-    AcceptRefusal, ConsentEntryKind, InboundQuery, InboundResult, MessageFilter, MessageId,
-    OpenResult, ReportResult,
+    AcceptRefusal, ConsentCheckQuery, ConsentCheckResult, ConsentEntryKind, InboundQuery,
+    InboundResult, MessageFilter, MessageId, OpenResult, ReportResult,
 };
 
 use super::fixture::*;
@@ -338,4 +340,107 @@ pub(crate) async fn names_in_one_batch_find_each_other(fixture: &mut StoreFixtur
         assert_eq!(who(fixture, name).await, person);
     }
     assert_eq!(consent(fixture, PARENT_ID).await, Consent::OptedOut);
+}
+
+/// The provider says when the words that wait were written.
+async fn asked(fixture: &StoreFixture, written: &[(Sid, Timestamp)]) -> usize {
+    for asked in 0..10 {
+        let query = ConsentCheckQuery {
+            now: fixture.now,
+            limit: 10,
+        };
+        let due = fixture.store().consent_checks(query).await.unwrap().due;
+        let Some(check) = due.first() else {
+            return asked;
+        };
+        let learned = check.ask.map(|ask| {
+            let said = written.iter().find(|(sid, _)| *sid == ask.sid);
+            (ask.key, said.expect("it was written").1)
+        });
+        let result = ConsentCheckResult {
+            person: check.person,
+            learned,
+            again_at: Some(fixture.now),
+            now: fixture.now,
+        };
+        let settled = fixture.store().settle_consent_checks(vec![result]).await;
+        settled.unwrap();
+    }
+    panic!("it never ends");
+}
+
+/// A callback, which does not say when it was written, though the provider knows.
+async fn says(
+    fixture: &mut StoreFixture,
+    names: &[&str],
+    body: &str,
+    written: &mut Vec<(Sid, Timestamp)>,
+) {
+    let mut inbound = fixture.inbound_from(names[0], FIRST, body);
+    inbound.also = names[1..].iter().map(|name| address(name)).collect();
+    inbound.written_at = None;
+    // To the second.
+    written.push((
+        inbound.sid,
+        Timestamp::from_seconds(fixture.now.micros() / 1_000_000),
+    ));
+    fixture.receive(inbound).await;
+    fixture.pass(MINUTE);
+}
+
+pub(crate) async fn a_word_that_waits_for_its_time_follows_the_person(fixture: &mut StoreFixture) {
+    // Whom we met first, and whether the merge meets a check that waits on the other side too.
+    for (n, id, id_first, both) in [
+        (1, "BR.1234567890123411", false, false),
+        (2, "BR.1234567890123412", true, false),
+        (3, "BR.1234567890123413", false, true),
+        (4, "BR.1234567890123414", true, true),
+    ] {
+        let phone = number(n);
+        let mut written = Vec::new();
+        let (first, second) = if id_first {
+            (id, phone.as_str())
+        } else {
+            (phone.as_str(), id)
+        };
+        says(fixture, &[first], "oi", &mut written).await;
+        says(fixture, &[second], "oi", &mut written).await;
+        // In by one name, as far as anybody knows; in and out again by the other, told in reverse.
+        says(fixture, &[id], "SAIR", &mut written).await;
+        says(fixture, &[id], "VOLTAR", &mut written).await;
+        if both {
+            says(fixture, &[&phone], "SAIR", &mut written).await;
+            says(fixture, &[&phone], "VOLTAR", &mut written).await;
+        }
+        says(fixture, &[&phone, id], "oi", &mut written).await;
+        assert_eq!(consent(fixture, &phone).await, Consent::OptedOut);
+        assert!(asked(fixture, &written).await > 0, "it still waits");
+        // The merge took the stricter consent where the one we keep had none of their own.
+        let view = fixture.store().consent(address(id)).await.unwrap().unwrap();
+        let same = fixture.store().consent(address(&phone)).await.unwrap();
+        assert_eq!(Some(view), same);
+        let check = ConsentCheckQuery {
+            now: fixture.now.plus(DAY),
+            limit: 10,
+        };
+        let left = fixture.store().consent_checks(check).await.unwrap();
+        assert_eq!(left.due, [], "one check for one person, and it is over");
+    }
+}
+
+pub(crate) async fn an_opt_in_that_ties_two_names_counts(fixture: &mut StoreFixture) {
+    let phone = number(1);
+    let mut written = Vec::new();
+    says(fixture, &[&phone], "SAIR", &mut written).await;
+    let waiting = fixture.accept(to(USER_ID, notice(1, "a"))).await;
+    let since = fixture.store().consent(address(&phone)).await;
+    let since = since.unwrap().unwrap().since;
+    says(fixture, &[&phone, USER_ID], "VOLTAR", &mut written).await;
+    // Until it is known when she wrote it, she is out under both names, since she said so.
+    assert_eq!(fixture.state(waiting).await, State::Suppressed);
+    let view = fixture.store().consent(address(USER_ID)).await;
+    let view = view.unwrap().unwrap();
+    assert_eq!((view.consent, view.since), (Consent::OptedOut, since));
+    assert!(asked(fixture, &written).await > 0);
+    assert_eq!(consent(fixture, USER_ID).await, Consent::Open);
 }

@@ -198,6 +198,8 @@ macro_rules! conformance {
                 until_the_provider_answers_the_stricter_word_stands,
                 an_ordinary_opt_out_asks_nobody,
                 what_the_operator_said_later_stands,
+                an_opt_out_is_said_anew_by_who_says_it_again,
+                when_nobody_asks_any_more_what_stands_goes_on_to_stand,
                 a_message_found_in_the_list_counts_when_it_was_written,
                 a_callback_completes_what_was_found_in_the_list,
                 how_far_the_list_was_read_is_kept,
@@ -222,6 +224,8 @@ macro_rules! conformance {
                 a_question_holds_for_every_name,
                 chains_and_circles_end_as_one_person,
                 names_in_one_batch_find_each_other,
+                a_word_that_waits_for_its_time_follows_the_person,
+                an_opt_in_that_ties_two_names_counts,
             }
             form {
                 nobody_under_this_number_tries_the_other_form_once,

@@ -72,7 +72,7 @@ impl Mixer {
         let result = ConsentCheckResult {
             person: check.person,
             learned: check.ask.map(|ask| (ask.key, ask.received_at.minus(ago))),
-            again_at: self.now,
+            again_at: Some(self.now),
             now: self.now,
         };
         let store = Arc::clone(&self.store);
