@@ -9,7 +9,7 @@ use super::print;
 use super::signals::EndSignals;
 use crate::config::{Config, Environment, ProcessEnvironment};
 use crate::effects::Effects;
-use crate::provider::twilio::with_overrides;
+use crate::provider::twilio::{asks_for_too_few_tries, with_overrides};
 use crate::server::Server;
 
 /// Run the server
@@ -36,6 +36,9 @@ pub(super) async fn run(command: Serve) -> Result<Exit, Failure> {
         return check(config, command.json);
     }
     let config = config.map_err(Failure::Usage)?;
+    for warning in warnings(&config) {
+        tracing::warn!("{warning}");
+    }
     // The library of foreign numbers reads its tables at first use; no caller must wait for it.
     std::thread::spawn(|| Address::parse("+14155552671", Context::Typed).is_ok());
     let server = Server::start(config, Effects::real()).await?;
@@ -46,17 +49,41 @@ pub(super) async fn run(command: Serve) -> Result<Exit, Failure> {
     Ok(Exit::Complete)
 }
 
+/// Callback URLs with a fragment of the operator's own, by which Twilio gives up too early.
+fn warnings(config: &Config) -> Vec<String> {
+    let urls = [
+        ("WEBHOOK_URL", &config.webhook_url),
+        ("STATUS_CALLBACK_URL", &config.status_callback_url),
+    ];
+    let few = urls.into_iter().filter(|(_, url)| {
+        let url = url.as_deref();
+        url.is_some_and(asks_for_too_few_tries)
+    });
+    let warning = |name| {
+        format!(
+            "{name}: what follows # replaces the tries that Recado asks for, and asks for none after a \
+             5xx; add rc=5&rp=5xx,ct,rt, or what Twilio tells during a failure comes late or not at all"
+        )
+    };
+    few.map(|(name, _)| warning(name)).collect()
+}
+
 /// Says what is wrong with the settings, or else what must stand in Twilio's console.
 fn check(config: Result<Config, Vec<String>>, json: bool) -> Result<Exit, Failure> {
-    let (problems, inbound_url) = match config {
+    let (problems, warnings, inbound_url) = match config {
         Ok(config) => (
             Vec::new(),
+            warnings(&config),
             config.webhook_url.as_deref().map(with_overrides),
         ),
-        Err(problems) => (problems, None),
+        Err(problems) => (problems, Vec::new(), None),
     };
     if json {
-        print::json(&serde_json::json!({ "problems": problems, "inbound_url": inbound_url }));
+        print::json(&serde_json::json!({
+            "problems": problems, "warnings": warnings, "inbound_url": inbound_url
+        }));
+    } else {
+        warnings.iter().for_each(|warning| print::note(warning));
     }
     if !problems.is_empty() {
         return Err(Failure::Usage(problems));

@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 use self::clock::ClockMeter;
 use self::connection::{Answer, Endpoint, Failure, Pool};
 pub use self::settings::{TwilioSettings, TwilioSettingsError};
-pub use self::url::with_overrides;
+pub use self::url::{asks_for_too_few_tries, with_overrides};
 pub use crate::config::Credentials;
 use crate::effects::{BoxFuture, Clock, Effects};
 use crate::provider::{

@@ -24,6 +24,21 @@ pub fn with_overrides(url: &str) -> String {
     }
 }
 
+/// Whether the fragment of a callback URL asks Twilio for less than to come again after a 5xx of ours.
+pub fn asks_for_too_few_tries(url: &str) -> bool {
+    let Some((_, fragment)) = url.split_once('#') else {
+        return false;
+    };
+    let parameter = |name: &str| {
+        let mut parameters = fragment.split('&').filter_map(|pair| pair.split_once('='));
+        parameters.find_map(|(known, value)| (known == name).then_some(value))
+    };
+    let tries = parameter("rc").and_then(|tries| tries.parse().ok());
+    let after = parameter("rp").unwrap_or_default();
+    let mut after = after.split(',');
+    tries.unwrap_or(0u32) == 0 || !after.any(|policy| ["5xx", "all"].contains(&policy))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +51,22 @@ mod tests {
             ("https://h/s#e=sao-paulo", "https://h/s?c=7#e=sao-paulo"),
         ] {
             assert_eq!(status_callback(base, "7"), url);
+        }
+    }
+
+    #[test]
+    fn a_fragment_without_tries_after_a_failure_of_ours_is_noticed() {
+        for (url, too_few) in [
+            ("https://h/w", false),
+            ("https://h/w#rc=5&rp=5xx,ct,rt", false),
+            ("https://h/w#rp=all&rc=1", false),
+            ("https://h/w#e=sao-paulo", true),
+            ("https://h/w#rc=2&e=sao-paulo", true),
+            ("https://h/w#rc=0&rp=all", true),
+            ("https://h/w#rp=5xx", true),
+            ("https://h/w#", true),
+        ] {
+            assert_eq!(asks_for_too_few_tries(url), too_few, "{url}");
         }
     }
 

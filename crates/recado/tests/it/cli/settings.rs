@@ -116,14 +116,32 @@ fn production_takes_what_is_safe_and_refuses_each_thing_that_is_not() {
     let said = lines(&good);
     assert_eq!(
         said,
-        [json!({ "problems": [], "inbound_url": inbound_url })]
+        [json!({ "problems": [], "warnings": [], "inbound_url": inbound_url })]
     );
     let good = run(&["serve", "--check"], &production(&[]));
     ended(&good, 0);
     assert_eq!(out(&good), format!("{inbound_url}\n"));
-    let own = "https://recado.example.com/api/v1/whatsapp/webhook#rc=2&e=sao-paulo";
-    let good = run(&["serve", "--check"], &production(&[("WEBHOOK_URL", own)]));
-    assert_eq!(out(&good), format!("{own}\n"));
+    // With a fragment of one's own none are added, which is said when they are missing.
+    for (own, few) in [
+        (
+            "https://recado.example.com/api/v1/whatsapp/webhook#rc=2&rp=5xx&e=sao-paulo",
+            false,
+        ),
+        (
+            "https://recado.example.com/api/v1/whatsapp/webhook#e=sao-paulo",
+            true,
+        ),
+    ] {
+        let settings = production(&[("WEBHOOK_URL", own)]);
+        let good = run(&["serve", "--check"], &settings);
+        ended(&good, 0);
+        assert_eq!(out(&good), format!("{own}\n"));
+        let said = err(&good);
+        assert_eq!(said.contains("WEBHOOK_URL: what follows #"), few, "{said}");
+        let good = run(&["serve", "--check", "--json"], &settings);
+        let said = lines(&good)[0]["warnings"].as_array().unwrap().len();
+        assert_eq!(said, usize::from(few));
+    }
     for (name, value, why) in [
         ("TWILIO_WHATSAPP_FROM", "+14155238886", "sandbox"),
         (
