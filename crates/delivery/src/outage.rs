@@ -62,6 +62,17 @@ impl Outage {
     }
 }
 
+/// What people wrote cannot be listed, or not all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unlisted {
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether nothing is sent before it is listed.
+    pub sending_waits: bool,
+    /// What is wrong, in words for the operator.
+    pub why: String,
+}
+
 /// What an outcome says about the provider.
 pub const fn verdict(outcome: &Outcome) -> Verdict {
     use {NotSentCause as NotSent, OutageReason as Reason, UnknownCause as Unknown};

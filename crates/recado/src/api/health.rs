@@ -94,7 +94,9 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
     for outage in &api.outages(now) {
         concerns.push(concern(outage, now));
     }
-    concerns.extend(api.inbound_concern.borrow().clone());
+    let unlisted = api.unlisted.borrow();
+    concerns.extend(unlisted.as_ref().map(|unlisted| unlisted.why.clone()));
+    drop(unlisted);
     let unknown = gauges
         .states
         .iter()

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use delivery::message::SenderName;
-use delivery::outage::Outage;
+use delivery::outage::{Outage, Unlisted};
 use delivery::time::Timestamp;
 
 use super::problem::Problem;
@@ -40,6 +40,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
     page.family("recado_holds", "gauge", help, held);
     let now = api.effects.clock.now();
     page.outages(&api.outages(now), now);
+    page.unlisted(api.unlisted.borrow().as_ref(), now);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], page.text).into_response())
 }
@@ -172,6 +173,23 @@ impl Page {
             "gauge",
             "Requests made since then to see whether it is over.",
             samples.collect(),
+        );
+    }
+
+    fn unlisted(&mut self, unlisted: Option<&Unlisted>, now: Timestamp) {
+        let seconds = unlisted.map_or(0, |unlisted| now.since(unlisted.since).as_secs());
+        self.family(
+            "recado_inbound_unlisted_seconds",
+            "gauge",
+            "For how long what people wrote could not be listed; 0 when it can be.",
+            one(seconds),
+        );
+        let waits = unlisted.is_some_and(|unlisted| unlisted.sending_waits);
+        self.family(
+            "recado_inbound_sending_waits",
+            "gauge",
+            "1 while nothing is sent because it is not known what people wrote.",
+            one(u64::from(waits)),
         );
     }
 

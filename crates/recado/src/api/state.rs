@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use delivery::outage::Outage;
+use delivery::outage::{Outage, Unlisted};
 use delivery::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,7 @@ pub struct Api {
     /// Ends the live streams.
     pub shutdown: CancellationToken,
     /// What is wrong with listing inbound messages.
-    pub inbound_concern: watch::Receiver<Option<String>>,
+    pub unlisted: watch::Receiver<Option<Unlisted>>,
 }
 
 impl Api {

@@ -121,9 +121,11 @@ pub enum InboundRecipient {
 pub struct InboundPage {
     /// What people wrote, newest first.
     pub messages: Vec<InboundListed>,
-    /// When the oldest message of the page was created, those that are not returned included. Later
-    /// pages are older. `None` for an empty page.
-    pub oldest: Option<Timestamp>,
+    /// When each message of the page was created that has no readable id; it may have been anything.
+    pub unreadable: Vec<Option<Timestamp>>,
+    /// When the newest message of the page was created, those that are not returned included. Later
+    /// pages are older as a whole, though not one by one. `None` for an empty page.
+    pub newest: Option<Timestamp>,
     /// Where the list goes on; `None` at its end.
     pub next: Option<String>,
     /// When the provider answered, by its own clock.
@@ -164,7 +166,7 @@ pub enum ProviderError {
     /// Too many requests.
     #[error("the provider asks us to slow down")]
     RateLimited,
-    /// The credentials are refused (401, 403).
+    /// The provider itself refuses the credentials (401, 403).
     #[error("the provider refuses our credentials (HTTP {http_status}, code {code:?})")]
     Unauthorized {
         /// HTTP status of the answer.

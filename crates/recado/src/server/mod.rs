@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::Router;
 use delivery::address::{Address, Context};
 use delivery::message::SenderName;
-use delivery::outage::Outage;
+use delivery::outage::{Outage, Unlisted};
 use delivery::progress::Rules;
 use delivery::time::Timestamp;
 use tokio::net::TcpListener;
@@ -88,7 +88,7 @@ struct InboundChannels {
     /// What was written before the start is known.
     caught_up: watch::Sender<bool>,
     /// What is wrong with listing them.
-    concern: watch::Sender<Option<String>>,
+    concern: watch::Sender<Option<Unlisted>>,
 }
 
 impl Server {
@@ -233,7 +233,7 @@ impl Server {
             dedupe_window: self.config.dedupe_window,
             codes: Arc::new(self.config.codes.clone()),
             shutdown: shutdown.clone(),
-            inbound_concern: self.inbound.concern.subscribe(),
+            unlisted: self.inbound.concern.subscribe(),
         });
         let verifier = |urls: &[&str]| {
             Verifier::new(urls, &self.config.signing_tokens)

@@ -76,6 +76,8 @@ async fn who_opts_out_while_the_server_is_away_gets_nothing_more() {
     tokio::time::sleep(Duration::from_millis(2_000)).await;
     let due = server.message(&stays).await;
     assert_eq!(due["attempts"].as_array().unwrap().len(), 0, "{due:#}");
+    let waits = |metrics: &str| metrics.contains("\nrecado_inbound_sending_waits 1\n");
+    assert!(waits(&server.get("/metrics").await.text));
     server.simulator.set_outages(Vec::new());
     server.until_state(&leaves, "suppressed").await;
     server
@@ -91,6 +93,7 @@ async fn who_opts_out_while_the_server_is_away_gets_nothing_more() {
     assert!(found["written_at"].is_string());
     let health = server.get("/api/v1/health").await.json();
     assert_eq!(health["status"], "ok", "{health:#}");
+    assert!(!waits(&server.get("/metrics").await.text));
 }
 
 #[tokio::test(flavor = "multi_thread")]

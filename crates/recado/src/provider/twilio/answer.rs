@@ -126,11 +126,8 @@ pub(super) fn found(result: Result<Answer, Failure>) -> Result<Bytes, ProviderEr
     let http_status = answer.status;
     match (http_status, refusal(&answer)) {
         (200..=299, _) => answer.body.ok_or(ProviderError::Garbage),
-        (401 | 403, code) => Err(ProviderError::Unauthorized {
-            http_status,
-            code: code.flatten(),
-        }),
         // Without Twilio's error body it may come from a gateway in between.
+        (401 | 403, Some(code)) => Err(ProviderError::Unauthorized { http_status, code }),
         (404, Some(_)) => Err(ProviderError::NotFound),
         (408 | 500..=599, _) => Err(ProviderError::Unreachable),
         (429, _) => Err(ProviderError::RateLimited),

@@ -1,6 +1,7 @@
 //! What an answer says about messages that people wrote. Nothing here does I/O.
 
 use delivery::sid::Sid;
+use delivery::time::Timestamp;
 use hyper::header::DATE;
 use serde::Deserialize;
 
@@ -11,8 +12,8 @@ use crate::provider::{
     InboundListed, InboundPage, InboundRecipient, ProviderError, ProviderMedium,
 };
 
-/// One page of what was written to `recipient`. A page with one unreadable message is unreadable:
-/// what is missing in it may be an opt-out.
+/// One page of what was written to `recipient`. What cannot be read is counted, because it may be an
+/// opt-out; a page of which nothing can be read is none.
 pub(super) fn page(
     result: Result<Answer, Failure>,
     recipient: &InboundRecipient,
@@ -24,19 +25,27 @@ pub(super) fn page(
     let wire: PageWire = object(&found(result)?).ok_or(ProviderError::Garbage)?;
     let mut page = InboundPage {
         messages: Vec::new(),
-        oldest: None,
+        unreadable: Vec::new(),
+        newest: None,
         next: wire.next_page_uri.filter(|uri| !uri.is_empty()),
         answered_at,
     };
-    for Object(message) in wire.messages {
-        let (message, is_ours) = message.read(recipient).ok_or(ProviderError::Garbage)?;
-        page.oldest = match (page.oldest, message.created_at) {
-            (Some(oldest), Some(created_at)) => Some(oldest.min(created_at)),
-            (oldest, created_at) => oldest.or(created_at),
+    let listed = wire.messages.len();
+    for message in wire.messages {
+        let Loose::Is(Object(message)) = message else {
+            page.unreadable.push(None);
+            continue;
         };
-        if is_ours {
-            page.messages.push(message);
+        let created_at = message.created_at();
+        page.newest = page.newest.max(created_at);
+        match message.read(recipient) {
+            Some((message, true)) => page.messages.push(message),
+            Some((_, false)) => {}
+            None => page.unreadable.push(created_at),
         }
+    }
+    if listed > 0 && page.unreadable.len() == listed {
+        return Err(ProviderError::Garbage);
     }
     Ok(page)
 }
@@ -62,7 +71,7 @@ pub(super) fn media(
 /// The envelope of a list.
 #[derive(Deserialize)]
 struct PageWire {
-    messages: Vec<Object<MessageWire>>,
+    messages: Vec<Loose<Object<MessageWire>>>,
     next_page_uri: Option<String>,
 }
 
@@ -93,8 +102,16 @@ struct MediumWire {
 }
 
 impl MessageWire {
+    fn created_at(&self) -> Option<Timestamp> {
+        match &self.date_created {
+            Some(Loose::Is(date)) => timestamp(date),
+            Some(Loose::Other(_)) | None => None,
+        }
+    }
+
     /// The message, and whether a person wrote it to `recipient`.
     fn read(self, recipient: &InboundRecipient) -> Option<(InboundListed, bool)> {
+        let created_at = self.created_at();
         let is_inbound = text(self.direction).is_some_and(|word| word == "inbound");
         let is_ours = match recipient {
             // The list was asked for this number alone.
@@ -110,7 +127,7 @@ impl MessageWire {
             media: text(self.num_media)
                 .and_then(|digits| digits.parse().ok())
                 .unwrap_or(0),
-            created_at: text(self.date_created).and_then(|date| timestamp(&date)),
+            created_at,
         };
         Some((message, is_inbound && is_ours))
     }
@@ -179,15 +196,15 @@ mod tests {
             assert_eq!(first.from.as_deref(), Some("+5585988887777"));
             assert_eq!((first.body.as_deref(), first.media), (Some("SAIR"), 2));
             assert_eq!(first.created_at, Some(Timestamp::from_seconds(noon + 40)));
-            // What is not returned counts for how far back the page goes.
-            assert_eq!(read.oldest, Some(Timestamp::from_seconds(noon + 20)));
+            // What is not returned counts for when the page begins.
+            assert_eq!(read.newest, Some(Timestamp::from_seconds(noon + 50)));
             assert_eq!(read.answered_at, Some(Timestamp::from_seconds(noon + 51)));
             assert_eq!(read.next.as_deref(), Some("/x?Page=1"));
         }
     }
 
     #[test]
-    fn a_page_with_one_unreadable_message_is_no_page() {
+    fn a_page_of_which_nothing_can_be_read_is_no_page() {
         let recipient = InboundRecipient::Number("+551140000000".into());
         for body in [
             r#"{"messages":[{"direction":"inbound"}]}"#,
@@ -200,8 +217,28 @@ mod tests {
         }
         let empty = page(answer(r#"{"messages":[]}"#, "yesterday"), &recipient);
         let empty = empty.ok().unwrap();
-        assert_eq!((empty.oldest, empty.answered_at), (None, None));
+        assert_eq!((empty.newest, empty.answered_at), (None, None));
         assert!(empty.messages.is_empty() && empty.next.is_none());
+    }
+
+    #[test]
+    fn one_unreadable_message_hides_none_of_the_others() {
+        let recipient = InboundRecipient::Number("+551140000000".into());
+        let damaged = message(9, "inbound", "null", 50).replace("SM000", "XX000");
+        // Not clear which of two counts.
+        let twice = message(8, "inbound", "null", 40).replace("{", r#"{"sid":"SM1","#);
+        let good = message(7, "inbound", "null", 30);
+        let body = format!(r#"{{"messages":[{damaged},17,{good},{twice}]}}"#);
+        let read = page(answer(&body, "yesterday"), &recipient).ok().unwrap();
+        let noon = 1_763_640_000;
+        let at = |second: i64| Some(Timestamp::from_seconds(noon + second));
+        assert_eq!(read.unreadable, [at(50), None, None]);
+        let sids: Vec<Sid> = read.messages.iter().map(|message| message.sid).collect();
+        assert_eq!(
+            sids,
+            [Sid::parse_message(&format!("SM{:032x}", 7)).unwrap()]
+        );
+        assert_eq!(read.newest, at(50));
     }
 
     #[test]

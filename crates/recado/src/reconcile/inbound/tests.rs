@@ -1,12 +1,19 @@
+mod failing;
+
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
+use delivery::address::{Address, Context};
 use delivery::consent::Consent;
 use delivery::outcome::Outcome;
 use delivery::progress::Rules;
 
+use super::failures::GARBAGE_MAX;
 use super::*;
 use crate::effects::BoxFuture;
-use crate::provider::{CreateRequest, ListQuery, ProviderMessage};
+use crate::provider::{
+    CreateRequest, InboundRecipient, ListQuery, ProviderMedium, ProviderMessage,
+};
 use crate::secrets::MasterKey;
 use crate::store::sqlite::{OpenMode, Options, SqliteStore};
 use crate::store::{Consents, InboundQuery, Senders};
@@ -30,6 +37,14 @@ struct Shown {
     failure: Option<ProviderError>,
     /// Pages that are given before that.
     pages_before_failure: usize,
+    /// The answers to what is asked about one number alone.
+    failures: HashMap<String, ProviderError>,
+    /// To which number the messages are, when there are several.
+    only_to: Option<String>,
+    /// The answers to what is asked about the media of a message.
+    media_failures: HashMap<Sid, ProviderError>,
+    /// Messages of each page that nobody can read.
+    unreadable: Vec<Option<Timestamp>>,
     /// How far its clock is from ours.
     clock: ClockDifference,
     /// Which pages were asked for.
@@ -44,6 +59,22 @@ impl List {
     fn page(&self, query: &InboundListQuery) -> Result<InboundPage, ProviderError> {
         let mut shown = self.shown();
         shown.asked.push(query.page.clone());
+        let recipient = match &query.recipient {
+            InboundRecipient::Number(number) => number.clone(),
+            InboundRecipient::Service(service) => service.to_string(),
+        };
+        if let Some(failure) = shown.failures.get(&recipient) {
+            return Err(failure.clone());
+        }
+        if shown.only_to.as_ref().is_some_and(|to| *to != recipient) {
+            return Ok(InboundPage {
+                messages: Vec::new(),
+                unreadable: Vec::new(),
+                newest: None,
+                next: None,
+                answered_at: Some(Timestamp::from_seconds(NOON)),
+            });
+        }
         if let Some(failure) = shown.failure.clone() {
             if shown.pages_before_failure == 0 {
                 return Err(failure);
@@ -69,7 +100,8 @@ impl List {
         let last = below.min(shown.messages.last().map_or(0, |(n, ..)| *n + 1));
         let next = last.saturating_sub(u32::try_from(PAGE).unwrap());
         Ok(InboundPage {
-            oldest: messages.last().and_then(|message| message.created_at),
+            newest: messages.iter().filter_map(|it| it.created_at).max(),
+            unreadable: shown.unreadable.clone(),
             next: (messages.len() == PAGE && next > 1).then(|| next.to_string()),
             messages,
             answered_at: Some(Timestamp::from_seconds(NOON)),
@@ -116,12 +148,13 @@ impl Provider for List {
         Box::pin(async move { page })
     }
 
-    fn media(&self, _: Sid) -> BoxFuture<'_, Result<Vec<ProviderMedium>, ProviderError>> {
+    fn media(&self, sid: Sid) -> BoxFuture<'_, Result<Vec<ProviderMedium>, ProviderError>> {
         let medium = ProviderMedium {
             url: "https://api.example.com/ME1".to_owned(),
             content_type: Some("image/jpeg".to_owned()),
         };
-        Box::pin(async move { Ok(vec![medium]) })
+        let failure = self.shown().media_failures.get(&sid).cloned();
+        Box::pin(async move { failure.map_or(Ok(vec![medium]), Err) })
     }
 }
 
@@ -132,12 +165,16 @@ struct Setup {
     list: Arc<List>,
     lost: watch::Sender<u64>,
     caught_up: watch::Sender<bool>,
-    concern: watch::Sender<Option<String>>,
+    concern: watch::Sender<Option<Unlisted>>,
     outages: watch::Sender<Vec<Outage>>,
 }
 
 impl Setup {
     fn new() -> Self {
+        Self::with(&[SENDER])
+    }
+
+    fn with(senders: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let effects = Effects::real();
         let key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -147,7 +184,7 @@ impl Setup {
             master_key: MasterKey::parse(key).ok().unwrap(),
             random: Arc::clone(&effects.random),
             rules: Rules::default(),
-            senders: vec![SenderName::new(SENDER)],
+            senders: senders.iter().copied().map(SenderName::new).collect(),
             provider_account: None,
             machine: None,
             now: effects.clock.now(),
@@ -184,8 +221,19 @@ impl Setup {
 
     /// One reading of everything.
     async fn read(&self) -> Result<(), ReadError> {
+        self.read_with(&mut Memory::default()).await
+    }
+
+    async fn read_with(&self, memory: &mut Memory) -> Result<(), ReadError> {
         let reader = self.reader(1).await;
-        reader.read_all(&sources(&reader.senders)).await
+        let sources = sources(&reader.senders);
+        reader.read_all(&sources, memory).await
+    }
+
+    /// What is said to be wrong.
+    fn why(&self) -> String {
+        let concern = self.concern.borrow().clone();
+        concern.expect("something is wrong").why
     }
 
     async fn consent(&self) -> Option<Consent> {
@@ -226,8 +274,10 @@ async fn lanes_wait_until_it_is_known_what_people_wrote() {
     let stop = CancellationToken::new();
     let running = tokio::spawn(setup.reader(1_000).await.run(stop.clone()));
     until(&setup.concern, Option::is_some).await;
-    let concern = setup.concern.borrow().clone().unwrap();
-    assert!(concern.contains("nothing is sent until"), "{concern}");
+    let why = setup.why();
+    assert!(why.contains("nothing is sent until"), "{why}");
+    let concern = setup.concern.borrow().clone();
+    assert!(concern.unwrap().sending_waits);
     // However often it is tried: the lanes stay closed.
     let asked = || setup.list.shown().asked.len();
     let enough = asked() + 5;
@@ -260,16 +310,16 @@ async fn a_definite_refusal_is_told_and_does_not_stop_the_lanes() {
             1,
         ),
         // Nobody knows whether it comes from the provider: it must come again and again.
-        (ProviderError::Garbage, 3),
+        (ProviderError::Garbage, GARBAGE_MAX),
     ] {
         let setup = Setup::new();
         setup.list.shown().failure = Some(failure);
         let stop = CancellationToken::new();
         let running = tokio::spawn(setup.reader(1_000).await.run(stop.clone()));
         until(&setup.caught_up, |caught_up| *caught_up).await;
-        assert!(setup.list.shown().asked.len() >= tries);
-        let concern = setup.concern.borrow().clone().unwrap();
-        assert!(concern.contains("opt-outs whose callbacks"), "{concern}");
+        assert!(setup.list.shown().asked.len() >= usize::try_from(tries).unwrap());
+        let why = setup.why();
+        assert!(why.contains("opt-outs whose callbacks"), "{why}");
         // It is tried again, and told when it works.
         setup.list.shown().failure = None;
         until(&setup.concern, Option::is_none).await;
@@ -315,9 +365,10 @@ async fn a_reading_that_was_broken_off_goes_on_where_it_was() {
     setup.read().await.unwrap();
     assert_eq!(sids(&setup).await, [1, 2, 3, 4, 5, 6, 7, 8].map(sid));
     let page = |n: u32| Some(n.to_string());
-    // The rest of the first, and then what is newer, back to ten minutes before the first one began.
+    // The newest, the rest of the first, and then what is newer, back to ten minutes before the first one
+    // began.
     let asked = std::mem::take(&mut setup.list.shown().asked);
-    assert_eq!(asked, [page(4), page(2), None, page(7)]);
+    assert_eq!(asked, [None, page(4), page(2), None, page(7)]);
     // With nothing new, the newest pages are enough.
     setup.read().await.unwrap();
     let asked = std::mem::take(&mut setup.list.shown().asked);
@@ -343,8 +394,8 @@ async fn a_list_that_is_very_long_does_not_hold_up_the_lanes_for_ever() {
     let broken = fresh.read().await;
     assert!(broken.is_err());
     assert!(*fresh.caught_up.borrow(), "lanes open after so many pages");
-    let concern = fresh.concern.borrow().clone().unwrap();
-    assert!(concern.contains("still being listed"), "{concern}");
+    let why = fresh.why();
+    assert!(why.contains("still being listed"), "{why}");
     // Nothing of it is given up.
     fresh.list.shown().failure = None;
     fresh.read().await.unwrap();

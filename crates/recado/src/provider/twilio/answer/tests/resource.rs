@@ -60,7 +60,9 @@ fn questions_fail_by_kind() {
         ),
         (400, "<html>".to_owned(), ProviderError::Garbage),
         (401, error_body(401, 20003), unauthorized(401, Some(20003))),
-        (401, String::new(), unauthorized(401, None)),
+        // From whom that comes nobody knows.
+        (401, String::new(), ProviderError::Garbage),
+        (403, "<html>blocked</html>".into(), ProviderError::Garbage),
         (403, error_body(403, 20006), unauthorized(403, Some(20006))),
         (404, error_body(404, 20404), ProviderError::NotFound),
         (404, "not here".to_owned(), ProviderError::Garbage),
