@@ -23,15 +23,48 @@ pub struct Reading {
     pub is_complete: bool,
     /// It holds a message, whatever it says, of which it is not proven that it is another's.
     pub holds_candidate: bool,
-    /// The account has a message that was created after the request had ended.
-    pub holds_younger: bool,
+    /// How long after the request had ended the account's youngest message was created, when it was.
+    pub younger: Option<Duration>,
+}
+
+/// What shows that an attempt created nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// When the list was read first, after the end of the request.
+    pub first: Duration,
+    /// When it was read last.
+    pub last: Duration,
+    /// The largest lag of the list within a day, when one was measured.
+    pub lag: Option<Duration>,
+    /// How long after the end of the request the account's youngest message was created.
+    pub younger: Option<Duration>,
+}
+
+/// What rounds up to whole seconds.
+const ALMOST_A_SECOND: Duration = Duration::from_nanos(999_999_999);
+
+impl Proof {
+    /// The figures, in whole seconds, as the log of the message tells them.
+    pub fn detail(&self) -> String {
+        let seconds = |time: Option<Duration>| {
+            time.map_or("none".to_owned(), |time| format!("{}s", time.as_secs()))
+        };
+        format!(
+            "readings={}s,{}s lag={} younger={}",
+            self.first.as_secs(),
+            self.last.as_secs(),
+            // A lag of less than a second is one.
+            seconds(self.lag.map(|lag| lag.saturating_add(ALMOST_A_SECOND))),
+            seconds(self.younger)
+        )
+    }
 }
 
 /// What the readings prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The attempt created nothing.
-    Absent,
+    Absent(Proof),
     /// It is not proven, or not yet.
     Unproven(Doubt),
 }
@@ -97,11 +130,14 @@ pub fn judge(readings: &[Reading], lag: Option<Duration>) -> Verdict {
         if !counts || last.at < ABSENT_AFTER {
             continue;
         }
-        if first.holds_younger && last.holds_younger && lag.is_some() {
-            return Verdict::Absent;
-        }
-        if last.at >= ABSENT_UNCOMPARED_AFTER {
-            return Verdict::Absent;
+        let is_compared = first.younger.is_some() && last.younger.is_some() && lag.is_some();
+        if is_compared || last.at >= ABSENT_UNCOMPARED_AFTER {
+            return Verdict::Absent(Proof {
+                first: first.at,
+                last: last.at,
+                lag,
+                younger: last.younger,
+            });
         }
         doubt = Doubt::Uncompared;
     }
@@ -156,26 +192,49 @@ mod tests {
             at: MINUTE * minutes,
             is_complete: true,
             holds_candidate: false,
-            holds_younger: true,
+            younger: Some(MINUTE),
         }
     }
 
     fn unproven(readings: &[Reading], lag: Option<Duration>) -> Doubt {
         match judge(readings, lag) {
-            Verdict::Absent => panic!("proven: {readings:?} {lag:?}"),
+            Verdict::Absent(_) => panic!("proven: {readings:?} {lag:?}"),
             Verdict::Unproven(doubt) => doubt,
         }
     }
 
+    fn is_absent(readings: &[Reading], lag: Option<Duration>) -> bool {
+        matches!(judge(readings, lag), Verdict::Absent(_))
+    }
+
+    #[test]
+    fn the_proof_tells_its_figures() {
+        let told = |readings: &[Reading], lag| match judge(readings, lag) {
+            Verdict::Absent(proof) => proof.detail(),
+            Verdict::Unproven(doubt) => panic!("{doubt:?}"),
+        };
+        let found = told(&[reading(10), reading(12), reading(15)], LAG);
+        assert_eq!(found, "readings=600s,900s lag=2s younger=60s");
+        let short = Some(Duration::from_millis(1));
+        let found = told(&[reading(10), reading(15)], short);
+        assert_eq!(found, "readings=600s,900s lag=1s younger=60s");
+        let quiet = Reading {
+            younger: None,
+            ..reading(60)
+        };
+        let found = told(&[reading(10), quiet], None);
+        assert_eq!(found, "readings=600s,3600s lag=none younger=none");
+    }
+
     #[test]
     fn two_readings_prove_it_and_nothing_less() {
-        assert_eq!(judge(&[reading(10), reading(15)], LAG), Verdict::Absent);
+        assert!(is_absent(&[reading(10), reading(15)], LAG));
         assert_eq!(unproven(&[], LAG), Doubt::Unreachable);
         assert_eq!(unproven(&[reading(15)], LAG), Doubt::Early);
         assert_eq!(unproven(&[reading(9), reading(15)], LAG), Doubt::Early);
         assert_eq!(unproven(&[reading(10), reading(14)], LAG), Doubt::Early);
         assert_eq!(unproven(&[reading(11), reading(15)], LAG), Doubt::Early);
-        assert_eq!(judge(&[reading(11), reading(16)], LAG), Verdict::Absent);
+        assert!(is_absent(&[reading(11), reading(16)], LAG));
     }
 
     #[test]
@@ -187,7 +246,7 @@ mod tests {
         assert_eq!(unproven(&[failed, reading(15)], LAG), Doubt::Early);
         assert_eq!(unproven(&[failed], LAG), Doubt::Unreachable);
         let all = [reading(10), failed, reading(15)];
-        assert_eq!(judge(&all, LAG), Verdict::Absent);
+        assert!(is_absent(&all, LAG));
     }
 
     #[test]
@@ -201,23 +260,23 @@ mod tests {
         let between = [reading(10), candidate(12), reading(15)];
         assert_eq!(unproven(&between, LAG), Doubt::Early);
         let after = [candidate(10), reading(15), reading(20)];
-        assert_eq!(judge(&after, LAG), Verdict::Absent);
+        assert!(is_absent(&after, LAG));
     }
 
     #[test]
     fn without_anything_younger_or_a_measured_lag_it_takes_an_hour() {
         let quiet = |minutes| Reading {
-            holds_younger: false,
+            younger: None,
             ..reading(minutes)
         };
         for first in [quiet(10), reading(10)] {
             assert_eq!(unproven(&[first, quiet(20)], LAG), Doubt::Uncompared);
-            assert_eq!(judge(&[first, quiet(60)], LAG), Verdict::Absent);
+            assert!(is_absent(&[first, quiet(60)], LAG));
         }
         assert_eq!(unproven(&[quiet(10), reading(20)], LAG), Doubt::Uncompared);
         let measured_never = [reading(10), reading(45)];
         assert_eq!(unproven(&measured_never, None), Doubt::Uncompared);
-        assert_eq!(judge(&[reading(10), reading(60)], None), Verdict::Absent);
+        assert!(is_absent(&[reading(10), reading(60)], None));
     }
 
     #[test]
@@ -226,10 +285,7 @@ mod tests {
         for last in [15, 60, 24 * 60] {
             assert_eq!(unproven(&[reading(10), reading(last)], late), Doubt::Lag);
         }
-        assert_eq!(
-            judge(&[reading(10), reading(15)], Some(LIST_LAG_MAX)),
-            Verdict::Absent
-        );
+        assert!(is_absent(&[reading(10), reading(15)], Some(LIST_LAG_MAX)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What we decide ourselves: stop, hold, release, retry, give up.
 
-use crate::absence::Doubt;
+use crate::absence::{Doubt, Proof};
 use crate::codes::{ErrorSource, Scope, is_unknown_number};
 use crate::counter::{Metric, Stage, bucket};
 use crate::event::{EventKind, Source};
@@ -41,13 +41,16 @@ impl Transition<'_> {
 
     /// It is proven that an unknown attempt created nothing. `false` when it decides nothing any
     /// more: a later attempt has taken its place, or somebody has decided.
-    pub fn proven_absent(&mut self, attempt: AttemptRow) -> bool {
+    pub fn proven_absent(&mut self, attempt: AttemptRow, proof: &Proof) -> bool {
         if self.progress.state != State::Unknown || self.progress.attempt != Some(attempt) {
             return false;
         }
         self.progress.error = None;
         self.count_outcome(OutcomeKind::Absent);
         self.event_about(EventKind::AttemptAbsent, Source::Poll, Some(attempt));
+        if let Some(event) = self.change.events.last_mut() {
+            event.detail = Some(proof.detail());
+        }
         self.decide(&AttemptFailure::Absent, Source::Poll);
         if self.progress.flags.has(Flags::RETRY_WAITS) {
             self.progress.flags.set(Flags::RETRY_AFTER_ABSENCE);

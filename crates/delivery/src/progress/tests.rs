@@ -5,6 +5,7 @@ mod holds;
 
 use std::collections::HashMap;
 
+use crate::absence::Proof;
 use crate::event::{EventKind, Source};
 use crate::hold::Standing;
 use crate::message::Policy;
@@ -151,7 +152,7 @@ impl Course {
                     return;
                 };
                 self.work(|transition| {
-                    transition.proven_absent(attempt);
+                    transition.proven_absent(attempt, &Proof::default());
                 });
             }
             // Only what evidence has settled can be withdrawn.

@@ -190,12 +190,14 @@ impl Model {
             at: Duration::from_secs((at - self.counts_from).unsigned_abs()),
             is_complete: true,
             holds_candidate: candidate,
-            holds_younger: self.course.younger,
+            younger: self.course.younger.then_some(Duration::ZERO),
         });
         let verdict = judge(&self.readings, self.course.measured);
         let attempt = row(latest);
-        if wants_absence(self.course.policy) && verdict == Verdict::Absent {
-            self.work(at, |transition| transition.proven_absent(attempt));
+        if let Verdict::Absent(proof) = verdict
+            && wants_absence(self.course.policy)
+        {
+            self.work(at, |transition| transition.proven_absent(attempt, &proof));
             self.next_look = None;
         } else if self.next_look.is_none() {
             self.work(at, |transition| transition.horizon_passed(attempt, None));

@@ -236,8 +236,9 @@ async fn conclude(
     let doubt = match view.zip(view.and_then(|view| sight.ages.get(&view.attempt))) {
         Some((view, age)) if wants_absence(watch.policy) => {
             match read(context, view, sight, *age).await? {
-                Verdict::Absent => {
-                    return Ok(settlements.unknown(watch, Finding::Absent, None, postponed));
+                Verdict::Absent(proof) => {
+                    let absent = Finding::Absent(proof);
+                    return Ok(settlements.unknown(watch, absent, None, postponed));
                 }
                 Verdict::Unproven(doubt) => Some(doubt),
             }
@@ -269,17 +270,19 @@ async fn read(
         .listed
         .iter()
         .any(|message| could_be(view, message, sight));
-    let holds_younger = if holds_candidate || age < ABSENT_READING_AFTER {
-        false
+    let younger = if holds_candidate || age < ABSENT_READING_AFTER {
+        None
     } else {
         let youngest = context.lag.youngest(&*context.provider).await?;
-        youngest.is_some_and(|created| created > sight.clock.latest(view.ended_at))
+        let ended_at = sight.clock.latest(view.ended_at);
+        let youngest = youngest.filter(|created| *created > ended_at);
+        youngest.map(|created| created.since(ended_at))
     };
     let reading = Reading {
         at: age,
         is_complete: true,
         holds_candidate,
-        holds_younger,
+        younger,
     };
     let readings = context.readings.add(view.attempt, reading);
     Ok(judge(&readings, sight.lag))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use delivery::absence::Doubt;
+use delivery::absence::{Doubt, Proof};
 use delivery::message::Policy;
 use delivery::outcome::{ProviderStatus, SettledBy};
 use delivery::progress::WatchKind;
@@ -199,5 +199,5 @@ pub enum Finding {
     /// The time for evidence is over; why absence is not proven, when that was tried.
     HorizonPassed(Option<Doubt>),
     /// It is proven that the provider has no such message.
-    Absent,
+    Absent(Proof),
 }

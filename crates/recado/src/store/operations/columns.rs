@@ -97,8 +97,8 @@ pub(crate) enum AttemptChange<'a> {
     Sid(Sid, SettledBy),
     /// Its provider's id was another's: it is unknown again, and nothing was reported about it.
     Withdrawn,
-    /// It is proven that it created nothing.
-    Absent(Timestamp),
+    /// It is proven that it created nothing. When its request had ended stays.
+    Absent,
     /// What it told us.
     Closed(&'a Outcome, Timestamp),
     /// Evidence shows that it was sent.

@@ -75,7 +75,7 @@ fn record_finding<R: Rows>(
 ) -> Result<Recorded, R::Error> {
     let (attempt, stamp) = (found.row, item.stamp);
     let is_unknown = found.outcome == Some(OutcomeKind::Unknown) && found.sid.is_none();
-    let concludes = matches!(item.finding, Finding::Found { .. } | Finding::Absent);
+    let concludes = matches!(item.finding, Finding::Found { .. } | Finding::Absent(_));
     // A request to this person that is under way may be the one whose message was listed.
     if concludes && is_unknown && transaction.rows.has_any_open_attempt(progress.person)? {
         return Ok(Recorded::Postponed);
@@ -88,17 +88,17 @@ fn record_finding<R: Rows>(
             })?;
             follow(transaction, progress, &consequences, stamp.now)?;
         }
-        Finding::Absent if is_unknown => {
+        Finding::Absent(proof) if is_unknown => {
             let (absent, consequences) = transaction.apply(progress, input, |transition| {
-                transition.proven_absent(attempt)
+                transition.proven_absent(attempt, &proof)
             })?;
             if absent {
-                let change = AttemptChange::Absent(stamp.now);
+                let change = AttemptChange::Absent;
                 transaction.rows.change_attempt(attempt, change)?;
             }
             follow(transaction, progress, &consequences, stamp.now)?;
         }
-        Finding::Nothing | Finding::HorizonPassed(_) | Finding::Absent => {}
+        Finding::Nothing | Finding::HorizonPassed(_) | Finding::Absent(_) => {}
         Finding::Found { sid, status, code } => {
             if is_unknown {
                 let by = SettledBy::List;

@@ -278,8 +278,7 @@ impl AttemptRows for Sheet {
                 record.seen = 0;
                 record.error_code = None;
             }
-            AttemptChange::Absent(now) => {
-                record.finished_at = Some(now);
+            AttemptChange::Absent => {
                 record.outcome = Some(OutcomeKind::Absent);
                 record.settled_by = Some(SettledBy::Absence);
             }

@@ -100,11 +100,10 @@ impl AttemptRows for Statements<'_> {
                  cause = 'evidence_withdrawn', seen = 0, error_code = NULL WHERE id = ?1",
                 params![id, OutcomeKind::Unknown.number()],
             ),
-            AttemptChange::Absent(now) => self.update(
-                "UPDATE attempt SET outcome = ?3, settled_by = ?4, finished_at = ?2 WHERE id = ?1",
+            AttemptChange::Absent => self.update(
+                "UPDATE attempt SET outcome = ?2, settled_by = ?3 WHERE id = ?1",
                 params![
                     id,
-                    now.micros(),
                     OutcomeKind::Absent.number(),
                     SettledBy::Absence.number()
                 ],

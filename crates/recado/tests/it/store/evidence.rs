@@ -1,6 +1,7 @@
 //! Whose a SID is: how it was learned decides, what was concluded wrongly is taken back, and what is
 //! proven absent is sent again.
 
+use delivery::absence::Proof;
 use delivery::counter::Metric;
 use delivery::message::{Message, Policy};
 use delivery::outcome::{OutcomeKind, ProviderStatus};
@@ -127,7 +128,10 @@ pub(crate) async fn nothing_is_settled_while_a_request_to_the_person_is_open(
     let other = fixture.accept(same_person("a")).await;
     let open = fixture.open(other).await.attempt;
     let sid = fixture.sid();
-    for finding in [found(sid, ProviderStatus::Sent), Finding::Absent] {
+    for finding in [
+        found(sid, ProviderStatus::Sent),
+        Finding::Absent(Proof::default()),
+    ] {
         fixture.settle(&watch, finding, None).await;
         assert_eq!(fixture.state(lost).await, State::Unknown);
     }
@@ -294,12 +298,20 @@ pub(crate) async fn what_is_absent_is_sent_again(fixture: &mut StoreFixture) {
         };
         let id = fixture.accept(message).await;
         let attempt = fixture.lose(id).await;
+        let ended_at = fixture.now;
         fixture.pass(15 * MINUTE);
         let watch = watch_of(fixture, attempt.row).await;
-        fixture.settle(&watch, Finding::Absent, None).await;
+        fixture
+            .settle(&watch, Finding::Absent(Proof::default()), None)
+            .await;
         let view = fixture.view(id).await;
         assert_eq!(view.summary.state, state, "{policy:?}");
         assert_eq!(view.attempts[0].outcome, Some(OutcomeKind::Absent));
+        assert_eq!(view.attempts[0].finished_at, Some(ended_at));
+        let told = view.history.iter();
+        let details = told.filter_map(|entry| entry.detail.as_deref());
+        let evidence = Proof::default().detail();
+        assert!(details.into_iter().any(|detail| detail == evidence));
         if state == State::Scheduled {
             fixture.send(id).await;
             assert!(!fixture.view(id).await.summary.possible_duplicate);
@@ -317,7 +329,9 @@ pub(crate) async fn what_is_absent_and_too_late_expires(fixture: &mut StoreFixtu
     let attempt = fixture.lose(id).await;
     fixture.pass(15 * MINUTE);
     let watch = watch_of(fixture, attempt.row).await;
-    fixture.settle(&watch, Finding::Absent, None).await;
+    fixture
+        .settle(&watch, Finding::Absent(Proof::default()), None)
+        .await;
     assert_eq!(fixture.state(id).await, State::Expired);
 }
 
@@ -329,7 +343,9 @@ pub(crate) async fn evidence_after_the_proof_stops_the_retry(fixture: &mut Store
         let attempt = fixture.lose(id).await;
         fixture.pass(15 * MINUTE);
         let watch = watch_of(fixture, attempt.row).await;
-        fixture.settle(&watch, Finding::Absent, None).await;
+        fixture
+            .settle(&watch, Finding::Absent(Proof::default()), None)
+            .await;
         if leaves {
             fixture.send(id).await;
         }

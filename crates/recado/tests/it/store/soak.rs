@@ -388,7 +388,7 @@ impl Soak {
                 found,
                 Finding::Nothing,
                 Finding::HorizonPassed(None),
-                Finding::Absent,
+                Finding::Absent(delivery::absence::Proof::default()),
             ]);
             let next = self.chance(2).then(|| NextWatch {
                 at: now.plus(self.some_time()),

@@ -1,5 +1,6 @@
 //! What must be looked after: unknown attempts and silent messages.
 
+use delivery::absence::Proof;
 use delivery::counter::Metric;
 use delivery::message::{Content, Message, Policy, SenderName, WindowChoice};
 use delivery::outcome::{OutcomeKind, ProviderStatus};
@@ -379,7 +380,10 @@ pub(crate) async fn a_horizon_says_nothing_about_what_is_settled(fixture: &mut S
         .report(Sent { attempt, sid }, ProviderStatus::Sent)
         .await;
     let events = fixture.store().last_event().await.unwrap();
-    for finding in [Finding::HorizonPassed(None), Finding::Absent] {
+    for finding in [
+        Finding::HorizonPassed(None),
+        Finding::Absent(Proof::default()),
+    ] {
         fixture.settle(&watch, finding, None).await;
     }
     assert_eq!(fixture.state(id).await, State::Sent);
