@@ -136,6 +136,8 @@ mod tests {
         for (kind, status, goes_on) in [
             (WatchKind::Silent, ProviderStatus::Sent, true),
             (WatchKind::Silent, ProviderStatus::Delivered, false),
+            // Somebody has canceled it at the provider.
+            (WatchKind::Silent, ProviderStatus::Canceled, false),
             // Settled by a callback before its poll: that commit set the watch for silence.
             (WatchKind::Unknown, ProviderStatus::Sent, false),
         ] {

@@ -288,6 +288,10 @@ async fn no_doubles(server: &TestServer, asked: &HashMap<String, Request>) {
             assert_eq!(message["possible_duplicate"], true, "{message:#}");
         }
     }
+    for item in asked.values().filter(|item| item.delivery == "once") {
+        let count = copies.get(&item.text).copied().unwrap_or_default();
+        assert_eq!(count, 1, "{} went out {count} times", item.text);
+    }
     let by_id: HashMap<&str, &Request> = asked
         .values()
         .map(|item| (item.id.as_deref().unwrap(), item))

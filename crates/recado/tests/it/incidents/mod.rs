@@ -2,6 +2,7 @@
 //! it by the simulator's own log.
 
 mod campaign_limit;
+mod late_list;
 mod long_day;
 mod opt_out;
 mod outage;
