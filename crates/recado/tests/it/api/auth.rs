@@ -24,6 +24,7 @@ fn endpoints() -> Vec<(&'static str, String, Option<Value>, usize)> {
         get("/api/v1/metrics/delivery".into()),
         get("/api/v1/health".into()),
         get("/api/v1/senders".into()),
+        get("/api/v1/holds".into()),
         get(format!("/api/v1/consent?{to}")),
         post("/api/v1/messages".into(), Some(message(1)), 1),
         post(
@@ -36,6 +37,7 @@ fn endpoints() -> Vec<(&'static str, String, Option<Value>, usize)> {
         post(format!("/api/v1/messages/{NOBODY}/cancel"), None, 1),
         post(format!("/api/v1/messages/{NOBODY}/retry"), None, 1),
         ("PUT", "/api/v1/consent".into(), Some(consent), 2),
+        ("DELETE", "/api/v1/holds/1".into(), None, 2),
         post(format!("/api/v1/senders/{SENDER}/pause"), None, 2),
         post(format!("/api/v1/senders/{SENDER}/resume"), None, 2),
     ]

@@ -5,6 +5,7 @@ mod bulk;
 mod bulk_commands;
 mod consent;
 mod events;
+mod holds;
 mod idempotency;
 mod limits;
 mod list;

@@ -40,6 +40,8 @@ async fn unknown_paths_and_methods_are_problems_too() {
         ("POST", "/api/v1/metrics/delivery", "GET"),
         ("POST", "/livez", "GET"),
         ("POST", "/api/v1/consent", "PUT"),
+        ("POST", "/api/v1/holds", "GET"),
+        ("GET", "/api/v1/holds/1", "DELETE"),
         ("DELETE", "/api/v1/whatsapp/status", "POST"),
         ("PUT", "/api/v1/whatsapp/webhook", "POST"),
     ] {
@@ -69,6 +71,7 @@ async fn head_answers_as_get_does_without_a_body() {
         "/api/v1/messages/x",
         "/api/v1/health",
         "/api/v1/senders",
+        "/api/v1/holds",
         "/api/v1/metrics/delivery",
         "/api/v1/inbound",
         "/api/v1/consent?to=85980000001",

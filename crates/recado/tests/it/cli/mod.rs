@@ -4,6 +4,7 @@ mod address;
 mod bulk_command;
 mod demo;
 mod help;
+mod holds;
 mod keys;
 mod messages;
 mod send;
