@@ -68,15 +68,15 @@ impl Looks {
         over
     }
 
-    /// The next look, while fewer than `open_max` of its kind are open.
-    pub(super) fn start(&mut self, open_max: usize) -> Option<Look> {
-        if self.people.len() < open_max
+    /// The next look, while fewer of its kind are open than `unknown_max` and `silent_max`.
+    pub(super) fn start(&mut self, unknown_max: usize, silent_max: usize) -> Option<Look> {
+        if self.people.len() < unknown_max
             && let Some(group) = self.unknown.pop_front()
         {
             self.people.extend(group.iter().map(|watch| watch.person));
             return Some(Look::Unknown(group));
         }
-        if self.attempts.len() < open_max
+        if self.attempts.len() < silent_max
             && let Some(watch) = self.silent.pop_front()
         {
             self.attempts.insert(watch.attempt);
@@ -135,7 +135,8 @@ mod tests {
         let mut looks = Looks::default();
         let many = |kind| (0..50).map(|n| watch(n, kind)).collect();
         assert!(looks.add(many(WatchKind::Silent)).is_empty());
-        let started = |looks: &mut Looks| std::iter::from_fn(|| looks.start(6)).collect::<Vec<_>>();
+        let started =
+            |looks: &mut Looks| std::iter::from_fn(|| looks.start(6, 6)).collect::<Vec<_>>();
         let silent = started(&mut looks);
         assert_eq!(silent.len(), 6);
         assert!(looks.add(many(WatchKind::Unknown)).is_empty());
@@ -154,14 +155,14 @@ mod tests {
         let mut looks = Looks::default();
         let both = vec![watch(1, WatchKind::Unknown), watch(101, WatchKind::Unknown)];
         looks.add(both);
-        let Some(Look::Unknown(group)) = looks.start(6) else {
+        let Some(Look::Unknown(group)) = looks.start(6, 6) else {
             panic!("it is due");
         };
         assert_eq!(group.len(), 2);
         looks.add(vec![watch(201, WatchKind::Unknown)]);
-        assert!(looks.start(6).is_none());
+        assert!(looks.start(6, 6).is_none());
         looks.end(&Look::Unknown(group));
         looks.add(vec![watch(201, WatchKind::Unknown)]);
-        assert!(looks.start(6).is_some());
+        assert!(looks.start(6, 6).is_some());
     }
 }

@@ -34,6 +34,7 @@ use self::lag::LagMeter;
 use self::looks::{Look, Looks};
 use self::readings::Readings;
 use self::settlement::Settlements;
+use self::silent::OutageRest;
 use crate::effects::Effects;
 use crate::provider::Provider;
 use crate::store::{StoreError, WatchQuery, Watches};
@@ -74,6 +75,7 @@ impl Reconcile {
             provider: Arc::clone(&self.provider),
             readings: Readings::new(self.effects.clone(), settlements.clock_scale()),
             lag: LagMeter::new(self.effects.clone(), settlements.clock_scale()),
+            outage: OutageRest::new(settlements.clock_scale()),
             settlements,
         });
         let measuring = lag_probe::measure(Arc::clone(&context), shutdown.clone());
@@ -93,7 +95,9 @@ impl Reconcile {
                     FAILURE_WAIT
                 }
             };
-            while let Some(look) = looks.start(POLLS_MAX) {
+            let now = self.effects.clock.monotonic();
+            let silent = context.outage.places(now, POLLS_MAX);
+            while let Some(look) = looks.start(POLLS_MAX, silent) {
                 open.spawn(ask(Arc::clone(&context), look));
             }
             let rest = if open.is_empty() {
@@ -142,7 +146,8 @@ impl Reconcile {
                 self.store.settle(ended).await?;
             }
         }
-        if looks.are_open() {
+        // Silent ones that wait for the end of an outage are due already.
+        if looks.are_open() || looks.wait(WatchKind::Silent) {
             return Ok(BUSY_MAX);
         }
         let next = self.store.next_watch().await?;
@@ -157,7 +162,8 @@ async fn ask(context: Arc<Context>, look: Look) -> Look {
     let settled = match &look {
         Look::Unknown(group) => unknown::look_for(&context, group).await,
         Look::Silent(watch) => {
-            vec![silent::ask(&*context.provider, &context.settlements, watch).await]
+            let (provider, outage) = (&*context.provider, &context.outage);
+            vec![silent::ask(provider, &context.settlements, outage, watch).await]
         }
     };
     if let Err(error) = context.store.settle(settled).await {

@@ -1,6 +1,6 @@
 //! What a poll found, as the store takes it, and when to poll again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use delivery::absence::Doubt;
 use delivery::time::Timestamp;
@@ -102,6 +102,11 @@ impl Settlements {
     /// Now.
     pub(super) fn now(&self) -> Timestamp {
         self.effects.clock.now()
+    }
+
+    /// Now, by the clock that nobody sets.
+    pub(super) fn monotonic(&self) -> Instant {
+        self.effects.clock.monotonic()
     }
 
     /// Returns after a wait of the real clock.

@@ -1,6 +1,7 @@
 //! Asks about messages that nobody reports about.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use delivery::limits::{SILENT_AGE_MAX, SILENT_POLLS};
 use delivery::progress::WatchKind;
@@ -12,17 +13,99 @@ use crate::store::{DueWatch, NextWatch, Settlement};
 
 /// How long until a look that failed is repeated.
 const RETRY_WAIT: Duration = Duration::from_secs(60);
+/// How long nothing is asked after a look that failed for a reason that concerns all of them; doubled
+/// up to the longest.
+const OUTAGE_WAIT: Duration = Duration::from_secs(15);
+const OUTAGE_WAIT_MAX: Duration = Duration::from_secs(300);
+/// Looks in a row of which each may have failed for a reason of its own, until it is one of all.
+const FAILURES_MAX: u32 = 3;
+
+/// Whether silent messages can be asked about now, as the last looks have shown. In an outage one look
+/// at a time is made, so that thousands of them cause neither requests nor lines nor commits.
+#[derive(Debug)]
+pub(super) struct OutageRest {
+    clock_scale: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Looks that failed since the last good one.
+    failures: u32,
+    /// How long to rest, and until when; `None` while there is no outage.
+    rest: Option<(Duration, Instant)>,
+}
+
+impl OutageRest {
+    /// Waits are divided by `clock_scale`.
+    pub(super) fn new(clock_scale: u32) -> Self {
+        Self {
+            clock_scale: clock_scale.max(1),
+            state: Mutex::default(),
+        }
+    }
+
+    /// How many looks may be open, of `most`.
+    pub(super) fn places(&self, now: Instant, most: usize) -> usize {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.rest {
+            None => most,
+            Some((_, until)) if now < until => 0,
+            Some(_) => 1,
+        }
+    }
+
+    /// The provider has answered.
+    fn answered(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.rest.is_some() {
+            tracing::info!("silent messages can be asked about again");
+        }
+        *state = State::default();
+    }
+
+    /// A look failed. An outage is said once, when it begins.
+    fn failed(&self, now: Instant, error: &ProviderError) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.failures = state.failures.saturating_add(1);
+        let may_be_its_own = matches!(
+            error,
+            ProviderError::Garbage | ProviderError::Refused { .. } | ProviderError::NotFound
+        );
+        if may_be_its_own && state.failures < FAILURES_MAX && state.rest.is_none() {
+            tracing::debug!(%error, "a silent message cannot be asked about now");
+            return;
+        }
+        let wait = match state.rest {
+            // It was open when the rest began.
+            Some((_, until)) if now < until => return,
+            Some((wait, _)) => (wait * 2).min(OUTAGE_WAIT_MAX),
+            None => {
+                tracing::warn!(%error, "silent messages cannot be asked about now");
+                OUTAGE_WAIT
+            }
+        };
+        let until = now.checked_add(wait / self.clock_scale).unwrap_or(now);
+        state.rest = Some((wait, until));
+    }
+}
 
 /// Fetches one message.
 pub(super) async fn ask(
     provider: &dyn Provider,
     settlements: &Settlements,
+    outage: &OutageRest,
     watch: &DueWatch,
 ) -> Settlement {
     let Some(sid) = watch.sid else {
         return settlements.nothing(watch, None);
     };
-    match provider.fetch(sid).await {
+    let answer = provider.fetch(sid).await;
+    match &answer {
+        Ok(_) | Err(ProviderError::NotFound) => outage.answered(),
+        Err(error) => outage.failed(settlements.monotonic(), error),
+    }
+    match answer {
         Ok(message) => {
             let rests = state_of(message.status).is_some_and(|state| state.is_resting());
             let next = match watch.kind {
@@ -34,8 +117,7 @@ pub(super) async fn ask(
             settlements.found(watch, &message, next)
         }
         Err(ProviderError::NotFound) => settlements.nothing(watch, next_poll(settlements, watch)),
-        Err(error) => {
-            tracing::warn!(%error, "a silent message cannot be asked about now");
+        Err(_) => {
             // A look that failed is no look.
             let at = settlements.later(RETRY_WAIT);
             let next = NextWatch {
@@ -143,7 +225,8 @@ mod tests {
         ] {
             let now = Effects::real().clock.now();
             let watch = due(kind, now);
-            let settled = ask(&Has(Ok(status)), &settlements, &watch).await;
+            let outage = OutageRest::new(1);
+            let settled = ask(&Has(Ok(status)), &settlements, &outage, &watch).await;
             assert_eq!(settled.next.is_some(), goes_on, "{kind:?} {status:?}");
         }
     }
@@ -178,10 +261,62 @@ mod tests {
                 polls: 2,
                 ..due(WatchKind::Silent, now)
             };
-            let settled = ask(&Has(answer), &settlements, &watch).await;
+            let settled = ask(&Has(answer), &settlements, &OutageRest::new(1), &watch).await;
             let next = settled.next.unwrap();
             assert_eq!(next.polls, polls);
             assert_eq!(next.at.since(now) < SILENT_POLLS[0], soon);
         }
+    }
+
+    #[tokio::test]
+    async fn in_an_outage_one_look_at_a_time_is_made_ever_less_often() {
+        let settlements = Settlements::new(Effects::real(), 1);
+        let outage = OutageRest::new(1);
+        let now = settlements.now();
+        let away = Has(Err(ProviderError::Unreachable));
+        let watch = due(WatchKind::Silent, now);
+        // All that were open fail, and are one failure.
+        for _ in 0..6 {
+            ask(&away, &settlements, &outage, &watch).await;
+        }
+        let begun = settlements.monotonic();
+        let later = |seconds| begun + Duration::from_secs(seconds);
+        assert_eq!(outage.places(begun, 6), 0);
+        assert_eq!(outage.places(later(16), 6), 1);
+        let mut at = 16;
+        let mut looks = 0;
+        while at < 24 * 3_600 {
+            if outage.places(later(at), 6) == 1 {
+                outage.failed(later(at), &ProviderError::RateLimited);
+                looks += 1;
+            }
+            at += 1;
+        }
+        assert!((280..300).contains(&looks), "{looks} looks in a day");
+        ask(
+            &Has(Ok(ProviderStatus::Sent)),
+            &settlements,
+            &outage,
+            &watch,
+        )
+        .await;
+        assert_eq!(outage.places(later(at), 6), 6);
+    }
+
+    #[test]
+    fn one_message_that_cannot_be_read_stops_no_other() {
+        let outage = OutageRest::new(1);
+        let now = Instant::now();
+        for _ in 0..10 {
+            outage.failed(now, &ProviderError::Garbage);
+            outage.failed(now, &ProviderError::Garbage);
+            assert_eq!(outage.places(now, 6), 6);
+            outage.answered();
+        }
+        // A page of a firewall answers for all.
+        for _ in 0..FAILURES_MAX {
+            outage.failed(now, &ProviderError::Garbage);
+        }
+        assert_eq!(outage.places(now, 6), 0);
     }
 }

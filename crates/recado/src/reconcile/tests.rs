@@ -95,6 +95,7 @@ impl Surroundings {
             readings: Readings::new(effects.clone(), 1),
             lag: LagMeter::new(effects.clone(), 1),
             settlements: Settlements::new(effects, 1),
+            outage: OutageRest::new(1),
         }
     }
 
