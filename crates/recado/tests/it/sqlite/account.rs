@@ -2,15 +2,18 @@
 
 use delivery::outcome::ProviderStatus;
 use delivery::progress::WatchKind;
+use delivery::row::SenderRow;
+use delivery::time::{ClockDifference, Timestamp};
 use recado::store::{
-    AcceptResult, InboundQuery, KeyScope, MessageFilter, NewApiKey, ReportResult, WatchQuery,
+    AcceptResult, ConsentCheckQuery, ConsentEntryKind, InboundCursor, InboundQuery, KeyScope,
+    ListLag, MessageFilter, NewApiKey, ReportResult, WatchQuery,
 };
 use rusqlite::Connection;
 
 use super::beside;
 use crate::store::engine::Sqlite;
 use crate::store::fixture::{DAY, FIRST, HOUR, StoreFixture};
-use crate::store::samples::{notice, person};
+use crate::store::samples::{address, notice, person};
 
 /// What an account is made of, and what is found by its cohort.
 const WITHOUT_ACCOUNT: [&str; 2] = ["account", "counter"];
@@ -154,4 +157,101 @@ async fn rows_of_another_account_are_not_seen() {
         )
         .unwrap();
     assert_eq!(people, 1);
+}
+
+/// What is seen of what people wrote, of their names, and of what holds and measures.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    cursor: bool,
+    checks: usize,
+    next_check: bool,
+    ties: usize,
+    holds: usize,
+    counted: u64,
+    lag: bool,
+}
+
+async fn seen(store: &StoreFixture, sender: SenderRow, known: &str) -> Seen {
+    let seen = store.store();
+    let cursor = seen.inbound_cursor(sender, FIRST.to_owned()).await;
+    let due = |now| ConsentCheckQuery { now, limit: 10 };
+    let checks = seen.consent_checks(due(store.now)).await.unwrap();
+    // Nothing is due yet: when the next one is.
+    let early = due(Timestamp::from_seconds(0));
+    let next = seen.consent_checks(early).await.unwrap().next_at;
+    let history = seen.consent_history(address(known)).await.unwrap();
+    let ties = history.unwrap().entries.into_iter();
+    let ties = ties.filter(|entry| matches!(entry.what, ConsentEntryKind::IdentityTied(_)));
+    let counts = seen.hold_counts(store.now).await.unwrap();
+    let lag = seen.list_lag(Timestamp::from_seconds(0)).await.unwrap().lag;
+    Seen {
+        cursor: cursor.unwrap().is_some(),
+        checks: checks.due.len(),
+        next_check: next.is_some(),
+        ties: ties.count(),
+        holds: store.holds().await.len(),
+        counted: counts.iter().map(|(_, n)| n).sum(),
+        lag: lag.is_some(),
+    }
+}
+
+/// One table after the other, while all the others stay.
+#[tokio::test]
+async fn each_of_these_tables_is_read_by_account() {
+    let engine = Sqlite::fresh();
+    let path = engine.folder().join("recado.db");
+    let mut store = StoreFixture::new(engine).await;
+    let sender = store.sender(FIRST).await;
+    let known = "+5585988880004";
+    for (body, also) in [("SAIR", None), ("VOLTAR", Some("BR.1234567890123456"))] {
+        let mut inbound = store.inbound_from(known, FIRST, body);
+        inbound.written_at = None;
+        inbound.also = also.into_iter().map(address).collect();
+        store.receive(inbound).await;
+    }
+    let cursor = InboundCursor {
+        sender,
+        recipient: FIRST.to_owned(),
+        listed_until: Some(store.now),
+        reading: None,
+    };
+    store.store().set_inbound_cursor(cursor).await.unwrap();
+    let held = store.accept(notice(1, "a")).await;
+    let held = store.send(held).await;
+    store.fail(held, ProviderStatus::Failed, 63_042).await;
+    let measured = ListLag {
+        at: store.now,
+        lag: Some(HOUR),
+        clock: ClockDifference::NONE,
+    };
+    store.store().note_list_lag(measured).await.unwrap();
+    let mut expected = Seen {
+        cursor: true,
+        checks: 1,
+        next_check: true,
+        ties: 1,
+        holds: 1,
+        counted: 1,
+        lag: true,
+    };
+    assert_eq!(seen(&store, sender, known).await, expected);
+    let db = beside(&path);
+    for table in [
+        "inbound_cursor",
+        "consent_check",
+        "identity_tie",
+        "hold",
+        "list_lag",
+    ] {
+        db.execute(&format!("UPDATE {table} SET account_id = 2"), [])
+            .unwrap();
+        match table {
+            "inbound_cursor" => expected.cursor = false,
+            "consent_check" => (expected.checks, expected.next_check) = (0, false),
+            "identity_tie" => expected.ties = 0,
+            "hold" => (expected.holds, expected.counted) = (0, 0),
+            _ => expected.lag = false,
+        }
+        assert_eq!(seen(&store, sender, known).await, expected, "{table}");
+    }
 }
