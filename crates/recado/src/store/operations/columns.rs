@@ -209,6 +209,8 @@ pub(crate) struct ConsentCause {
     pub(crate) source: Source,
     /// When.
     pub(crate) now: Timestamp,
+    /// Since when it counts, among the words that were written: when it was said.
+    pub(crate) since: Timestamp,
     /// The key of the inbound message that said it.
     pub(crate) inbound: Option<i64>,
     /// The message whose refusal showed it.

@@ -41,6 +41,7 @@ impl Verb for SetConsent {
         let cause = ConsentCause {
             source: Source::Operator,
             now: self.now,
+            since: self.now,
             inbound: None,
             message: None,
             code: None,

@@ -61,6 +61,7 @@ fn settle<R: Rows>(
     let cause = ConsentCause {
         source: Source::Recipient,
         now: item.now,
+        since: item.now,
         inbound: words
             .iter()
             .find(|said| said.word == word)

@@ -42,6 +42,7 @@ fn suppress_person<R: Rows>(
     let cause = ConsentCause {
         source: Source::Callback,
         now,
+        since: now,
         inbound: None,
         message: Some(progress.message),
         code,

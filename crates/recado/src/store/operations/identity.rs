@@ -93,7 +93,8 @@ fn merge<R: Rows>(
     join_consent(transaction, to, from, cause)
 }
 
-/// The stricter consent stands for both.
+/// The stricter consent stands for both, since it was said: what they write with both names counts as
+/// later.
 fn join_consent<R: Rows>(
     transaction: &mut Transaction<'_, R>,
     to: &Person,
@@ -101,22 +102,24 @@ fn join_consent<R: Rows>(
     cause: TieCause,
 ) -> Result<(), R::Error> {
     let stricter = to.consent.stricter(from.consent);
-    if stricter == Consent::Open {
-        return Ok(());
-    }
-    let said = if stricter == to.consent { to } else { from };
+    let was_said_last = match stricter {
+        Consent::Open => return Ok(()),
+        Consent::Asking { .. } => true,
+        Consent::OptedOut => from.consent != Consent::OptedOut || to.consent_at >= from.consent_at,
+    };
+    let stands = to.consent == stricter && was_said_last;
+    let said = if stands { to } else { from };
     let change = ConsentCause {
         source: said.consent_source.unwrap_or(Source::Recipient),
         now: cause.now,
+        since: said.consent_at.unwrap_or(cause.now),
         inbound: None,
         message: cause.message,
         code: None,
     };
-    if from.consent == Consent::Open {
-        // It stands since it was said, so that what they write with both names counts as later.
+    if stands {
         apply_consent(transaction, to.row, stricter, change)?;
     } else {
-        // Written again, so that it counts as later than any word of either.
         change_consent(transaction, to.row, stricter, change)?;
     }
     Ok(())

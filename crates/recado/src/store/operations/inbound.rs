@@ -226,6 +226,7 @@ fn apply_change<R: Rows>(
     let cause = ConsentCause {
         source: Source::Recipient,
         now: inbound.now,
+        since: inbound.now,
         inbound: Some(key),
         message: None,
         code: None,

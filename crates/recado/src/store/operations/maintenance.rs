@@ -105,6 +105,7 @@ impl Verb for Maintain {
             let cause = ConsentCause {
                 source: Source::Recipient,
                 now: self.now,
+                since: self.now,
                 inbound: None,
                 message: None,
                 code: None,

@@ -165,7 +165,7 @@ impl PersonRows for Sheet {
         };
         for mut known in all {
             known.consent = consent;
-            known.consent_at = Some(cause.now);
+            known.consent_at = Some(cause.since);
             known.consent_source = Some(cause.source);
             self.people.set(known.identity, Some(known));
         }

@@ -209,7 +209,7 @@ impl PersonRows for Statements<'_> {
         cause: &ConsentCause,
     ) -> rusqlite::Result<()> {
         let (number, source) = (consent.kind().number(), cause.source.number());
-        let now = cause.now.micros();
+        let (now, since) = (cause.now.micros(), cause.since.micros());
         static SQL: LazyLock<String> = LazyLock::new(|| {
             format!(
                 "UPDATE identity SET consent = ?3, consent_at = ?4, consent_source = ?5 \
@@ -218,7 +218,7 @@ impl PersonRows for Statements<'_> {
         });
         self.db
             .prepare_cached(&SQL)?
-            .execute([person.0, ACCOUNT, number, now, source])?;
+            .execute([person.0, ACCOUNT, number, since, source])?;
         self.db
             .prepare_cached(
                 "INSERT INTO consent_event (account_id, person_id, at, consent, source, \

@@ -2,6 +2,7 @@
 
 use delivery::address::Address;
 use delivery::consent::{Consent, ConsentChange, ConsentKind};
+use delivery::event::Source;
 use delivery::identity::IdentityKind;
 use delivery::message::{BusinessKey, Message};
 use delivery::outcome::ProviderStatus;
@@ -405,7 +406,7 @@ pub(crate) async fn a_word_that_waits_for_its_time_follows_the_person(fixture: &
         };
         says(fixture, &[first], "oi", &mut written).await;
         says(fixture, &[second], "oi", &mut written).await;
-        // In by one name, as far as anybody knows; in and out again by the other, told in reverse.
+        // By one name nothing, as far as anybody knows; by the other out, and back again.
         says(fixture, &[id], "SAIR", &mut written).await;
         says(fixture, &[id], "VOLTAR", &mut written).await;
         if both {
@@ -415,8 +416,9 @@ pub(crate) async fn a_word_that_waits_for_its_time_follows_the_person(fixture: &
         says(fixture, &[&phone, id], "oi", &mut written).await;
         assert_eq!(consent(fixture, &phone).await, Consent::OptedOut);
         assert!(asked(fixture, &written).await > 0, "it still waits");
-        // The merge took the stricter consent where the one we keep had none of their own.
+        // She wrote VOLTAR last, whichever name went and whatever it was known by.
         let view = fixture.store().consent(address(id)).await.unwrap().unwrap();
+        assert_eq!(view.consent, Consent::Open);
         let same = fixture.store().consent(address(&phone)).await.unwrap();
         assert_eq!(Some(view), same);
         let check = ConsentCheckQuery {
@@ -429,18 +431,63 @@ pub(crate) async fn a_word_that_waits_for_its_time_follows_the_person(fixture: &
 }
 
 pub(crate) async fn an_opt_in_that_ties_two_names_counts(fixture: &mut StoreFixture) {
-    let phone = number(1);
-    let mut written = Vec::new();
-    says(fixture, &[&phone], "SAIR", &mut written).await;
-    let waiting = fixture.accept(to(USER_ID, notice(1, "a"))).await;
-    let since = fixture.store().consent(address(&phone)).await;
-    let since = since.unwrap().unwrap().since;
-    says(fixture, &[&phone, USER_ID], "VOLTAR", &mut written).await;
-    // Until it is known when she wrote it, she is out under both names, since she said so.
-    assert_eq!(fixture.state(waiting).await, State::Suppressed);
-    let view = fixture.store().consent(address(USER_ID)).await;
-    let view = view.unwrap().unwrap();
-    assert_eq!((view.consent, view.since), (Consent::OptedOut, since));
-    assert!(asked(fixture, &written).await > 0);
-    assert_eq!(consent(fixture, USER_ID).await, Consent::Open);
+    // Under which name she was out, and by which we met her first.
+    for (n, out_by_phone, phone_first) in [
+        (1, true, true),
+        (2, true, false),
+        (3, false, true),
+        (4, false, false),
+    ] {
+        let (phone, id) = (number(n), format!("BR.123456789012340{n}"));
+        let mut written = Vec::new();
+        let names = [phone.as_str(), id.as_str()];
+        let [out, other] = if out_by_phone {
+            names
+        } else {
+            [names[1], names[0]]
+        };
+        let first = if phone_first { &phone } else { &id };
+        says(fixture, &[first], "oi", &mut written).await;
+        says(fixture, &[out], "SAIR", &mut written).await;
+        let waiting = fixture.accept(to(other, notice(n, "a"))).await;
+        let view = fixture.store().consent(address(out)).await.unwrap();
+        let since = view.unwrap().since;
+        says(fixture, &[&phone, &id], "VOLTAR", &mut written).await;
+        // Until it is known when she wrote it, she is out under both names, since she said so.
+        assert_eq!(fixture.state(waiting).await, State::Suppressed);
+        for name in names {
+            let view = fixture.store().consent(address(name)).await;
+            let view = view.unwrap().unwrap();
+            assert_eq!((view.consent, view.since), (Consent::OptedOut, since));
+        }
+        assert!(asked(fixture, &written).await > 0);
+        assert_eq!(consent(fixture, other).await, Consent::Open);
+    }
+}
+
+pub(crate) async fn of_two_opt_outs_the_one_that_was_said_last_stands(fixture: &mut StoreFixture) {
+    for (n, operator_by_phone) in [(1, true), (2, false)] {
+        let (phone, id) = (number(n), format!("BR.123456789012341{n}"));
+        let mut written = Vec::new();
+        let (hers, operators) = if operator_by_phone {
+            (&id, &phone)
+        } else {
+            (&phone, &id)
+        };
+        says(fixture, &[&phone], "oi", &mut written).await;
+        says(fixture, &[hers], "SAIR", &mut written).await;
+        says(fixture, &[hers], "VOLTAR", &mut written).await;
+        let now = fixture.now;
+        let set = fixture.store().set_consent(address(operators), true, now);
+        set.await.unwrap();
+        fixture.pass(MINUTE);
+        says(fixture, &[&phone, &id], "oi", &mut written).await;
+        asked(fixture, &written).await;
+        for name in [&phone, &id] {
+            let view = fixture.store().consent(address(name)).await.unwrap();
+            let view = view.unwrap();
+            assert_eq!((view.consent, view.since), (Consent::OptedOut, Some(now)));
+            assert_eq!(view.source, Some(Source::Operator));
+        }
+    }
 }

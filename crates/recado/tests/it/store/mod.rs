@@ -226,6 +226,7 @@ macro_rules! conformance {
                 names_in_one_batch_find_each_other,
                 a_word_that_waits_for_its_time_follows_the_person,
                 an_opt_in_that_ties_two_names_counts,
+                of_two_opt_outs_the_one_that_was_said_last_stands,
             }
             form {
                 nobody_under_this_number_tries_the_other_form_once,
