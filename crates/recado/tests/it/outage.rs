@@ -112,6 +112,40 @@ async fn connections_that_are_reset_are_an_outage() {
     an_outage_costs_its_probes_and_a_few(fault, "connection_lost", "connections break").await;
 }
 
+/// The last requests of the evening are lost, and nothing waits after them: no alarm rings all night.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_that_nobody_asks_about_is_not_shown_for_long() {
+    let server = TestServer::with(|_| {}, &[("RECADO_CLOCK_SCALE", "1000")]).await;
+    server
+        .simulator
+        .set_faults(always(CreateFault::ErrorBefore {
+            status: 503,
+            html: false,
+        }));
+    for n in 0..3 {
+        let mut message = notice(&mobile(n), "boa noite");
+        message["delivery"] = json!("at_most_once");
+        server.accept(message).await;
+    }
+    server
+        .eventually("the outage has begun", async |server| {
+            server.gateway.log().contains("Twilio cannot be reached")
+        })
+        .await;
+    server
+        .eventually("it is not shown any more", async |server| {
+            sample(server, "recado_provider_outage_seconds")
+                .await
+                .is_none()
+        })
+        .await;
+    let metrics = server.get("/metrics").await.text;
+    assert!(metrics.contains("\nrecado_provider_unreachable_seconds 0\n"));
+    let health = server.get("/api/v1/health").await.json();
+    let concerns = health["concerns"].to_string();
+    assert!(!concerns.contains("has not been reached"), "{concerns}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_requests_of_a_campaign_hold_up_no_urgent_message() {
     let slow = |settings: &mut simulator::Settings| settings.faults.latency_ms = (2_000., 2_000.);

@@ -38,7 +38,7 @@ impl SetClock {
 #[derive(Clone, Copy)]
 enum Answer {
     Good,
-    At(Duration, Failure),
+    Bad(Failure),
 }
 
 #[derive(Clone, Copy)]
@@ -63,9 +63,9 @@ impl Failure {
         }
     }
 
-    fn latency(self) -> Duration {
+    fn latency(self, usual: Duration) -> Duration {
         match self {
-            Self::ServerError => LATENCY,
+            Self::ServerError => usual,
             Self::Refuses => Duration::ZERO,
             Self::Hangs => Duration::from_secs(30),
         }
@@ -83,7 +83,10 @@ fn good() -> Outcome {
 struct Simulation {
     limiter: RequestLimiter,
     clock: Arc<SetClock>,
-    open: Vec<(Instant, Instant, Permit, bool)>,
+    /// The time of an answer.
+    latency: Duration,
+    /// Requests that are open: when they end, when they began, and what comes of them.
+    open: Vec<(Instant, Instant, Permit, Answer)>,
     /// Requests that ended badly, and well.
     bad: u64,
     good: u64,
@@ -106,6 +109,7 @@ impl Simulation {
         Self {
             limiter: RequestLimiter::new(names, 1, effects, watch::Sender::new(Vec::new())),
             clock,
+            latency: LATENCY,
             open: Vec::new(),
             bad: 0,
             good: 0,
@@ -130,8 +134,7 @@ impl Simulation {
             for (lane, tokens) in tokens.iter_mut().enumerate() {
                 *tokens = (*tokens + rate).min(rate * 20 + 1_000);
                 let hit = outage.filter(|_| only.is_none_or(|only| only == lane));
-                let answer =
-                    hit.map_or(Answer::Good, |outage| Answer::At(outage.latency(), outage));
+                let answer = hit.map_or(Answer::Good, Answer::Bad);
                 *tokens -= 1_000 * self.send(lane, *tokens / 1_000, answer);
             }
             self.open_max = self.open_max.max(self.open.len());
@@ -147,24 +150,14 @@ impl Simulation {
             return 0;
         };
         let sent = permits.len();
+        let latency = match answer {
+            Answer::Good => self.latency,
+            Answer::Bad(failure) => failure.latency(self.latency),
+        };
         for permit in permits {
-            let (latency, bad) = match answer {
-                Answer::Good => (LATENCY, None),
-                Answer::At(latency, outage) => (latency, Some(outage)),
-            };
-            if latency.is_zero() {
-                self.bad += 1;
-                let outcome = bad.map_or_else(good, Failure::outcome);
-                self.limiter.ended(permit, &outcome, now);
-            } else if latency > LATENCY {
-                self.open.push((now + latency, now, permit, true));
-            } else if let Some(outage) = bad {
-                self.bad += 1;
-                self.limiter.ended(permit, &outage.outcome(), now);
-            } else {
-                self.open.push((now + latency, now, permit, false));
-            }
+            self.open.push((now + latency, now, permit, answer));
         }
+        self.end_due();
         sent
     }
 
@@ -174,13 +167,16 @@ impl Simulation {
             .into_iter()
             .partition(|(end, ..)| *end <= now);
         self.open = open;
-        for (_, started, permit, bad) in due {
-            let outcome = if bad {
-                self.bad += 1;
-                Failure::Hangs.outcome()
-            } else {
-                self.good += 1;
-                good()
+        for (_, started, permit, answer) in due {
+            let outcome = match answer {
+                Answer::Good => {
+                    self.good += 1;
+                    good()
+                }
+                Answer::Bad(failure) => {
+                    self.bad += 1;
+                    failure.outcome()
+                }
             };
             self.limiter.ended(permit, &outcome, started);
         }
@@ -224,6 +220,19 @@ fn an_outage_of_any_kind_costs_its_probes_and_ten_requests_at_most() {
             }
         }
     }
+}
+
+/// Nobody can call back what leaves before the first failure is known.
+#[test]
+fn errors_that_come_late_cost_what_left_before_them_as_well() {
+    let mut simulation = Simulation::new(1);
+    simulation.latency = Duration::from_millis(250);
+    simulation.run(Duration::from_secs(5), 80, None, None);
+    let outage = Some(Failure::ServerError);
+    simulation.run(Duration::from_secs(600), 80, outage, None);
+    let spent = simulation.bad + simulation.open.len() as u64;
+    let allowed = simulation.probes() + 10 + 80 / 4;
+    assert!(spent <= allowed, "{spent} of {allowed}");
 }
 
 #[test]
