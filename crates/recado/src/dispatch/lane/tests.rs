@@ -287,7 +287,7 @@ async fn who_waits_for_somebody_else_asks_less_and_less_often() {
 async fn what_is_held_goes_out_of_the_way_in_a_few_commits() {
     const HELD: i64 = 3_000;
     for after_a_pause in [false, true] {
-        let (counted, _) = run_with(Some(10.0), |counted, start| {
+        let (counted, start) = run_with(Some(10.0), |counted, start| {
             counted.ramp_since = after_a_pause.then_some(start);
             counted.due.extend((1..=HELD + 2).map(|row| DueMessage {
                 message: MessageRow(row),
@@ -300,6 +300,11 @@ async fn what_is_held_goes_out_of_the_way_in_a_few_commits() {
         .await;
         let left: Vec<_> = counted.left.iter().map(|(message, _)| message.0).collect();
         assert_eq!(left, [HELD + 1, HELD + 2]);
+        let late = counted.left[0].1.since(start);
+        assert!(
+            late < Duration::from_millis(500),
+            "the first turn is not used up: {late:?}"
+        );
         assert!(counted.commits <= 18, "{} commits", counted.commits);
         assert!(counted.opens <= 4, "{} looked at alone", counted.opens);
     }
