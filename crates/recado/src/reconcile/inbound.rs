@@ -145,7 +145,10 @@ impl InboundReader {
             "opt-outs whose callbacks were lost are not noticed"
         };
         let number = failures.number();
-        if consequence.is_said && consequence.opens {
+        let is_away = matches!(error, ReadError::Provider(ProviderError::Unreachable));
+        if consequence.is_said && waits && is_away {
+            tracing::warn!(%error, failures = number, "Twilio cannot be reached; {then}");
+        } else if consequence.is_said && consequence.opens {
             tracing::error!(%error, failures = number, "inbound messages cannot be listed; {then}");
         } else if consequence.is_said {
             tracing::warn!(%error, failures = number, "inbound messages cannot be listed now; {then}");
@@ -162,17 +165,14 @@ impl InboundReader {
         });
         if consequence.opens {
             self.open_lanes();
-        } else if waits {
-            self.tell_outage(error, number, now);
+        } else if waits && is_away {
+            self.tell_outage(number, now);
         }
         consequence.wait
     }
 
     /// While nothing is sent, nobody else notices that the provider is away.
-    fn tell_outage(&self, error: &ReadError, failures: u32, now: Timestamp) {
-        if !matches!(error, ReadError::Provider(ProviderError::Unreachable)) {
-            return;
-        }
+    fn tell_outage(&self, failures: u32, now: Timestamp) {
         self.outages.send_modify(|outages| {
             let since = outages.first().map_or(now, |outage| outage.since);
             *outages = vec![Outage {

@@ -12,9 +12,8 @@ const FAILURE_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Readings in a row that end with an answer that nobody can read, before messages may be sent all the
 /// same: a quarter of an hour. It is told from the first one on.
 pub(super) const GARBAGE_MAX: u32 = 20;
-/// How long until what is wrong is said again; doubled up to the longest.
-const SAID_WAIT: Duration = Duration::from_secs(60);
-const SAID_WAIT_MAX: Duration = Duration::from_secs(3_600);
+/// How long until what is wrong is said again.
+const SAID_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Why a reading ended early.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +39,6 @@ struct Said {
     refused: bool,
     /// How long ago, in waits.
     ago: Duration,
-    /// After how long it is said again.
-    again: Duration,
 }
 
 /// What follows from a reading that failed.
@@ -83,21 +80,16 @@ impl Failures {
         }
     }
 
-    /// Said when it begins, when it means something else, and then less and less often.
+    /// Said when it begins, when it means something else, and every hour.
     fn is_said(&mut self, refused: bool, wait: Duration) -> bool {
-        let again = match &mut self.said {
-            Some(said) if said.refused == refused && said.ago < said.again => {
-                said.ago += wait;
-                return false;
-            }
-            Some(said) if said.refused == refused => said.again * 2,
-            Some(_) | None => SAID_WAIT,
-        };
-        self.said = Some(Said {
-            refused,
-            ago: wait,
-            again: again.min(SAID_WAIT_MAX),
-        });
+        if let Some(said) = &mut self.said
+            && said.refused == refused
+            && said.ago < SAID_WAIT
+        {
+            said.ago += wait;
+            return false;
+        }
+        self.said = Some(Said { refused, ago: wait });
         true
     }
 }
@@ -201,12 +193,12 @@ mod tests {
             let consequence = failures.failed(&refused());
             if consequence.is_said {
                 lines += 1;
-                assert!(waited - last < SAID_WAIT_MAX + 2 * FAILURE_WAIT_MAX);
+                assert!(waited - last < SAID_WAIT + 2 * FAILURE_WAIT_MAX);
                 last = waited;
             }
             waited += consequence.wait;
         }
-        assert!((160..180).contains(&lines), "{lines}");
+        assert!((160..=168).contains(&lines), "{lines}");
     }
 
     #[test]
