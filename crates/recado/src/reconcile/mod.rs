@@ -146,9 +146,12 @@ impl Reconcile {
                 self.store.settle(ended).await?;
             }
         }
-        // Silent ones that wait for the end of an outage are due already.
-        if looks.are_open() || looks.wait(WatchKind::Silent) {
+        if looks.are_open() {
             return Ok(BUSY_MAX);
+        }
+        // Silent ones that wait for the end of an outage are due already.
+        if let Some(rest) = context.outage.rest(self.effects.clock.monotonic()) {
+            return Ok(rest.min(BUSY_MAX));
         }
         let next = self.store.next_watch().await?;
         Ok(next.map_or(IDLE_MAX, |at| {

@@ -55,6 +55,13 @@ impl OutageRest {
         }
     }
 
+    /// How long no look may be made; `None` when one may.
+    pub(super) fn rest(&self, now: Instant) -> Option<Duration> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, until) = state.rest?;
+        (now < until).then(|| until.duration_since(now))
+    }
+
     /// The provider has answered.
     fn answered(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -282,6 +289,8 @@ mod tests {
         let begun = settlements.monotonic();
         let later = |seconds| begun + Duration::from_secs(seconds);
         assert_eq!(outage.places(begun, 6), 0);
+        let rest = outage.rest(begun).unwrap();
+        assert!(rest <= OUTAGE_WAIT && outage.rest(begun + rest).is_none());
         assert_eq!(outage.places(later(16), 6), 1);
         let mut at = 16;
         let mut looks = 0;
