@@ -93,7 +93,7 @@ pub const SETTLE_AFTER: Duration = Duration::from_secs(15 * 60);
 pub const SETTLE_MATCHES_MAX: usize = 48;
 
 /// Waits between looks at a message nobody reports about, the first one counted from when it was
-/// sent; the last one repeats until [`SILENT_AGE_MAX`].
+/// sent; the last one repeats until [`SILENT_AGE_MAX`] and [`SILENT_POLLS_MIN`] are reached.
 pub const SILENT_POLLS: [Duration; 4] = [
     Duration::from_secs(15 * 60),
     Duration::from_secs(3_600),
@@ -102,6 +102,9 @@ pub const SILENT_POLLS: [Duration; 4] = [
 ];
 /// When a silent message is left alone: a phone that is off for a week is ordinary.
 pub const SILENT_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// As many looks as fit into that time. With fewer, the server was away, or its clock was wrong for a
+/// while, and the message is asked about on.
+pub const SILENT_POLLS_MIN: u32 = 9;
 
 /// How long an ambiguous keyword waits for the person's answer before it counts as an opt-out.
 pub const CONSENT_ANSWER_MAX: Duration = Duration::from_secs(24 * 3_600);
@@ -117,5 +120,7 @@ const _: () = {
     );
     assert!(LIST_LAG_MAX.as_secs() * 3 <= ABSENT_AFTER.as_secs());
     assert!(SETTLE_POLLS[10].as_secs() >= ABSENT_UNCOMPARED_AFTER.as_secs());
-    assert!(SILENT_POLLS[3].as_secs() < SILENT_AGE_MAX.as_secs());
+    let ladder = SILENT_POLLS[0].as_secs() + SILENT_POLLS[1].as_secs() + SILENT_POLLS[2].as_secs();
+    let repeated = (SILENT_AGE_MAX.as_secs() - ladder) / SILENT_POLLS[3].as_secs();
+    assert!(SILENT_POLLS_MIN as u64 == 3 + repeated);
 };

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use delivery::limits::{SILENT_AGE_MAX, SILENT_POLLS};
+use delivery::limits::{SILENT_AGE_MAX, SILENT_POLLS, SILENT_POLLS_MIN};
 use delivery::progress::WatchKind;
 use delivery::state::state_of;
 
@@ -125,31 +125,45 @@ pub(super) async fn ask(
         }
         Err(ProviderError::NotFound) => settlements.nothing(watch, next_poll(settlements, watch)),
         Err(_) => {
-            // A look that failed is no look.
             let at = settlements.later(RETRY_WAIT);
+            // A look that failed is no look, unless it comes so late that there must be an end.
+            let polls = match settlements.age(watch, at) <= SILENT_AGE_MAX {
+                true => watch.polls,
+                false => watch.polls.saturating_add(1),
+            };
             let next = NextWatch {
                 at,
                 kind: watch.kind,
-                polls: watch.polls,
+                polls,
             };
-            let goes_on = settlements.age(watch, at) <= SILENT_AGE_MAX;
-            settlements.nothing(watch, goes_on.then_some(next))
+            settlements.nothing(watch, unless_left_alone(settlements, watch, next))
         }
     }
 }
 
 fn next_poll(settlements: &Settlements, watch: &DueWatch) -> Option<NextWatch> {
-    let polls = watch.polls + 1;
+    let polls = watch.polls.saturating_add(1);
     let place = usize::try_from(polls)
         .unwrap_or(usize::MAX)
         .min(SILENT_POLLS.len() - 1);
     let wait = SILENT_POLLS.get(place).copied()?;
-    let at = settlements.later(wait);
-    (settlements.age(watch, at) <= SILENT_AGE_MAX).then_some(NextWatch {
-        at,
+    let next = NextWatch {
+        at: settlements.later(wait),
         kind: WatchKind::Silent,
         polls,
-    })
+    };
+    unless_left_alone(settlements, watch, next)
+}
+
+/// The watch goes on until the message is old and was asked about often. Age alone is not enough: one
+/// look by a clock that is days ahead would end all of them.
+fn unless_left_alone(
+    settlements: &Settlements,
+    watch: &DueWatch,
+    next: NextWatch,
+) -> Option<NextWatch> {
+    let is_young = settlements.age(watch, next.at) <= SILENT_AGE_MAX;
+    (is_young || next.polls < SILENT_POLLS_MIN).then_some(next)
 }
 
 #[cfg(test)]
@@ -272,6 +286,29 @@ mod tests {
             let next = settled.next.unwrap();
             assert_eq!(next.polls, polls);
             assert_eq!(next.at.since(now) < SILENT_POLLS[0], soon);
+        }
+    }
+
+    /// A clock may be days ahead for a minute, and a server may be off for longer than that.
+    #[tokio::test]
+    async fn an_old_message_is_left_alone_only_after_as_many_looks_as_a_week_has() {
+        let settlements = Settlements::new(Effects::real(), 1);
+        let now = Effects::real().clock.now();
+        let month = Duration::from_secs(30 * 24 * 3_600);
+        for (answer, polls, then) in [
+            (Ok(ProviderStatus::Queued), 1, Some(2)),
+            (Err(ProviderError::Unreachable), 1, Some(2)),
+            (Ok(ProviderStatus::Queued), SILENT_POLLS_MIN - 1, None),
+            (Err(ProviderError::Unreachable), SILENT_POLLS_MIN - 1, None),
+        ] {
+            let watch = DueWatch {
+                polls,
+                started_at: now.minus(month),
+                ended_at: now.minus(month),
+                ..due(WatchKind::Silent, now)
+            };
+            let settled = ask(&Has(answer), &settlements, &OutageRest::new(1), &watch).await;
+            assert_eq!(settled.next.map(|next| next.polls), then);
         }
     }
 
