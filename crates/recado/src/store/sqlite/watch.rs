@@ -249,8 +249,8 @@ fn read_due_by(
         "SELECT watch.at, watch.attempt_id, watch.kind, watch.polls, attempt.sid, \
          progress.state, attempt.started_at, attempt.outcome, progress.policy, progress.person_id, \
          attempt.finished_at \
-         FROM watch JOIN attempt ON attempt.id = watch.attempt_id \
-         JOIN progress ON progress.message_id = attempt.message_id \
+         FROM watch LEFT JOIN attempt ON attempt.id = watch.attempt_id \
+         LEFT JOIN progress ON progress.message_id = attempt.message_id \
          WHERE watch.account_id = ?1 AND watch.kind = ?2 AND watch.at <= ?3 \
          ORDER BY watch.at {order}, watch.attempt_id {order} LIMIT ?4"
     ))?;
@@ -263,15 +263,34 @@ fn read_due_by(
     statement.query_map(values, read_watch)?.collect()
 }
 
+/// A watch whose message was removed reads as one of a message about which nothing is left to ask, so
+/// that whoever asks ends it.
 fn read_watch(row: &Row<'_>) -> rusqlite::Result<DueWatch> {
+    let (at, attempt) = (Timestamp::from_micros(row.get(0)?), AttemptRow(row.get(1)?));
+    let kind = stored_at(row, 2, WatchKind::from_number)?;
+    if row.get::<_, Option<i64>>(5)?.is_none() {
+        return Ok(DueWatch {
+            at,
+            attempt,
+            kind,
+            polls: 0,
+            sid: None,
+            state: State::Expired,
+            started_at: at,
+            ended_at: at,
+            policy: Policy::AtMostOnce,
+            person: PersonRow(0),
+            is_unknown: false,
+        });
+    }
     let outcome = stored_or_null(row, 7, OutcomeKind::from_number)?;
     let sid = row.get_ref(4)?.as_blob_or_null()?;
     let sid = sid.and_then(Sid::from_bytes);
     let started_at = Timestamp::from_micros(row.get(6)?);
     Ok(DueWatch {
-        at: Timestamp::from_micros(row.get(0)?),
-        attempt: AttemptRow(row.get(1)?),
-        kind: stored_at(row, 2, WatchKind::from_number)?,
+        at,
+        attempt,
+        kind,
         polls: row.get(3)?,
         sid,
         state: stored_at(row, 5, State::from_number)?,
