@@ -97,6 +97,7 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
     let unlisted = api.unlisted.borrow();
     concerns.extend(unlisted.as_ref().map(|unlisted| unlisted.why.clone()));
     drop(unlisted);
+    concerns.extend(api.clock_concern.borrow().clone());
     let unknown = gauges
         .states
         .iter()

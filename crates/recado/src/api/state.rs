@@ -35,6 +35,8 @@ pub struct Api {
     pub shutdown: CancellationToken,
     /// What is wrong with listing inbound messages.
     pub unlisted: watch::Receiver<Option<Unlisted>>,
+    /// Why the clock is not trusted with removing anything.
+    pub clock_concern: watch::Receiver<Option<String>>,
 }
 
 impl Api {

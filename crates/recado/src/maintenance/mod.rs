@@ -5,14 +5,18 @@
 
 mod clock;
 mod retention;
+mod trust;
 
-use std::sync::Arc;
+pub use self::trust::Start;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use delivery::time::Timestamp;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::clock::ClockSteps;
+use self::trust::{CONCERN, ClockTrust};
 use crate::effects::Effects;
 use crate::store;
 
@@ -26,26 +30,46 @@ pub struct Maintenance {
     pub store: Arc<dyn store::Maintenance>,
     /// The clock.
     pub effects: Effects,
-    /// The time of the newest event when the server started.
-    pub newest_event_at: Option<Timestamp>,
+    /// What was known when the server started.
+    pub start: Start,
     /// For how long messages to which nothing happens any more are kept; `None` for ever.
     pub keep: Option<Duration>,
+    /// Why the clock is not trusted with removing anything, when it is not.
+    pub concern: watch::Sender<Option<String>>,
 }
 
 impl Maintenance {
     /// Runs until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
-        let (store, effects) = (Arc::clone(&self.store), self.effects.clone());
-        let retention = retention::run(store, effects, self.keep, shutdown.clone());
-        tokio::join!(self.each_second(&shutdown), retention);
+        let clock = &*self.effects.clock;
+        let trust = Mutex::new(ClockTrust::new(&self.start));
+        // Each looks for itself before it does anything: a step may have come just before.
+        let is_doubted = || {
+            let mut trust = trust.lock().unwrap_or_else(PoisonError::into_inner);
+            trust.look(clock)
+        };
+        let retention = retention::run(&*self.store, clock, self.keep, is_doubted, &shutdown);
+        tokio::join!(self.each_second(is_doubted, &shutdown), retention);
     }
 
-    async fn each_second(&self, shutdown: &CancellationToken) {
+    async fn each_second(&self, is_doubted: impl Fn() -> bool, shutdown: &CancellationToken) {
         let clock = Arc::clone(&self.effects.clock);
-        let mut steps = ClockSteps::new(&*clock, self.newest_event_at);
+        let mut steps = ClockSteps::new(&*clock, self.start.newest_event_at);
+        let mut noted = self.start.doubted_before;
         while !shutdown.is_cancelled() {
             let follows = steps.follow(&*clock, &*self.store).await;
-            let more = match self.store.maintain(self.effects.clock.now()).await {
+            let now = clock.now();
+            let doubted = is_doubted();
+            self.tell(doubted);
+            if noted != doubted && self.store.note_clock_doubt(doubted).await.is_ok() {
+                noted = doubted;
+            }
+            let maintained = if doubted {
+                self.store.maintain_in_doubt(now).await
+            } else {
+                self.store.maintain(now).await
+            };
+            let more = match maintained {
                 Ok(result) => result.more,
                 Err(error) => {
                     tracing::error!(%error, "maintenance failed; it is retried automatically");
@@ -64,6 +88,20 @@ impl Maintenance {
                 () = shutdown.cancelled() => {}
                 () = self.effects.clock.sleep(wait) => {}
             }
+        }
+    }
+
+    /// Tells everybody whether the clock is doubted, and the log when that changes.
+    fn tell(&self, doubted: bool) {
+        let changed = self.concern.send_if_modified(|concern| {
+            let changed = concern.is_some() != doubted;
+            *concern = doubted.then(|| CONCERN.to_owned());
+            changed
+        });
+        match (changed, doubted) {
+            (true, true) => tracing::warn!("{CONCERN}"),
+            (true, false) => tracing::info!("the clock has been right for a day: what is old goes"),
+            (false, _) => {}
         }
     }
 }

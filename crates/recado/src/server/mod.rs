@@ -13,7 +13,6 @@ use delivery::address::{Address, Context};
 use delivery::message::SenderName;
 use delivery::outage::{Outage, Unlisted};
 use delivery::progress::Rules;
-use delivery::time::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -25,7 +24,7 @@ use crate::callbacks::{self, Callbacks};
 use crate::config::Config;
 use crate::dispatch::{self, Dispatch};
 use crate::effects::Effects;
-use crate::maintenance::Maintenance;
+use crate::maintenance::{self, Maintenance};
 use crate::provider::Provider;
 use crate::provider::twilio::{Twilio, TwilioSettings, with_overrides};
 use crate::reconcile::{ConsentOrder, InboundReader, Reconcile};
@@ -76,8 +75,10 @@ pub struct Server {
     earlier_status_urls: Vec<String>,
     /// What the rooms tell each other about inbound messages.
     inbound: InboundChannels,
-    /// The time of the newest event before this server did anything.
-    newest_event_at: Option<Timestamp>,
+    /// What was known before this server did anything.
+    start: maintenance::Start,
+    /// Why the clock is not trusted with removing anything.
+    clock_concern: watch::Sender<Option<String>>,
 }
 
 /// What the rooms tell each other about inbound messages.
@@ -106,7 +107,11 @@ impl Server {
             .local_addr()
             .map_err(|cause| StartError::Listen { address, cause })?;
         let store = Arc::new(open_store(&config, &effects)?);
-        let newest_event_at = store::Maintenance::newest_event_at(&*store).await?;
+        let start = maintenance::Start {
+            newest_event_at: store::Maintenance::newest_event_at(&*store).await?,
+            doubted_before: store::Maintenance::clock_was_doubted(&*store).await?,
+            ..maintenance::Start::new(&*effects.clock)
+        };
         let left_open = store.recover(effects.clock.now()).await?;
         if left_open > 0 {
             tracing::warn!(
@@ -141,7 +146,8 @@ impl Server {
             outages: watch::Sender::new(Vec::new()),
             earlier_status_urls,
             inbound: InboundChannels::default(),
-            newest_event_at,
+            start,
+            clock_concern: watch::Sender::new(None),
         })
     }
 
@@ -178,8 +184,9 @@ impl Server {
             Maintenance {
                 store: self.store.clone(),
                 effects: self.effects.clone(),
-                newest_event_at: self.newest_event_at,
+                start: self.start,
                 keep: self.config.keep,
+                concern: self.clock_concern.clone(),
             }
             .run(rooms_stop.clone()),
         );
@@ -234,6 +241,7 @@ impl Server {
             codes: Arc::new(self.config.codes.clone()),
             shutdown: shutdown.clone(),
             unlisted: self.inbound.concern.subscribe(),
+            clock_concern: self.clock_concern.subscribe(),
         });
         let verifier = |urls: &[&str]| {
             Verifier::new(urls, &self.config.signing_tokens)

@@ -12,6 +12,15 @@ pub trait Maintenance: Send + Sync {
     /// Expired messages, unanswered questions, old parked reports and keys.
     fn maintain(&self, now: Timestamp) -> StoreFuture<'_, MaintenanceResult>;
 
+    /// The same by a clock that may be wrong: nothing is removed, and no question is closed.
+    fn maintain_in_doubt(&self, now: Timestamp) -> StoreFuture<'_, MaintenanceResult>;
+
+    /// Writes whether the clock is doubted, for the next start.
+    fn note_clock_doubt(&self, doubted: bool) -> StoreFuture<'_, ()>;
+
+    /// Whether the clock was doubted when this was noted last.
+    fn clock_was_doubted(&self) -> StoreFuture<'_, bool>;
+
     /// Removes messages to which nothing has happened for a while, in one small step. What waits for
     /// something stays, and so does the newest message, so that no key is given twice.
     fn retain(&self, query: RetentionQuery) -> StoreFuture<'_, RetentionResult>;
@@ -62,8 +71,29 @@ pub struct ClockStepResult {
 pub struct RetentionQuery {
     /// Those to which nothing has happened since.
     pub before: Timestamp,
-    /// Those after this one.
-    pub after: MessageRow,
+    /// Now: what is younger was stored by a clock that was ahead, and says nothing about what
+    /// comes after it.
+    pub now: Timestamp,
+    /// Those after these; the default begins.
+    pub after: RetentionCursor,
+}
+
+/// How far a walk over old messages is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionCursor {
+    /// The last message that was looked at.
+    pub message: MessageRow,
+    /// The key of the last inbound message that was looked at.
+    pub inbound: i64,
+}
+
+impl Default for RetentionCursor {
+    fn default() -> Self {
+        Self {
+            message: MessageRow(0),
+            inbound: 0,
+        }
+    }
 }
 
 /// What a step of removing did.
@@ -73,10 +103,10 @@ pub struct RetentionResult {
     pub messages: u64,
     /// Inbound messages removed.
     pub inbound: u64,
-    /// Where the next step goes on; from the beginning when there is none.
-    pub next: Option<MessageRow>,
-    /// Whether there is more to do at once.
-    pub more: bool,
+    /// Where the next step goes on; `None` at the end of the walk.
+    pub next: Option<RetentionCursor>,
+    /// Our messages stay for now, because the provider is still to be asked about some of their time.
+    pub waits: bool,
 }
 
 /// What a run did.

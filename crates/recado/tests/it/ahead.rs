@@ -15,11 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gateway::DEADLINE;
 
+/// How soon a sleeper sees that time has passed.
+const GLANCE: Duration = Duration::from_millis(20);
+
 /// A server on its own thread, which outlives no test.
 pub(crate) struct Ahead {
     pub(crate) url: String,
-    /// By how many microseconds its clock is ahead.
-    by: Arc<AtomicI64>,
+    hands: Arc<Hands>,
     shutdown: CancellationToken,
     running: Option<JoinHandle<Result<(), StartError>>>,
 }
@@ -28,9 +30,12 @@ impl Ahead {
     /// Starts the program with these settings and waits until it listens.
     pub(crate) fn start(variables: &[(String, String)], by: Duration) -> Self {
         let config = Config::read(&Variables(variables.iter().cloned().collect())).unwrap();
-        let by = Arc::new(AtomicI64::new(micros(by)));
+        let hands = Arc::new(Hands {
+            ahead: AtomicI64::new(micros(by)),
+            passed: AtomicI64::new(0),
+        });
         let effects = Effects {
-            clock: Arc::new(ClockAhead(Arc::clone(&by))),
+            clock: Arc::new(ClockAhead(Arc::clone(&hands))),
             ..Effects::real()
         };
         let shutdown = CancellationToken::new();
@@ -47,7 +52,7 @@ impl Ahead {
         let address = listening.recv_timeout(DEADLINE).expect("it starts");
         Self {
             url: format!("http://{address}"),
-            by,
+            hands,
             shutdown,
             running: Some(running),
         }
@@ -57,7 +62,12 @@ impl Ahead {
 impl Ahead {
     /// Sets its clock, back or forward.
     pub(crate) fn set(&self, by: Duration) {
-        self.by.store(micros(by), Ordering::SeqCst);
+        self.hands.ahead.store(micros(by), Ordering::SeqCst);
+    }
+
+    /// Lets time pass, by every clock: whoever sleeps wakes when it is over.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.hands.passed.fetch_add(micros(time), Ordering::SeqCst);
     }
 }
 
@@ -75,21 +85,52 @@ impl Drop for Ahead {
     }
 }
 
-/// The clock of the system, ahead by this.
-struct ClockAhead(Arc<AtomicI64>);
+/// What makes the clock of the program differ from that of the system, in microseconds.
+struct Hands {
+    /// By how much the clock that people set is ahead.
+    ahead: AtomicI64,
+    /// How much time has passed for the program alone.
+    passed: AtomicI64,
+}
 
-impl Clock for ClockAhead {
-    fn now(&self) -> Timestamp {
-        let by = self.0.load(Ordering::SeqCst).unsigned_abs();
-        SystemClock.now().plus(Duration::from_micros(by))
+impl Hands {
+    fn passed(&self) -> Duration {
+        Duration::from_micros(self.passed.load(Ordering::SeqCst).unsigned_abs())
     }
 
     fn monotonic(&self) -> Instant {
-        SystemClock.monotonic()
+        SystemClock.monotonic() + self.passed()
+    }
+}
+
+/// The clock of the system with hands of its own.
+struct ClockAhead(Arc<Hands>);
+
+impl Clock for ClockAhead {
+    fn now(&self) -> Timestamp {
+        let by = self.0.ahead.load(Ordering::SeqCst).unsigned_abs();
+        SystemClock
+            .now()
+            .plus(Duration::from_micros(by))
+            .plus(self.0.passed())
+    }
+
+    fn monotonic(&self) -> Instant {
+        self.0.monotonic()
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        SystemClock.sleep(duration)
+        let hands = Arc::clone(&self.0);
+        let end = hands.monotonic() + duration;
+        Box::pin(async move {
+            loop {
+                let rest = end.saturating_duration_since(hands.monotonic());
+                if rest.is_zero() {
+                    return;
+                }
+                SystemClock.sleep(rest.min(GLANCE)).await;
+            }
+        })
     }
 }
 

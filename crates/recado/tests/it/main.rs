@@ -23,6 +23,7 @@ mod open_files;
 mod optout;
 mod outage;
 mod restored;
+mod retention;
 mod rng;
 mod scan;
 mod server;

@@ -56,6 +56,9 @@ pub(crate) trait CallbackUrlRows: Halting {
 pub(crate) trait AccountRows: Halting {
     /// Writes that the operator lets a restored database send again, and after what.
     fn end_restore(&mut self, after: ResumeAfter, now: Timestamp) -> Read<Self, ()>;
+
+    /// Writes whether the clock is doubted.
+    fn note_clock_doubt(&mut self, doubted: bool) -> Read<Self, ()>;
 }
 
 /// The table `api_key`.

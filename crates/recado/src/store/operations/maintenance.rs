@@ -18,7 +18,7 @@ use super::removal::Removal;
 use super::rows::Rows;
 use super::transaction::{Transaction, TransitionInput};
 use super::verb::{Verb, each};
-use crate::store::{MaintenanceResult, RetentionQuery, RetentionResult};
+use crate::store::{MaintenanceResult, RetentionCursor, RetentionQuery, RetentionResult};
 
 /// Rows of each kind that one run changes, so that no commit takes long.
 const RUN_MAX: usize = 500;
@@ -80,6 +80,8 @@ impl Verb for FollowClock {
 pub(crate) struct Maintain {
     /// Now.
     pub(crate) now: Timestamp,
+    /// The clock may be wrong: what nobody could bring back stays.
+    pub(crate) in_doubt: bool,
 }
 
 impl Verb for Maintain {
@@ -100,7 +102,11 @@ impl Verb for Maintain {
             }
         }
         let asked_before = self.now.minus(CONSENT_ANSWER_MAX);
-        let unanswered = transaction.rows.unanswered(asked_before, RUN_MAX)?;
+        let unanswered = if self.in_doubt {
+            Vec::new()
+        } else {
+            transaction.rows.unanswered(asked_before, RUN_MAX)?
+        };
         for person in &unanswered {
             let cause = ConsentCause {
                 source: Source::Recipient,
@@ -118,7 +124,9 @@ impl Verb for Maintain {
         for hold in to_release {
             releases = release_some(transaction, hold, self.now)?;
         }
-        result.pruned = prune(transaction, self.now)?;
+        if !self.in_doubt {
+            result.pruned = prune(transaction, self.now)?;
+        }
         let pruned = usize::try_from(result.pruned).unwrap_or(usize::MAX);
         result.more = releases
             || [overdue.len(), unanswered.len(), pruned]
@@ -140,7 +148,9 @@ impl Verb for Retain {
     ) -> Result<RetentionResult, R::Error> {
         let removal = Removal {
             before: self.0.before,
-            after: self.0.after,
+            now: self.0.now,
+            after: self.0.after.message,
+            after_inbound: self.0.after.inbound,
             limit: REMOVED_MAX,
         };
         let removable = transaction.rows.removable(&removal)?;
@@ -157,9 +167,25 @@ impl Verb for Retain {
         Ok(RetentionResult {
             messages: count(removable.messages.len()),
             inbound: count(removable.inbound.len()),
-            next: removable.next,
-            more: removable.next.is_some() || removable.inbound.len() >= REMOVED_MAX,
+            next: (removable.next.is_some() || removable.next_inbound.is_some()).then_some(
+                RetentionCursor {
+                    message: removable.next.unwrap_or(MessageRow(i64::MAX)),
+                    inbound: removable.next_inbound.unwrap_or(i64::MAX),
+                },
+            ),
+            waits: removable.waits,
         })
+    }
+}
+
+/// Writes whether the clock is doubted.
+pub(crate) struct NoteClockDoubt(pub(crate) bool);
+
+impl Verb for NoteClockDoubt {
+    type Answer = ();
+
+    fn run<R: Rows>(&self, transaction: &mut Transaction<'_, R>) -> Result<(), R::Error> {
+        transaction.rows.note_clock_doubt(self.0)
     }
 }
 

@@ -12,8 +12,12 @@ use super::halting::{Halting, Read};
 pub(crate) struct Removal {
     /// Those to which nothing has happened since.
     pub(crate) before: Timestamp,
-    /// Those after this one.
+    /// Now.
+    pub(crate) now: Timestamp,
+    /// Messages after this one.
     pub(crate) after: MessageRow,
+    /// Inbound messages after this one.
+    pub(crate) after_inbound: i64,
     /// At most so many are looked at, and as many inbound messages.
     pub(crate) limit: usize,
 }
@@ -27,6 +31,35 @@ pub(crate) struct Removable {
     pub(crate) inbound: Vec<i64>,
     /// The last message that was looked at, when there are more.
     pub(crate) next: Option<MessageRow>,
+    /// The last inbound message that was looked at, when there are more.
+    pub(crate) next_inbound: Option<i64>,
+    /// The provider is still to be asked about messages of that time.
+    pub(crate) waits: bool,
+}
+
+/// Whether a walk in the order of acceptance is at its end: a whole step of rows that are too young.
+/// A single one may have come while the clock was wrong.
+#[derive(Default)]
+pub(crate) struct Ages {
+    rows: usize,
+    old: usize,
+    young: usize,
+}
+
+impl Ages {
+    /// Counts a row; whether it is old enough.
+    pub(crate) fn is_old(&mut self, removal: &Removal, at: Timestamp) -> bool {
+        self.rows += 1;
+        let is_old = at < removal.before;
+        self.old += usize::from(is_old);
+        self.young += usize::from(!is_old && at <= removal.now);
+        is_old
+    }
+
+    /// Whether nothing old comes any more.
+    pub(crate) fn are_over(&self, removal: &Removal) -> bool {
+        self.rows < removal.limit || (self.old == 0 && self.young > 0)
+    }
 }
 
 /// An old message, and what was counted for it.

@@ -137,6 +137,11 @@ impl AccountRows for Sheet {
         self.restore_ended.get_or_insert((after, now));
         Ok(())
     }
+
+    fn note_clock_doubt(&mut self, doubted: bool) -> Result<(), Halt> {
+        self.clock_doubted = Some(doubted);
+        Ok(())
+    }
 }
 
 impl HealthRows for Sheet {

@@ -100,6 +100,7 @@ pub(crate) struct Sheet {
     pub(crate) removed: Vec<Removable>,
     pub(crate) probed: bool,
     pub(crate) restore_ended: Option<(ResumeAfter, Timestamp)>,
+    pub(crate) clock_doubted: Option<bool>,
 }
 
 impl Halting for Sheet {
@@ -172,6 +173,7 @@ impl Sheet {
             removed: Vec::new(),
             probed: false,
             restore_ended: None,
+            clock_doubted: None,
         };
         for (row, sender) in senders {
             sheet.senders.load(row, Some(sender));
@@ -220,6 +222,7 @@ impl Sheet {
         self.removed.clear();
         self.probed = false;
         self.restore_ended = None;
+        self.clock_doubted = None;
     }
 
     /// What the last run missed.

@@ -107,6 +107,20 @@ impl AccountRows for Statements<'_> {
             .execute([ACCOUNT, now.micros()])?;
         Ok(())
     }
+
+    fn note_clock_doubt(&mut self, doubted: bool) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached("UPDATE account SET clock_doubted = ?2 WHERE id = ?1")?
+            .execute(params![ACCOUNT, doubted])?;
+        Ok(())
+    }
+}
+
+/// Whether the clock was doubted when this was noted last.
+pub(super) fn clock_was_doubted(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT clock_doubted FROM account WHERE id = ?1")?
+        .query_row([ACCOUNT], |row| row.get(0))
 }
 
 fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {

@@ -13,7 +13,7 @@ use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::columns::{InboundColumns, KnownInbound, WordColumns};
 use crate::store::operations::consent_check::{SettleConsentChecks, said_words};
 use crate::store::operations::inbound::{KeepCursor, RecordInbound};
-use crate::store::operations::removal::Removal;
+use crate::store::operations::removal::{Ages, Removal};
 use crate::store::operations::rows::{Broken, InboundRows, PersonRows, WORDS_MAX};
 use crate::store::operations::transaction::Shared;
 use crate::store::person::{Person, blind_index};
@@ -358,21 +358,26 @@ fn read_view(row: &Row<'_>, person: &Person, shared: &Shared) -> rusqlite::Resul
 }
 
 /// The oldest inbound messages that came before a time, but not the newest of all: SQLite gives the
-/// number after the largest.
-pub(super) fn older(db: &Connection, removal: &Removal) -> rusqlite::Result<Vec<i64>> {
+/// number after the largest. With them the last one that was looked at, when there are more.
+pub(super) fn older(
+    db: &Connection,
+    removal: &Removal,
+) -> rusqlite::Result<(Vec<i64>, Option<i64>)> {
     let mut statement = db.prepare_cached(
-        "SELECT id, received_at FROM inbound NOT INDEXED WHERE account_id = ?1 \
-         AND id < (SELECT max(id) FROM inbound) ORDER BY id LIMIT ?2",
+        "SELECT id, received_at FROM inbound NOT INDEXED WHERE account_id = ?1 AND id > ?2 \
+         AND id < (SELECT max(id) FROM inbound) ORDER BY id LIMIT ?3",
     )?;
-    let mut rows = statement.query([ACCOUNT, limit(removal.limit)])?;
-    let mut older = Vec::new();
+    let mut rows = statement.query([ACCOUNT, removal.after_inbound, limit(removal.limit)])?;
+    let mut ages = Ages::default();
+    let (mut older, mut last) = (Vec::new(), None);
     while let Some(row) = rows.next()? {
-        if Timestamp::from_micros(row.get(1)?) >= removal.before {
-            break;
+        let id = row.get(0)?;
+        last = Some(id);
+        if ages.is_old(removal, Timestamp::from_micros(row.get(1)?)) {
+            older.push(id);
         }
-        older.push(row.get(0)?);
     }
-    Ok(older)
+    Ok((older, last.filter(|_| !ages.are_over(removal))))
 }
 
 /// Removes inbound messages.

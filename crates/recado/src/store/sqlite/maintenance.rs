@@ -5,12 +5,13 @@ use delivery::progress::Watch;
 use delivery::time::Timestamp;
 
 use super::SqliteStore;
+use super::account;
 use super::event::newest_at;
 use super::hold::holds_later;
 use super::queue::due_later;
 use super::watch::watches_later;
 use crate::store::operations::columns::HoldStep;
-use crate::store::operations::maintenance::{FollowClock, Maintain, Retain};
+use crate::store::operations::maintenance::{FollowClock, Maintain, NoteClockDoubt, Retain};
 use crate::store::{
     ClockStep, ClockStepCursor, ClockStepResult, Health, Maintenance, MaintenanceResult,
     RetentionQuery, RetentionResult, StoreError, StoreFuture,
@@ -21,7 +22,21 @@ const CLOCK_STEP_ROWS_MAX: usize = 500;
 
 impl Maintenance for SqliteStore {
     fn maintain(&self, now: Timestamp) -> StoreFuture<'_, MaintenanceResult> {
-        Box::pin(self.writer.run(Maintain { now }))
+        let in_doubt = false;
+        Box::pin(self.writer.run(Maintain { now, in_doubt }))
+    }
+
+    fn maintain_in_doubt(&self, now: Timestamp) -> StoreFuture<'_, MaintenanceResult> {
+        let in_doubt = true;
+        Box::pin(self.writer.run(Maintain { now, in_doubt }))
+    }
+
+    fn note_clock_doubt(&self, doubted: bool) -> StoreFuture<'_, ()> {
+        Box::pin(self.writer.run(NoteClockDoubt(doubted)))
+    }
+
+    fn clock_was_doubted(&self) -> StoreFuture<'_, bool> {
+        Box::pin(self.read(account::clock_was_doubted))
     }
 
     fn retain(&self, query: RetentionQuery) -> StoreFuture<'_, RetentionResult> {

@@ -1,5 +1,6 @@
 //! Removing old messages: which may go, and what goes with them.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use delivery::counter::Metric;
@@ -7,12 +8,13 @@ use delivery::progress::WatchKind;
 use delivery::row::{AttemptRow, CohortRow, MessageRow};
 use delivery::state::State;
 use delivery::time::Timestamp;
-use rusqlite::OptionalExtension;
 
 use super::column::{limit, stored_at};
 use super::statements::{ACCOUNT, Statements};
 use super::{attempt, counter, event, hold, inbound, key, message, progress, report, verify};
-use crate::store::operations::removal::{Removable, RemovableMessage, Removal, RetentionRows};
+use crate::store::operations::removal::{
+    Ages, Removable, RemovableMessage, Removal, RetentionRows,
+};
 use crate::store::recount::Recount;
 
 /// For so long after an attempt the provider may be asked about it.
@@ -20,29 +22,32 @@ const ASKED_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 impl RetentionRows for Statements<'_> {
     fn removable(&mut self, removal: &Removal) -> rusqlite::Result<Removable> {
+        let (inbound, next_inbound) = inbound::older(self.db, removal)?;
         let mut removable = Removable {
-            inbound: inbound::older(self.db, removal)?,
+            inbound,
+            next_inbound,
+            waits: self.is_still_asked(removal.before)?,
             ..Removable::default()
         };
-        if self.is_still_asked(removal.before)? {
+        if removable.waits {
             return Ok(removable);
         }
         let (newest, last_event) = self.newest()?;
         let mut statement = self.db.prepare_cached(
             "SELECT message_id, cohort_id, state, last_event, accepted_at, due_at IS NOT NULL \
-             FROM progress WHERE message_id > ?1 ORDER BY message_id LIMIT ?2",
+             FROM progress NOT INDEXED WHERE account_id = ?1 AND message_id > ?2 \
+             ORDER BY message_id LIMIT ?3",
         )?;
-        let mut rows = statement.query([removal.after.0, limit(removal.limit)])?;
-        let mut looked_at = 0;
+        let mut rows = statement.query([ACCOUNT, removal.after.0, limit(removal.limit)])?;
+        let mut ages = Ages::default();
+        let mut looked_for = None;
         while let Some(row) = rows.next()? {
             let message = MessageRow(row.get(0)?);
             let accepted_at = Timestamp::from_micros(row.get(4)?);
-            if accepted_at >= removal.before {
-                removable.next = None;
-                return Ok(removable);
-            }
-            looked_at += 1;
             removable.next = Some(message);
+            if !ages.is_old(removal, accepted_at) {
+                continue;
+            }
             let state = stored_at(row, 2, State::from_number)?;
             let (last, waits): (i64, bool) = (row.get(3)?, row.get(5)?);
             let kept =
@@ -56,6 +61,13 @@ impl RetentionRows for Statements<'_> {
                 .last()
                 .is_some_and(|(event, _)| event.at < removal.before);
             if !at_rest || log.broken.is_some() {
+                continue;
+            }
+            let looked_for = match &mut looked_for {
+                Some(messages) => messages,
+                None => looked_for.insert(self.looked_for()?),
+            };
+            if looked_for.contains(&message.0) {
                 continue;
             }
             let mut recount = Recount::new();
@@ -74,7 +86,7 @@ impl RetentionRows for Statements<'_> {
                     .collect(),
             });
         }
-        if looked_at < removal.limit {
+        if ages.are_over(removal) {
             removable.next = None;
         }
         Ok(removable)
@@ -115,15 +127,24 @@ impl Statements<'_> {
         Ok(false)
     }
 
+    /// The messages of which an attempt is looked for, however old they are: a look that fails is
+    /// repeated, and writes no event.
+    fn looked_for(self) -> rusqlite::Result<HashSet<i64>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT attempt.message_id FROM watch JOIN attempt ON attempt.id = watch.attempt_id \
+             WHERE watch.account_id = ?1 AND watch.kind = ?2",
+        )?;
+        statement
+            .query_map([ACCOUNT, WatchKind::Unknown.number()], |row| row.get(0))?
+            .collect()
+    }
+
     /// The newest message and the last event. They stay: SQLite gives the number after the largest.
     fn newest(self) -> rusqlite::Result<(i64, i64)> {
-        let one = |sql: &str| {
-            let found = self.db.prepare_cached(sql)?.query_row([], |row| row.get(0));
-            found.optional().map(Option::unwrap_or_default)
-        };
+        let one = |sql: &str| self.db.prepare_cached(sql)?.query_row([], |row| row.get(0));
         Ok((
-            one("SELECT max(message_id) FROM progress")?,
-            one("SELECT max(id) FROM event")?,
+            one("SELECT coalesce(max(message_id), 0) FROM progress")?,
+            one("SELECT coalesce(max(id), 0) FROM event")?,
         ))
     }
 }

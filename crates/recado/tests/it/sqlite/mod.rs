@@ -9,6 +9,7 @@ mod plans;
 mod readers;
 mod recount;
 mod restore;
+mod retention;
 mod sync;
 mod tamper;
 

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use delivery::message::Message;
 use delivery::outcome::ProviderStatus;
-use delivery::row::MessageRow;
-use recado::store::{CounterGroup, CounterQuery, MessageCommand, RetentionQuery, Store};
+use recado::store::{CounterGroup, CounterQuery, Finding, MessageCommand, Store};
 
 use super::beside;
+use super::retention::{remove_old, step};
 use super::tamper::Watched;
 use crate::store::engine::Sqlite;
 use crate::store::fixture::{DAY, StoreFixture};
@@ -49,26 +49,15 @@ async fn old_messages_go(mut fixture: StoreFixture, path: std::path::PathBuf) {
     };
     let numbers = format!("{:?}", fixture.store().counters(hours).await.unwrap());
     // While something about that time is still to be asked, nothing goes.
-    let query = RetentionQuery {
-        before,
-        after: MessageRow(0),
-    };
-    let step = fixture.store().retain(query).await.unwrap();
-    assert_eq!((step.messages, step.more), (0, false));
-    let database = beside(&path);
-    assert!(database.execute("DELETE FROM watch", []).unwrap() > 0);
-    let mut after = MessageRow(0);
-    let mut removed = 0;
-    loop {
-        let query = RetentionQuery { before, after };
-        let step = fixture.store().retain(query).await.unwrap();
-        removed += step.messages;
-        after = step.next.unwrap_or(MessageRow(0));
-        if !step.more {
-            break;
-        }
+    let first = step(&fixture, before).await;
+    assert_eq!((first.messages, first.next, first.waits), (0, None, true));
+    let watches = fixture.watches().await;
+    assert_eq!(watches.len(), 30);
+    for watch in watches {
+        fixture.settle(&watch, Finding::Nothing, None).await;
     }
-    assert_eq!(removed, 40);
+    let database = beside(&path);
+    assert_eq!(remove_old(&fixture, before).await, (40, 0));
     for id in &gone {
         assert!(fixture.store().message(*id).await.unwrap().is_none());
     }

@@ -37,7 +37,9 @@ CREATE TABLE account (
     earlier_message     INTEGER NOT NULL DEFAULT 0,
     earlier_attempt     INTEGER NOT NULL DEFAULT 0,
     -- When the operator let it send again.
-    resumed_at          INTEGER
+    resumed_at          INTEGER,
+    -- Whether nothing is removed, because the clock may be wrong.
+    clock_doubted       INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE sender (

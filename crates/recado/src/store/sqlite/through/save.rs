@@ -58,9 +58,9 @@ pub(super) fn save(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     }
     rows.add_counts(&sheet.counts)?;
     rows.add_totals(&sheet.totals)?;
-    if let Some((after, now)) = sheet.restore_ended {
-        Statements { db }.end_restore(after, now)?;
-    }
+    let (ended, doubted) = (sheet.restore_ended, sheet.clock_doubted);
+    ended.map_or(Ok(()), |(after, now)| rows.end_restore(after, now))?;
+    doubted.map_or(Ok(()), |doubted| rows.note_clock_doubt(doubted))?;
     for removed in &sheet.removed {
         rows.remove(removed)?;
     }
