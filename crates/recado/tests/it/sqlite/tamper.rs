@@ -223,3 +223,30 @@ async fn meddling_is_named_by_the_recount() {
         assert!(named, "{change}: {:?}", report.differences);
     }
 }
+
+/// A damaged row hides nothing of the same person's other attempts, and is told as what it is.
+#[tokio::test]
+async fn an_unknown_attempt_whose_content_is_damaged_is_told_apart() {
+    let folder = std::sync::Arc::new(Sqlite::fresh());
+    let mut fixture = StoreFixture::new(Watched(folder.clone())).await;
+    let mut attempts = Vec::new();
+    for text in ["a", "b"] {
+        let id = fixture.accept(notice(1, text)).await;
+        attempts.push(fixture.lose(id).await.row);
+    }
+    fixture.pass(Duration::from_secs(5));
+    let person = fixture.watches().await.remove(0).person;
+    let db = beside(&folder.folder().join("recado.db"));
+    let damage = "UPDATE message SET sealed_content = zeroblob(40) WHERE id = \
+                  (SELECT min(id) FROM message)";
+    assert_eq!(db.execute(damage, []).unwrap(), 1);
+    let unknown = fixture.store().unknown_attempts(person).await.unwrap();
+    let seen: Vec<_> = unknown
+        .iter()
+        .map(|view| (view.attempt, view.is_unreadable, view.evidence.is_some()))
+        .collect();
+    assert_eq!(
+        seen,
+        [(attempts[1], false, true), (attempts[0], true, false)]
+    );
+}
