@@ -9,9 +9,10 @@ use delivery::sid::Sid;
 use delivery::state::State;
 use recado::store::sqlite::{Noted, OpenMode};
 use recado::store::{
-    AcceptResult, ApiKeys, ConsentCheckQuery, Consents, CounterGroup, CounterQuery, Counters,
-    Events, Health, HoldFilter, Holds, InboundQuery, Inbounds, Maintenance, MessageFilter,
-    Messages, NewMessage, Queue, Senders, Watches, new_message_id,
+    AcceptResult, ApiKeys, ClockStep, ClockStepCursor, ConsentCheckQuery, Consents, CounterGroup,
+    CounterQuery, Counters, Events, Health, HoldFilter, Holds, InboundQuery, Inbounds, Maintenance,
+    MessageFilter, Messages, NewMessage, Queue, RetentionCursor, RetentionQuery, Senders, Watches,
+    new_message_id,
 };
 
 use super::{beside, open};
@@ -171,7 +172,7 @@ async fn look_at_everything(
     store.consent(person).await.unwrap();
     store.next_watch().await.unwrap();
     store.gauges(START).await.unwrap();
-    store.maintain(START).await.unwrap();
+    let_time_pass(store).await;
     let sender = store.senders().await.unwrap()[0].row;
     let cursor = store.inbound_cursor(sender, FIRST.to_owned());
     cursor.await.unwrap();
@@ -195,6 +196,23 @@ async fn look_at_holds(store: &impl Holds) {
         store.holds(filter).await.unwrap();
     }
     store.hold_counts(START).await.unwrap();
+}
+
+/// What is done by time alone.
+async fn let_time_pass(store: &impl Maintenance) {
+    store.maintain(START).await.unwrap();
+    let removal = RetentionQuery {
+        before: START.plus(DAY),
+        now: START.plus(2 * DAY),
+        after: RetentionCursor::default(),
+    };
+    store.retain(removal).await.unwrap();
+    let step = ClockStep {
+        now: START,
+        by: DAY,
+        from: ClockStepCursor::default(),
+    };
+    store.follow_clock(step).await.unwrap();
 }
 
 #[tokio::test]
