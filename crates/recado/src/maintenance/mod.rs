@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use self::clock::ClockSteps;
 use self::trust::{CONCERN, ClockTrust};
 use crate::effects::Effects;
-use crate::store;
+use crate::store::{self, ClockNote};
 
 /// Between two runs. A run that finds nothing writes nothing.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -44,25 +44,27 @@ impl Maintenance {
         let clock = &*self.effects.clock;
         let trust = Mutex::new(ClockTrust::new(&self.start));
         // Each looks for itself before it does anything: a step may have come just before.
-        let is_doubted = || {
+        let look = || {
             let mut trust = trust.lock().unwrap_or_else(PoisonError::into_inner);
             trust.look(clock)
         };
+        let is_doubted = || look().right_since.is_some();
         let retention = retention::run(&*self.store, clock, self.keep, is_doubted, &shutdown);
-        tokio::join!(self.each_second(is_doubted, &shutdown), retention);
+        tokio::join!(self.each_second(look, &shutdown), retention);
     }
 
-    async fn each_second(&self, is_doubted: impl Fn() -> bool, shutdown: &CancellationToken) {
+    async fn each_second(&self, look: impl Fn() -> ClockNote, shutdown: &CancellationToken) {
         let clock = Arc::clone(&self.effects.clock);
         let mut steps = ClockSteps::new(&*clock, self.start.newest_event_at);
-        let mut noted = self.start.doubted_before;
+        let mut noted = None;
         while !shutdown.is_cancelled() {
             let follows = steps.follow(&*clock, &*self.store).await;
             let now = clock.now();
-            let doubted = is_doubted();
+            let note = look();
+            let doubted = note.right_since.is_some();
             self.tell(doubted);
-            if noted != doubted && self.store.note_clock_doubt(doubted).await.is_ok() {
-                noted = doubted;
+            if trust::is_news(note, noted) && self.store.note_clock(note).await.is_ok() {
+                noted = Some(note);
             }
             let maintained = if doubted {
                 self.store.maintain_in_doubt(now).await

@@ -109,7 +109,7 @@ impl Server {
         let store = Arc::new(open_store(&config, &effects)?);
         let start = maintenance::Start {
             newest_event_at: store::Maintenance::newest_event_at(&*store).await?,
-            doubted_before: store::Maintenance::clock_was_doubted(&*store).await?,
+            noted: store::Maintenance::noted_clock(&*store).await?,
             ..maintenance::Start::new(&*effects.clock)
         };
         let left_open = store.recover(effects.clock.now()).await?;

@@ -15,11 +15,11 @@ pub trait Maintenance: Send + Sync {
     /// The same by a clock that may be wrong: nothing is removed, and no question is closed.
     fn maintain_in_doubt(&self, now: Timestamp) -> StoreFuture<'_, MaintenanceResult>;
 
-    /// Writes whether the clock is doubted, for the next start.
-    fn note_clock_doubt(&self, doubted: bool) -> StoreFuture<'_, ()>;
+    /// Writes what is known of the clock, for the next start.
+    fn note_clock(&self, note: ClockNote) -> StoreFuture<'_, ()>;
 
-    /// Whether the clock was doubted when this was noted last.
-    fn clock_was_doubted(&self) -> StoreFuture<'_, bool>;
+    /// What was noted last; `None` when nothing ever was.
+    fn noted_clock(&self) -> StoreFuture<'_, Option<ClockNote>>;
 
     /// Removes messages to which nothing has happened for a while, in one small step. What waits for
     /// something stays, and so does the newest message, so that no key is given twice.
@@ -35,6 +35,15 @@ pub trait Maintenance: Send + Sync {
     /// Moves times of waiting messages, of watches and of holds along with a clock that was set back:
     /// some of them, in one commit. What callers chose stays.
     fn follow_clock(&self, step: ClockStep) -> StoreFuture<'_, ClockStepResult>;
+}
+
+/// What is known of the clock at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockNote {
+    /// That moment, by the clock.
+    pub at: Timestamp,
+    /// Since when it has been right, while it is doubted; `None` when it is trusted.
+    pub right_since: Option<Timestamp>,
 }
 
 /// The clock was set back.

@@ -176,9 +176,39 @@ async fn a_clock_that_is_set_forward_removes_nothing_for_a_day() {
         })
         .await;
     assert_eq!(post_with_key(&server, "first", &message).await, first);
-    // Nobody has objected for a day.
-    server.pass(25 * HOUR);
+    // Nobody has objected for a day, in which servers came and went.
+    let mut ahead = 400 * DAY;
+    for _ in 0..3 {
+        server.pass(6 * HOUR);
+        ahead += 6 * HOUR;
+        server.restart_ahead(ahead);
+    }
+    server.pass(7 * HOUR);
+    server
+        .eventually("the clock is trusted", async |server| {
+            !concerns(server).await.contains("Check the clock")
+        })
+        .await;
     until_gone(&server, &first).await;
     assert!(!concerns(&server).await.contains("Check the clock"));
     server.assert_verified();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_had_nothing_to_do_was_not_off() {
+    let mut server = keeping().await;
+    let id = server.accept(notice(&mobile(1), "a")).await;
+    server.until_state(&id, "read").await;
+    server.restart_ahead(Duration::ZERO);
+    let mut ahead = Duration::ZERO;
+    // A long weekend.
+    for _ in 0..12 {
+        server.pass(6 * HOUR);
+        ahead += 6 * HOUR;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    server.restart_ahead(ahead + HOUR);
+    let id = server.accept(notice(&mobile(2), "a")).await;
+    server.until(&id, |m| m["delivered_at"].is_string()).await;
+    assert!(!concerns(&server).await.contains("Check the clock"));
 }

@@ -7,7 +7,7 @@ use delivery::time::Timestamp;
 
 use super::columns::Pausing;
 use super::halting::{Halting, Read};
-use crate::store::{NewApiKey, ResumeAfter};
+use crate::store::{ClockNote, NewApiKey, ResumeAfter};
 
 /// The table `sender`.
 pub(crate) trait SenderRows: Halting {
@@ -57,8 +57,8 @@ pub(crate) trait AccountRows: Halting {
     /// Writes that the operator lets a restored database send again, and after what.
     fn end_restore(&mut self, after: ResumeAfter, now: Timestamp) -> Read<Self, ()>;
 
-    /// Writes whether the clock is doubted.
-    fn note_clock_doubt(&mut self, doubted: bool) -> Read<Self, ()>;
+    /// Writes what is known of the clock.
+    fn note_clock(&mut self, note: ClockNote) -> Read<Self, ()>;
 }
 
 /// The table `api_key`.

@@ -18,7 +18,9 @@ use super::removal::Removal;
 use super::rows::Rows;
 use super::transaction::{Transaction, TransitionInput};
 use super::verb::{Verb, each};
-use crate::store::{MaintenanceResult, RetentionCursor, RetentionQuery, RetentionResult};
+use crate::store::{
+    ClockNote, MaintenanceResult, RetentionCursor, RetentionQuery, RetentionResult,
+};
 
 /// Rows of each kind that one run changes, so that no commit takes long.
 const RUN_MAX: usize = 500;
@@ -178,14 +180,14 @@ impl Verb for Retain {
     }
 }
 
-/// Writes whether the clock is doubted.
-pub(crate) struct NoteClockDoubt(pub(crate) bool);
+/// Writes what is known of the clock.
+pub(crate) struct NoteClock(pub(crate) ClockNote);
 
-impl Verb for NoteClockDoubt {
+impl Verb for NoteClock {
     type Answer = ();
 
     fn run<R: Rows>(&self, transaction: &mut Transaction<'_, R>) -> Result<(), R::Error> {
-        transaction.rows.note_clock_doubt(self.0)
+        transaction.rows.note_clock(self.0)
     }
 }
 

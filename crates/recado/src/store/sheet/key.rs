@@ -8,7 +8,7 @@ use super::record::{AnswerRecord, ApiKeyRecord, Need};
 use super::tables::{Halt, Sheet};
 use crate::store::operations::columns::{EarlierAnswer, NewestAbout, Subject, TakenSubject};
 use crate::store::operations::rows::{AccountRows, ApiKeyRows, Broken, HealthRows, KeyRows};
-use crate::store::{Idempotency, MessageId, NewApiKey, ResumeAfter};
+use crate::store::{ClockNote, Idempotency, MessageId, NewApiKey, ResumeAfter};
 
 impl Sheet {
     fn id_of(&mut self, message: MessageRow) -> Result<MessageId, Halt> {
@@ -138,8 +138,8 @@ impl AccountRows for Sheet {
         Ok(())
     }
 
-    fn note_clock_doubt(&mut self, doubted: bool) -> Result<(), Halt> {
-        self.clock_doubted = Some(doubted);
+    fn note_clock(&mut self, note: ClockNote) -> Result<(), Halt> {
+        self.clock_note = Some(note);
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use crate::store::operations::columns::{
 use crate::store::operations::removal::{Removable, Removal};
 use crate::store::operations::rows::{Broken, Halting};
 use crate::store::person::Person;
-use crate::store::{InboundCursor, ListLag, MessageId, ResumeAfter};
+use crate::store::{ClockNote, InboundCursor, ListLag, MessageId, ResumeAfter};
 
 use super::fault::Fault;
 use super::record::{
@@ -100,7 +100,7 @@ pub(crate) struct Sheet {
     pub(crate) removed: Vec<Removable>,
     pub(crate) probed: bool,
     pub(crate) restore_ended: Option<(ResumeAfter, Timestamp)>,
-    pub(crate) clock_doubted: Option<bool>,
+    pub(crate) clock_note: Option<ClockNote>,
 }
 
 impl Halting for Sheet {
@@ -173,7 +173,7 @@ impl Sheet {
             removed: Vec::new(),
             probed: false,
             restore_ended: None,
-            clock_doubted: None,
+            clock_note: None,
         };
         for (row, sender) in senders {
             sheet.senders.load(row, Some(sender));
@@ -222,7 +222,7 @@ impl Sheet {
         self.removed.clear();
         self.probed = false;
         self.restore_ended = None;
-        self.clock_doubted = None;
+        self.clock_note = None;
     }
 
     /// What the last run missed.

@@ -4,6 +4,7 @@
 use delivery::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
+use super::column::time_or_null;
 use super::error::store_error;
 use super::marker::{FileIdentity, Found, Marker, host_hash};
 use super::options::{OpenMode, Options};
@@ -11,7 +12,7 @@ use super::statements::{ACCOUNT, Statements};
 use crate::secrets::{Vault, WrappedKeys};
 use crate::store::operations::rows::AccountRows;
 use crate::store::operations::transaction::{Restored, Restores};
-use crate::store::{RestoreView, ResumeAfter, StoreError};
+use crate::store::{ClockNote, RestoreView, ResumeAfter, StoreError};
 
 /// The account as it is opened.
 pub(super) struct Account {
@@ -108,19 +109,25 @@ impl AccountRows for Statements<'_> {
         Ok(())
     }
 
-    fn note_clock_doubt(&mut self, doubted: bool) -> rusqlite::Result<()> {
+    fn note_clock(&mut self, note: ClockNote) -> rusqlite::Result<()> {
+        let right_since = note.right_since.map(Timestamp::micros);
         self.db
-            .prepare_cached("UPDATE account SET clock_doubted = ?2 WHERE id = ?1")?
-            .execute(params![ACCOUNT, doubted])?;
+            .prepare_cached(
+                "UPDATE account SET clock_noted_at = ?2, clock_right_since = ?3 WHERE id = ?1",
+            )?
+            .execute(params![ACCOUNT, note.at.micros(), right_since])?;
         Ok(())
     }
 }
 
-/// Whether the clock was doubted when this was noted last.
-pub(super) fn clock_was_doubted(connection: &Connection) -> rusqlite::Result<bool> {
+/// What was known of the clock when this was noted last.
+pub(super) fn noted_clock(connection: &Connection) -> rusqlite::Result<Option<ClockNote>> {
     connection
-        .prepare_cached("SELECT clock_doubted FROM account WHERE id = ?1")?
-        .query_row([ACCOUNT], |row| row.get(0))
+        .prepare_cached("SELECT clock_noted_at, clock_right_since FROM account WHERE id = ?1")?
+        .query_row([ACCOUNT], |row| {
+            let (at, right_since) = (time_or_null(row, 0)?, time_or_null(row, 1)?);
+            Ok(at.map(|at| ClockNote { at, right_since }))
+        })
 }
 
 fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {

@@ -11,9 +11,9 @@ use super::hold::holds_later;
 use super::queue::due_later;
 use super::watch::watches_later;
 use crate::store::operations::columns::HoldStep;
-use crate::store::operations::maintenance::{FollowClock, Maintain, NoteClockDoubt, Retain};
+use crate::store::operations::maintenance::{FollowClock, Maintain, NoteClock, Retain};
 use crate::store::{
-    ClockStep, ClockStepCursor, ClockStepResult, Health, Maintenance, MaintenanceResult,
+    ClockNote, ClockStep, ClockStepCursor, ClockStepResult, Health, Maintenance, MaintenanceResult,
     RetentionQuery, RetentionResult, StoreError, StoreFuture,
 };
 
@@ -31,12 +31,12 @@ impl Maintenance for SqliteStore {
         Box::pin(self.writer.run(Maintain { now, in_doubt }))
     }
 
-    fn note_clock_doubt(&self, doubted: bool) -> StoreFuture<'_, ()> {
-        Box::pin(self.writer.run(NoteClockDoubt(doubted)))
+    fn note_clock(&self, note: ClockNote) -> StoreFuture<'_, ()> {
+        Box::pin(self.writer.run(NoteClock(note)))
     }
 
-    fn clock_was_doubted(&self) -> StoreFuture<'_, bool> {
-        Box::pin(self.read(account::clock_was_doubted))
+    fn noted_clock(&self) -> StoreFuture<'_, Option<ClockNote>> {
+        Box::pin(self.read(account::noted_clock))
     }
 
     fn retain(&self, query: RetentionQuery) -> StoreFuture<'_, RetentionResult> {

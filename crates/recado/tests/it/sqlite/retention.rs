@@ -8,7 +8,8 @@ use delivery::row::AttemptRow;
 use delivery::state::State;
 use delivery::time::Timestamp;
 use recado::store::{
-    Finding, InboundQuery, MessageId, NextWatch, RetentionCursor, RetentionQuery, RetentionResult,
+    ClockNote, Finding, InboundQuery, MessageId, NextWatch, RetentionCursor, RetentionQuery,
+    RetentionResult,
 };
 
 use super::beside;
@@ -192,12 +193,16 @@ async fn nothing_is_removed_and_no_question_is_closed_by_a_clock_in_doubt() {
         let done = fixture.store().maintain_in_doubt(now).await.unwrap();
         assert_eq!((done.opted_out, done.pruned), (0, 0));
         assert!(done.expired > 0, "deadlines are kept");
-        assert!(!fixture.store().clock_was_doubted().await.unwrap());
-        for doubted in [true, false] {
-            fixture.store().note_clock_doubt(doubted).await.unwrap();
+        assert_eq!(fixture.store().noted_clock().await.unwrap(), None);
+        for right_since in [Some(START), None] {
+            let note = ClockNote {
+                at: now,
+                right_since,
+            };
+            fixture.store().note_clock(note).await.unwrap();
             fixture.reopen().await;
-            let noted = fixture.store().clock_was_doubted().await.unwrap();
-            assert_eq!(noted, doubted);
+            let noted = fixture.store().noted_clock().await.unwrap();
+            assert_eq!(noted, Some(note));
         }
         let done = fixture.store().maintain(now).await.unwrap();
         assert_eq!((done.opted_out, done.pruned), (1, 1));

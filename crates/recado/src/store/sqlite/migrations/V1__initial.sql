@@ -38,8 +38,10 @@ CREATE TABLE account (
     earlier_attempt     INTEGER NOT NULL DEFAULT 0,
     -- When the operator let it send again.
     resumed_at          INTEGER,
-    -- Whether nothing is removed, because the clock may be wrong.
-    clock_doubted       INTEGER NOT NULL DEFAULT 0
+    -- What time it was when a server last noted it: hourly, and when its trust in the clock changes.
+    clock_noted_at      INTEGER,
+    -- Since when the clock has been right, while it is doubted and nothing is removed; else NULL.
+    clock_right_since   INTEGER
 ) STRICT;
 
 CREATE TABLE sender (

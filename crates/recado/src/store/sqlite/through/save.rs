@@ -58,9 +58,9 @@ pub(super) fn save(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     }
     rows.add_counts(&sheet.counts)?;
     rows.add_totals(&sheet.totals)?;
-    let (ended, doubted) = (sheet.restore_ended, sheet.clock_doubted);
+    let (ended, note) = (sheet.restore_ended, sheet.clock_note);
     ended.map_or(Ok(()), |(after, now)| rows.end_restore(after, now))?;
-    doubted.map_or(Ok(()), |doubted| rows.note_clock_doubt(doubted))?;
+    note.map_or(Ok(()), |note| rows.note_clock(note))?;
     for removed in &sheet.removed {
         rows.remove(removed)?;
     }
