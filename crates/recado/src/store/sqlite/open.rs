@@ -5,7 +5,6 @@ use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use delivery::time::Timestamp;
 use rusqlite::config::DbConfig;
@@ -16,7 +15,7 @@ use super::checkpoint::Checkpointer;
 use super::error::store_error;
 use super::lock::lock;
 use super::marker::Notes;
-use super::options::{OpenMode, Options};
+use super::options::{BUSY_WAIT, OpenMode, Options};
 use super::readers::Readers;
 use super::schema;
 use super::sender;
@@ -25,9 +24,6 @@ use super::writer::{OfServer, Writer};
 use crate::store::operations::attempt::Recover;
 use crate::store::operations::transaction::Shared;
 use crate::store::{Notifier, StoreError};
-
-/// How long a statement waits for a lock of another process.
-const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 impl SqliteStore {
     /// Opens the database, and makes it when it is new. Must be called inside the runtime.

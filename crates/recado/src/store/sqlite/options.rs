@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use delivery::message::SenderName;
 use delivery::progress::Rules;
@@ -9,6 +10,9 @@ use delivery::time::Timestamp;
 
 use crate::effects::Random;
 use crate::secrets::MasterKey;
+
+/// How long a statement waits for a lock of another process.
+pub(super) const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 /// Who opens the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,6 +40,16 @@ impl SqliteStore {
         self.writer.controls.break_writer();
     }
 
+    /// Lets the write-ahead log grow by so many pages between two checkpoints.
+    pub fn checkpoint_every(&self, pages: usize) {
+        self.writer.controls.checkpoint_every(pages);
+    }
+
+    /// Lets the thread of the checkpoints panic at its next one.
+    pub fn break_checkpoints(&self) {
+        self.writer.controls.break_checkpoints();
+    }
+
     /// Lets the next commit wait until it can take this many requests.
     pub fn commit_together(&self, requests: usize) {
         self.writer.controls.commit_together(requests);

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
+use super::checkpoint::Checkpointer;
 use super::statements::Statements;
 use crate::store::operations::transaction::{Gathered, Shared, Transaction};
 use crate::store::sheet::{Fault, Halt, Need, Sheet};
@@ -30,6 +31,8 @@ pub(super) struct Controls {
     sheet: Mutex<Option<Option<Fault>>>,
     together: AtomicUsize,
     panic: AtomicBool,
+    checkpoint_every: AtomicUsize,
+    checkpoint_panic: AtomicBool,
     noted: Mutex<Option<Noted>>,
 }
 
@@ -77,6 +80,26 @@ impl Controls {
     /// Lets the writer panic at its next commit.
     pub(super) fn break_writer(&self) {
         self.panic.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets the log grow by so many pages between two checkpoints.
+    pub(super) fn checkpoint_every(&self, pages: usize) {
+        self.checkpoint_every.store(pages, Ordering::SeqCst);
+    }
+
+    /// Lets the thread of the checkpoints panic at the next one.
+    pub(super) fn break_checkpoints(&self) {
+        self.checkpoint_panic.store(true, Ordering::SeqCst);
+    }
+
+    /// Tells whoever checkpoints, after a commit.
+    pub(super) fn tell(&self, checkpointer: &mut Checkpointer) {
+        let pages = self.checkpoint_every.load(Ordering::SeqCst);
+        if pages > 0 {
+            checkpointer.every = pages;
+        }
+        let panics = self.checkpoint_panic.load(Ordering::SeqCst);
+        checkpointer.breaks.store(panics, Ordering::SeqCst);
     }
 
     /// Whether batches run on a sheet, and with which mistake planted.

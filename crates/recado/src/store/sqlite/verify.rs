@@ -1,12 +1,13 @@
 //! Feeds the recount with the rows of the database, and checks what only the engine can see.
 //!
-//! It reads in short transactions, a range of messages at a time, so that neither its memory nor the
+//! It reads in short transactions, a range of rows at a time, so that neither its memory nor the
 //! write-ahead log grows with the database. Its figures are exact all the same: each message counts
 //! as of one event, the last one when the recount began; each counter is compared as of the moment
 //! at which it was read; and for messages to which something happened in between, the events in
 //! between make up the difference. The log is only appended to, so all of that can be read later.
+//! Only SQLite's own check of a table cannot be divided; it comes last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use delivery::counter::Metric;
 use delivery::event::EventKind;
@@ -18,18 +19,24 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::column::{limit, stored_at, stored_or_null, time_or_null};
 use super::counter::read_totals;
-use super::message::STOPPABLE_CONDITION;
 use super::statements::ACCOUNT;
 use crate::store::VerifyReport;
 use crate::store::operations::columns::{Total, TotalKey};
 use crate::store::recount::{Log, LoggedEvent, Recount, Recounted, Shown};
 
-/// Messages read in one transaction.
-const MESSAGES: usize = 2_000;
+/// Messages read in one transaction. It takes milliseconds, because the write-ahead log starts over
+/// only when nobody reads what is older than its end.
+const MESSAGES: usize = 200;
 /// Events counted in one transaction.
-const EVENTS: i64 = 500_000;
+const EVENTS: i64 = 20_000;
+/// Events after the beginning whose messages are caught up with in one transaction.
+const NEW_EVENTS: i64 = 200;
 /// Cohorts whose counters are read in one transaction.
-const COHORTS: i64 = 2_000;
+const COHORTS: i64 = 200;
+/// Rows of the queue that are looked at in one transaction.
+const QUEUED: usize = 1_000;
+/// Identities that are looked at in one transaction.
+const IDENTITIES: i64 = 5_000;
 
 /// Recounts everything.
 pub(super) fn recount(db: &Connection) -> rusqlite::Result<VerifyReport> {
@@ -111,8 +118,11 @@ impl<'a> Run<'a> {
         let snapshot = self.db.unchecked_transaction()?;
         let mut statement = snapshot.prepare_cached(
             "SELECT message_id, state, last_event, sent_at, delivered_at, read_at, attempts, \
-             accepted_at, cohort_id, due_at FROM progress WHERE message_id > ?1 \
-             ORDER BY message_id LIMIT ?2",
+             accepted_at, cohort_id, due_at, due_at IS NULL OR EXISTS (SELECT 1 FROM queue \
+             WHERE queue.account_id = progress.account_id \
+             AND queue.sender_id = progress.sender_id AND queue.priority = progress.priority \
+             AND queue.due_at = progress.due_at AND queue.message_id = progress.message_id) \
+             FROM progress WHERE message_id > ?1 ORDER BY message_id LIMIT ?2",
         )?;
         let mut rows = statement.query([self.message, limit(MESSAGES)])?;
         let first = self.message;
@@ -124,6 +134,13 @@ impl<'a> Run<'a> {
             if time_or_null(row, 9)?.is_some() != shown.state.is_waiting() {
                 self.recount.differs(format!(
                     "message {} waits without a due time, or has one without waiting",
+                    shown.message
+                ));
+            }
+            let is_queued: bool = row.get(10)?;
+            if !is_queued {
+                self.recount.differs(format!(
+                    "message {} waits, and is missing from the queue",
                     shown.message
                 ));
             }
@@ -139,8 +156,9 @@ impl<'a> Run<'a> {
         if until > self.counters_until {
             let snapshot = self.db.unchecked_transaction()?;
             let mut statement = snapshot.prepare_cached(
-                "SELECT cohort_id, metric, code, n, baseline FROM counter \
-                 WHERE cohort_id > ?1 AND cohort_id <= ?2 AND n <> 0",
+                "SELECT cohort_id, metric, code, n, baseline, cohort.sender_id FROM counter \
+                 LEFT JOIN cohort ON cohort.id = counter.cohort_id \
+                 WHERE cohort_id > ?1 AND cohort_id <= ?2 AND (n <> 0 OR baseline <> 0)",
             )?;
             let mut rows = statement.query([self.counters_until, until])?;
             while let Some(row) = rows.next()? {
@@ -148,7 +166,8 @@ impl<'a> Run<'a> {
                 let (n, baseline): (i64, i64) = (row.get(3)?, row.get(4)?);
                 let key = (CohortRow(row.get(0)?), metric, code);
                 self.recount.counter(key, n - baseline);
-                self.sum(metric, code, n, baseline);
+                let sender: Option<i64> = row.get(5)?;
+                self.sum(sender.unwrap_or(0), (metric, code), n, baseline);
             }
             self.counters_as_of.push((until, last_event(&snapshot)?));
             self.counters_until = until;
@@ -157,14 +176,19 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The figure of the states is of messages that are stored; the others never become less.
-    fn sum(&mut self, metric: i64, code: i64, n: i64, baseline: i64) {
-        if let Some(total) = Metric::from_number(metric).and_then(Total::of) {
-            let by = match total {
-                Total::State => n - baseline,
-                Total::Errors | Total::Anomalies | Total::Queued => n,
-            };
-            *self.sums.entry((total, code)).or_default() += by;
+    /// The figure of the states is of messages that are stored; the others never become less. What
+    /// waits is in the queue of its sender.
+    fn sum(&mut self, sender: i64, (metric, code): (i64, i64), n: i64, baseline: i64) {
+        let Some(total) = Metric::from_number(metric).and_then(Total::of) else {
+            return;
+        };
+        let by = match total {
+            Total::State => n - baseline,
+            Total::Errors | Total::Anomalies | Total::Queued => n,
+        };
+        *self.sums.entry((total, code)).or_default() += by;
+        if total == Total::State && State::from_number(code).is_some_and(State::is_waiting) {
+            *self.sums.entry((Total::Queued, sender)).or_default() += by;
         }
     }
 
@@ -198,16 +222,28 @@ impl<'a> Run<'a> {
             figures.insert((total, code), n);
         })?;
         snapshot.commit()?;
-        for message in self.touched(until)? {
-            let snapshot = self.db.unchecked_transaction()?;
-            let found: Option<(i64, i64)> = snapshot
-                .prepare_cached("SELECT cohort_id, last_event FROM progress WHERE message_id = ?1")?
-                .query_row([message], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            let Some((cohort, last)) = found else {
-                continue;
-            };
-            let log = read_log(&snapshot, MessageRow(message), last)?;
+        let mut from = self.began;
+        while from < until {
+            let next = until.min(from + NEW_EVENTS);
+            self.catch_up_with((from, next), until)?;
+            from = next;
+        }
+        self.compare_figures(figures, last_removal(self.db)? == self.removal);
+        Ok(())
+    }
+
+    /// Does so for the messages of which the first new event is in a range of events.
+    fn catch_up_with(&mut self, (after, last): (i64, i64), until: i64) -> rusqlite::Result<()> {
+        let snapshot = self.db.unchecked_transaction()?;
+        let mut statement = snapshot.prepare_cached(
+            "SELECT progress.message_id, cohort_id, sender_id, last_event \
+             FROM event JOIN progress ON progress.message_id = event.message_id \
+             WHERE event.id > ?1 AND event.id <= ?2 AND event.prev <= ?3",
+        )?;
+        let mut rows = statement.query([after, last, self.began])?;
+        while let Some(row) = rows.next()? {
+            let (cohort, sender): (i64, i64) = (row.get(1)?, row.get(2)?);
+            let log = read_log(&snapshot, MessageRow(row.get(0)?), row.get(3)?)?;
             let as_of = self
                 .counters_as_of
                 .iter()
@@ -218,44 +254,24 @@ impl<'a> Run<'a> {
             let mut later = Recount::new();
             later.count_between(cohort, &log, as_of, until);
             for ((_, metric, code), n) in later.take_totals() {
-                self.sum(metric, code, n, 0);
+                self.sum(sender, (metric, code), n, 0);
             }
-        }
-        if last_removal(self.db)? == self.removal {
-            self.compare_figures(figures);
         }
         Ok(())
     }
 
-    /// The messages to which something happened after the recount began.
-    fn touched(&self, until: i64) -> rusqlite::Result<BTreeSet<i64>> {
-        let mut touched = BTreeSet::new();
-        let mut from = self.began;
-        while from < until {
-            let next = until.min(from + EVENTS);
-            let mut statement = self
-                .db
-                .prepare_cached("SELECT message_id FROM event WHERE id > ?1 AND id <= ?2")?;
-            let mut rows = statement.query([from, next])?;
-            while let Some(row) = rows.next()? {
-                touched.insert(row.get(0)?);
-            }
-            from = next;
-        }
-        Ok(touched)
-    }
-
-    fn compare_figures(&mut self, figures: BTreeMap<TotalKey, i64>) {
+    /// Names the figures that differ. A removal changes those of what no longer waits.
+    fn compare_figures(&mut self, figures: BTreeMap<TotalKey, i64>, all: bool) {
         let mut sums = std::mem::take(&mut self.sums);
-        for ((total, code), n) in figures {
-            if total != Total::Queued {
-                *sums.entry((total, code)).or_default() -= n;
-            }
+        for (key, n) in figures {
+            *sums.entry(key).or_default() -= n;
         }
         for ((total, code), by) in sums.into_iter().filter(|(_, by)| *by != 0) {
-            self.recount.differs(format!(
-                "the figure {total:?} {code} of the account is {by} too small"
-            ));
+            if all || total == Total::Queued {
+                self.recount.differs(format!(
+                    "the figure {total:?} {code} of the account is {by} too small"
+                ));
+            }
         }
     }
 
@@ -337,69 +353,68 @@ fn read_shown(row: &Row<'_>) -> rusqlite::Result<Shown> {
     })
 }
 
-/// The queue holds exactly the messages that have a due time, and its length is known.
+/// The queue holds nothing but messages that have a due time. That it holds all of them was seen with
+/// the messages, and how many with the figures.
 fn check_queue(db: &Connection, recount: &mut Recount) -> rusqlite::Result<()> {
-    let snapshot = db.unchecked_transaction()?;
-    let lost = one(
-        &snapshot,
-        "SELECT count(*) FROM queue LEFT JOIN progress \
-         ON progress.message_id = queue.message_id AND progress.due_at = queue.due_at \
-         AND progress.sender_id = queue.sender_id AND progress.priority = queue.priority \
-         AND progress.person_id = queue.person_id \
-         WHERE progress.message_id IS NULL",
+    let mut statement = db.prepare_cached(
+        "SELECT queue.sender_id, queue.priority, queue.due_at, queue.message_id, \
+         EXISTS (SELECT 1 FROM progress WHERE progress.message_id = queue.message_id \
+         AND progress.due_at = queue.due_at AND progress.sender_id = queue.sender_id \
+         AND progress.priority = queue.priority AND progress.person_id = queue.person_id) \
+         FROM queue WHERE queue.account_id = ?1 \
+         AND (queue.sender_id, queue.priority, queue.due_at, queue.message_id) > (?2, ?3, ?4, ?5) \
+         ORDER BY queue.sender_id, queue.priority, queue.due_at, queue.message_id LIMIT ?6",
     )?;
+    let mut after = [i64::MIN; 4];
+    let mut lost = 0;
+    loop {
+        let [sender, priority, due_at, message] = after;
+        // A statement alone is a transaction.
+        let mut rows =
+            statement.query([ACCOUNT, sender, priority, due_at, message, limit(QUEUED)])?;
+        let mut read = 0;
+        while let Some(row) = rows.next()? {
+            read += 1;
+            after = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+            let stands_for_one: bool = row.get(4)?;
+            lost += u64::from(!stands_for_one);
+        }
+        if read < QUEUED {
+            break;
+        }
+    }
     if lost != 0 {
         recount.differs(format!("{lost} queue rows stand for no waiting message"));
-    }
-    let waiting: i64 = snapshot
-        .prepare_cached(&format!(
-            "SELECT count(*) FROM progress WHERE account_id = ?1 AND {STOPPABLE_CONDITION} \
-             AND due_at IS NOT NULL"
-        ))?
-        .query_row([ACCOUNT], |row| row.get(0))?;
-    let mut lengths: BTreeMap<i64, i64> = BTreeMap::new();
-    let mut statement =
-        snapshot.prepare_cached("SELECT sender_id, count(*) FROM queue GROUP BY sender_id")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        lengths.insert(row.get(0)?, row.get(1)?);
-    }
-    let missing = waiting - lengths.values().sum::<i64>();
-    if missing != 0 {
-        recount.differs(format!(
-            "{missing} waiting messages are missing from the queue"
-        ));
-    }
-    read_totals(&snapshot, |total, code, n| {
-        if total == Total::Queued {
-            *lengths.entry(code).or_default() -= n;
-        }
-    })?;
-    for (sender, by) in lengths.into_iter().filter(|(_, by)| *by != 0) {
-        recount.differs(format!(
-            "the figure Queued of sender {sender} is {by} too small"
-        ));
     }
     Ok(())
 }
 
 /// Identities that are tied together name one person, which is one of them, and share its consent.
 fn check_people(db: &Connection, recount: &mut Recount) -> rusqlite::Result<()> {
-    let n = one(
-        db,
-        "SELECT count(*) FROM identity LEFT JOIN identity AS first ON first.id = identity.person_id \
-         WHERE identity.person_id IS NOT NULL AND (first.person_id IS NOT first.id \
-         OR first.consent IS NOT identity.consent)",
-    )?;
-    if n != 0 {
+    let last = one(db, "SELECT coalesce(max(id), 0) FROM identity")?;
+    let (mut from, mut differ) = (0, 0);
+    while from < last {
+        let until = last.min(from + IDENTITIES);
+        differ += db
+            .prepare_cached(
+                "SELECT count(*) FROM identity \
+                 LEFT JOIN identity AS first ON first.id = identity.person_id \
+                 WHERE identity.id > ?1 AND identity.id <= ?2 AND identity.person_id IS NOT NULL \
+                 AND (first.person_id IS NOT first.id OR first.consent IS NOT identity.consent)",
+            )?
+            .query_row([from, until], |row| row.get::<_, i64>(0))?;
+        from = until;
+    }
+    if differ != 0 {
         recount.differs(format!(
-            "{n} identities differ from the person whose they are"
+            "{differ} identities differ from the person whose they are"
         ));
     }
     Ok(())
 }
 
-/// SQLite's own check, table by table: each is a transaction of its own.
+/// SQLite's own check, table by table. Each is one statement, which reads the whole table at one
+/// moment: the write-ahead log keeps what is committed meanwhile.
 fn check_file(db: &Connection, recount: &mut Recount) -> rusqlite::Result<()> {
     let mut tables: Vec<String> = db
         .prepare_cached("SELECT name FROM sqlite_schema WHERE type = 'table'")?

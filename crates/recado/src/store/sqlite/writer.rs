@@ -219,6 +219,8 @@ impl WriterThread {
                 break;
             }
             if let Some(of_server) = &mut self.of_server {
+                #[cfg(feature = "sheet")]
+                self.controls.tell(&mut of_server.checkpointer);
                 of_server.checkpointer.committed(&self.connection);
                 of_server.notes.committed(|| last_attempt(&self.connection));
             }

@@ -135,30 +135,47 @@ async fn a_database_of_another_program_is_refused_and_stays_as_it_is() {
 /// A server whose writer has gone would answer 503 for ever while it seems to live.
 #[test]
 fn a_panic_of_the_writer_ends_the_process() {
+    a_panic_ends_the_process("writer");
+}
+
+/// Without checkpoints the write-ahead log would grow until the disk is full.
+#[test]
+fn a_panic_of_the_checkpoints_ends_the_process() {
+    a_panic_ends_the_process("checkpoint");
+}
+
+#[track_caller]
+fn a_panic_ends_the_process(thread: &str) {
     let me = std::env::current_exe().unwrap();
     let ended = Command::new(me)
         .args([
             "--exact",
-            "sqlite::beside::writer_that_panics",
+            "sqlite::beside::thread_that_panics",
             "--nocapture",
         ])
-        .env("RECADO_TEST_PANIC", "1")
+        .env("RECADO_TEST_PANIC", thread)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(70), "{said}");
     assert!(said.contains("a test wants a panic"), "{said}");
+    assert!(said.contains(&format!("recado-{thread}")), "{said}");
 }
 
-/// Runs in a process of its own, for the test above.
+/// Runs in a process of its own, for the tests above.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writer_that_panics() {
-    if std::env::var_os("RECADO_TEST_PANIC").is_none() {
+async fn thread_that_panics() {
+    let Some(thread) = std::env::var_os("RECADO_TEST_PANIC") else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("recado.db"), OpenMode::Server).unwrap();
-    store.break_writer();
+    if thread == "writer" {
+        store.break_writer();
+    } else {
+        store.checkpoint_every(1);
+        store.break_checkpoints();
+    }
     let probed = store.probe().await;
     // The end of the process may come after the end of the request.
     tokio::time::sleep(super::DEADLINE).await;

@@ -41,18 +41,6 @@ const SMALL: &[&str] = &[
 /// Statements that may walk a table, each with its reason.
 const MAY_WALK: &[(&str, &str)] = &[
     (
-        "FROM identity LEFT JOIN identity AS first",
-        "the recount; the names of those people who have more than one",
-    ),
-    (
-        "FROM queue LEFT JOIN progress",
-        "the recount looks at everything that waits",
-    ),
-    (
-        "SELECT sender_id, count(*) FROM queue GROUP BY sender_id",
-        "the recount looks at everything that waits",
-    ),
-    (
         "ORDER BY last_inbound_at DESC LIMIT 1",
         "sorts the conversations of one person, one for each of our senders",
     ),

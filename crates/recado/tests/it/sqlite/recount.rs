@@ -1,15 +1,18 @@
 //! The recount while the store lives: it reads in short transactions, and its figures are exact.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use delivery::message::Message;
 use delivery::outcome::ProviderStatus;
-use recado::store::{CounterGroup, CounterQuery, Finding, MessageCommand, Store};
+use recado::store::sqlite::{OpenMode, SqliteStore};
+use recado::store::{CounterGroup, CounterQuery, Finding, MessageCommand, Messages, Store};
 
-use super::beside;
+use super::file::message;
 use super::retention::{remove_old, step};
 use super::tamper::Watched;
+use super::{beside, open};
 use crate::store::engine::Sqlite;
 use crate::store::fixture::{DAY, StoreFixture};
 use crate::store::samples::{notice, refused};
@@ -147,4 +150,53 @@ async fn a_recount_is_exact_while_messages_come_and_go() {
     let runs = recounts.await.unwrap();
     assert!(runs > 3, "{runs} recounts beside the work");
     fixture.clean().await;
+}
+
+/// Pages that the write-ahead log may grow by between two checkpoints, here.
+const PAGES: usize = 256;
+/// What the log may not exceed while recounts read, in bytes: a few times as much.
+const LOG_BYTES_MAX: u64 = 6 * 256 * (4_096 + 24);
+
+/// Stores one message in each commit until the commits or the size of the log are enough, and returns
+/// both: the largest size.
+async fn fill(store: &SqliteStore, log: &Path, first: u32, commits: u32, bytes: u64) -> (u32, u64) {
+    let (mut done, mut largest) = (0, 0);
+    while done < commits && largest <= bytes {
+        store.accept(vec![message(first + done)]).await.unwrap();
+        done += 1;
+        largest = largest.max(std::fs::metadata(log).unwrap().len());
+    }
+    (done, largest)
+}
+
+/// A recount of another process reads a database of many ranges, one recount after the other, while
+/// the server commits. Whoever reads at one moment for as long lets the log grow beyond every bound.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_starts_over_while_a_recount_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recado.db");
+    let log = folder.path().join("recado.db-wal");
+    let server = open(&path, OpenMode::Server).unwrap();
+    server.checkpoint_every(PAGES);
+    for hundred in 0..40 {
+        let new = (0..100).map(|n| message(hundred * 100 + n)).collect();
+        server.accept(new).await.unwrap();
+    }
+
+    let held = beside(&path);
+    held.execute_batch("BEGIN; SELECT count(*) FROM account")
+        .unwrap();
+    let (commits, largest) = fill(&server, &log, 10_000, 5_000, LOG_BYTES_MAX).await;
+    assert!(largest > LOG_BYTES_MAX, "one moment: {largest} bytes");
+    held.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
+    assert_eq!(std::fs::metadata(&log).unwrap().len(), 0);
+
+    let ended = Arc::new(AtomicBool::new(false));
+    let tool = Arc::new(open(&path, OpenMode::Tool).unwrap());
+    let recounts = tokio::spawn(recount_until(tool, ended.clone()));
+    let (_, largest) = fill(&server, &log, 20_000, commits * 4, LOG_BYTES_MAX).await;
+    assert!(largest <= LOG_BYTES_MAX, "by ranges: {largest} bytes");
+    ended.store(true, Ordering::SeqCst);
+    recounts.await.unwrap();
 }
