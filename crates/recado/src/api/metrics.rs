@@ -18,6 +18,10 @@ use crate::store::{CounterGroup, CounterQuery, CounterRow};
 
 /// Hours of the longest period.
 const HOURS_MAX: i64 = 24 * 366;
+/// Groups of the longest period by hour.
+const HOUR_GROUPS_MAX: i64 = 24 * 31;
+/// Cohorts of which one request sums up the counters: some seconds of reading.
+const COHORTS_MAX: u32 = 500_000;
 
 /// Which messages to count, and how to group them.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -26,7 +30,9 @@ const HOURS_MAX: i64 = 24 * 366;
 pub(super) struct DeliveryQuery {
     /// Messages accepted from this instant, rounded down to the hour; default 24 hours ago.
     from: Option<String>,
-    /// Messages accepted before this instant, rounded up to the hour; default now.
+    /// Messages accepted before this instant, rounded up to the hour; default now. At most 366 days
+    /// after `from`, 31 when grouped by hour; less when more was counted than one request may read:
+    /// then `range_too_large` says until when it may be.
     to: Option<String>,
     /// `hour`, `day`, `sender`, `kind`, `template` or `area`. Default: everything in one group.
     group_by: Option<String>,
@@ -132,14 +138,23 @@ pub(super) async fn delivery(
         ));
     }
     let group = group(query.group_by.as_deref())?;
-    let rows = api
-        .store
-        .counters(CounterQuery {
+    if group == CounterGroup::Hour && to - from > HOUR_GROUPS_MAX {
+        return Err(Problem::field(
+            "from",
+            "range_invalid",
+            "Grouped by hour, from must be before to by at most 31 days. Ask for one month after the \
+             other, or group by day.",
+        ));
+    }
+    let rows = counted(
+        &api,
+        CounterQuery {
             from_hour: from,
             to_hour: to,
             group,
-        })
-        .await?;
+        },
+    )
+    .await?;
     let mut groups: BTreeMap<String, Vec<CounterRow>> = BTreeMap::new();
     if group == CounterGroup::None {
         groups.insert(String::new(), Vec::new());
@@ -159,6 +174,23 @@ pub(super) async fn delivery(
             .map(|(name, rows)| group_json(&api, name, rows))
             .collect(),
     }))
+}
+
+/// What was counted, unless it is more than one request may read.
+async fn counted(api: &Api, query: CounterQuery) -> Result<Vec<CounterRow>, Problem> {
+    let until = api.store.counters_until(query, COHORTS_MAX).await?;
+    if until < query.to_hour {
+        let until = time_text(Timestamp::from_seconds(until * 3_600));
+        return Err(Problem::field(
+            "to",
+            "range_too_large",
+            format!(
+                "More was counted in this period than one request may read. Ask for a period with the \
+                 same from and with to at {until} or before, and for the rest in requests of their own."
+            ),
+        ));
+    }
+    Ok(api.store.counters(query).await?)
 }
 
 const MICRO: std::time::Duration = std::time::Duration::from_micros(1);

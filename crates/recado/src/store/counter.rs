@@ -6,8 +6,13 @@ use super::StoreFuture;
 
 /// The numbers.
 pub trait Counters: Send + Sync {
-    /// Counters summed over a range of hours.
+    /// Counters summed over a range of hours. It reads some hours at a time, so that others who wait
+    /// for a list come in between; an hour is summed as it is when it is read.
     fn counters(&self, query: CounterQuery) -> StoreFuture<'_, Vec<CounterRow>>;
+
+    /// The hour before which a range has to end, so that one caller makes the store read no more than
+    /// this many cohorts: the end of the range when it is small enough. One hour is never too much.
+    fn counters_until(&self, query: CounterQuery, cohorts: u32) -> StoreFuture<'_, i64>;
 }
 
 /// Which counters to sum.

@@ -14,11 +14,46 @@ use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::columns::{Cohort, CounterKey, Total, TotalKey};
 use crate::store::operations::removal::RemovableMessage;
 use crate::store::operations::rows::CounterRows;
-use crate::store::{CounterGroup, CounterQuery, CounterRow, Counters, StoreFuture};
+use crate::store::operations::transaction::Shared;
+use crate::store::{CounterGroup, CounterQuery, CounterRow, Counters, StoreError, StoreFuture};
 
 impl Counters for SqliteStore {
     fn counters(&self, query: CounterQuery) -> StoreFuture<'_, Vec<CounterRow>> {
-        Box::pin(self.read_long(&self.readers.lists, move |db, _| read_counters(db, query)))
+        Box::pin(self.sum_counters(query))
+    }
+
+    fn counters_until(&self, query: CounterQuery, cohorts: u32) -> StoreFuture<'_, i64> {
+        Box::pin(self.read_long(&self.readers.lists, move |db, _| {
+            hour_after(db, query, cohorts)
+        }))
+    }
+}
+
+/// Cohorts whose counters are summed in one read.
+const COHORTS: u32 = 5_000;
+
+impl SqliteStore {
+    /// Gives the connection back after each step.
+    async fn sum_counters(&self, mut query: CounterQuery) -> Result<Vec<CounterRow>, StoreError> {
+        let mut sums: BTreeMap<(String, i64, i64), CounterRow> = BTreeMap::new();
+        let end = query.to_hour;
+        while query.from_hour < end {
+            query.to_hour = end;
+            let step = move |db: &Connection, _: &Shared| {
+                let to_hour = hour_after(db, query, COHORTS)?;
+                let rows = read_counters(db, CounterQuery { to_hour, ..query })?;
+                Ok((to_hour, rows))
+            };
+            let (until, rows) = self.read_long(&self.readers.lists, step).await?;
+            for row in rows {
+                let key = (row.group.clone(), row.metric.number(), row.code);
+                sums.entry(key)
+                    .and_modify(|sum| sum.n += row.n)
+                    .or_insert(row);
+            }
+            query.from_hour = until;
+        }
+        Ok(sums.into_values().collect())
     }
 }
 
@@ -131,6 +166,24 @@ pub(super) fn read_totals(
         );
     }
     Ok(())
+}
+
+/// The hour before which there are no more than so many cohorts, of those from the first hour on; at
+/// least that first hour.
+fn hour_after(db: &Connection, query: CounterQuery, cohorts: u32) -> rusqlite::Result<i64> {
+    let CounterQuery {
+        from_hour, to_hour, ..
+    } = query;
+    let next: Option<i64> = db
+        .prepare_cached(
+            "SELECT hour FROM cohort WHERE account_id = ?1 AND hour >= ?2 AND hour < ?3 \
+             ORDER BY hour LIMIT 1 OFFSET ?4",
+        )?
+        .query_row([ACCOUNT, from_hour, to_hour, i64::from(cohorts)], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(next.map_or(to_hour, |hour| hour.max(from_hour + 1)))
 }
 
 fn read_counters(db: &Connection, query: CounterQuery) -> rusqlite::Result<Vec<CounterRow>> {

@@ -227,6 +227,11 @@ async fn ranges_and_groups_that_make_no_sense_are_refused() {
             "range_invalid",
         ),
         (
+            format!("group_by=hour&from={}", in_seconds(-32 * 86_400)),
+            "from",
+            "range_invalid",
+        ),
+        (
             "from=-009999-01-02T01:59:59Z&to=9999-12-30T00:00:00Z".to_owned(),
             "from",
             "range_invalid",
@@ -239,4 +244,44 @@ async fn ranges_and_groups_that_make_no_sense_are_refused() {
     }
     let answer = server.get("/api/v1/metrics/delivery?groupby=hour").await;
     problem(&answer, 422, "invalid_query");
+}
+
+/// A period of which too much was counted is refused with the time until which it may be, and so it is
+/// answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_period_with_too_many_counters_is_refused_with_a_shorter_one() {
+    let server = TestServer::start().await;
+    let hour: i64 = 20 * 365 * 24;
+    let database = rusqlite::Connection::open(server.database()).unwrap();
+    database
+        .busy_timeout(std::time::Duration::from_secs(60))
+        .unwrap();
+    // 100,000 cohorts in each of five hours, and one more in the hour after.
+    database
+        .execute_batch(&format!(
+            "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 500000) \
+             INSERT INTO cohort (account_id, hour, sender_id, kind, template_id, area) \
+             SELECT 1, {hour} + i / 100000, 1, 1, i, 85 FROM n; \
+             INSERT INTO counter SELECT id, 0, 0, 7, 7 FROM cohort WHERE hour = {hour} \
+             ORDER BY id LIMIT 3; \
+             INSERT INTO counter SELECT id, 0, 0, 1, 1 FROM cohort WHERE hour = {hour} + 4 \
+             ORDER BY id LIMIT 2;"
+        ))
+        .unwrap();
+    let at = |hours: i64| {
+        let at = jiff::Timestamp::from_second((hour + hours) * 3_600).unwrap();
+        format!("{at:.6}")
+    };
+    let period = |hours: i64| format!("from={}&to={}", at(0), at(hours));
+    let answer = server
+        .get(&format!("/api/v1/metrics/delivery?{}", period(6)))
+        .await;
+    field_problem(&answer, "to", "range_too_large");
+    assert!(answer.text.contains(&at(5)), "{}", answer.text);
+    let answer = numbers(&server, &period(5)).await;
+    assert_eq!(answer["groups"][0]["accepted"], 23);
+    let answer = numbers(&server, &format!("{}&group_by=hour", period(5))).await;
+    let groups = answer["groups"].as_array().unwrap();
+    let found: Vec<_> = groups.iter().map(|group| &group["accepted"]).collect();
+    assert_eq!(found, [21, 2]);
 }

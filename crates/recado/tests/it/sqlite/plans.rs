@@ -151,6 +151,7 @@ async fn look_at_everything(
             group,
         };
         store.counters(query).await.unwrap();
+        store.counters_until(query, 3).await.unwrap();
     }
     look_at_holds(store).await;
     store.events(0, 10).await.unwrap();
