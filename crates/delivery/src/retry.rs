@@ -12,6 +12,9 @@ use crate::message::Policy;
 use crate::outcome::RetryAfter;
 use crate::time::Timestamp;
 
+/// With less time than this to its deadline, a message is not tried again after an outage.
+const LEFT_MIN: Duration = Duration::from_secs(1);
+
 /// How often and how late attempts are repeated. Both ladders are exponential with full jitter: each wait is drawn evenly
 /// between nothing and the step, so that many messages that failed together do not return
 /// together.
@@ -149,10 +152,13 @@ pub fn decide(input: &RetryInput, failure: &AttemptFailure, policy: &RetryPolicy
             Policy::Once | Policy::AtLeastOnce => {
                 // Until it was proven, the message has waited long enough for once.
                 let wait = match input.attempts_in_all {
-                    0..=1 => Duration::ZERO,
-                    _ => step_in_outage(input, policy),
+                    0..=1 => Some(Duration::ZERO),
+                    _ => wait_in_outage(input, policy),
                 };
-                try_again(input, policy, wait, u32::MAX)
+                match wait {
+                    Some(wait) => try_again(input, policy, wait, u32::MAX),
+                    None => Decision::GiveUp(GiveUp::Expires),
+                }
             }
             Policy::AtMostOnce => Decision::GiveUp(GiveUp::Policy),
             Policy::Ask => Decision::Hold,
@@ -163,22 +169,27 @@ pub fn decide(input: &RetryInput, failure: &AttemptFailure, policy: &RetryPolicy
 
 /// However long it lasts, an outage ends no message: only the deadline does.
 fn after_outage(input: &RetryInput, policy: &RetryPolicy) -> Decision {
-    let at = input.now.plus(step_in_outage(input, policy));
-    if input.expires_at.is_some_and(|expires| at >= expires) {
+    let Some(wait) = wait_in_outage(input, policy) else {
         return Decision::GiveUp(GiveUp::Expires);
-    }
+    };
     Decision::Retry {
-        at,
+        at: input.now.plus(wait),
         possible_duplicate: input.resent_after_doubt,
     }
 }
 
 /// The attempts of an outage are spared; what grows with them is the wait, so that a message which
-/// was the probe leaves the next probes to others.
-fn step_in_outage(input: &RetryInput, policy: &RetryPolicy) -> Duration {
+/// was the probe leaves the next probes to others. It ends well before the deadline, because the outage
+/// may; `None` when the deadline has come.
+fn wait_in_outage(input: &RetryInput, policy: &RetryPolicy) -> Option<Duration> {
+    let left = input.expires_at.map(|expires| expires.since(input.now));
+    if left.is_some_and(|left| left < LEFT_MIN) {
+        return None;
+    }
+    let cap = left.map_or(policy.backoff_cap, |left| policy.backoff_cap.min(left / 2));
     let attempts = input.attempts_in_all;
     let input = &RetryInput { attempts, ..*input };
-    step(policy.backoff_first, policy.backoff_cap, input)
+    Some(step(policy.backoff_first, cap, input))
 }
 
 fn by_rule(input: &RetryInput, rule: &Rule, policy: &RetryPolicy) -> Decision {

@@ -157,6 +157,36 @@ fn attempts_age_and_deadline_end_it() {
     );
 }
 
+#[test]
+fn a_deadline_shortens_the_waits_of_an_outage_and_ends_nothing_before_it_comes() {
+    let policy = RetryPolicy::default();
+    for failure in [AttemptFailure::NotReached, AttemptFailure::Absent] {
+        for (left, expected) in [
+            (3_600_000, Some(300_000)),
+            (300_000, Some(150_000)),
+            (10_000, Some(5_000)),
+            (1_000, Some(500)),
+            (999, None),
+        ] {
+            let input = RetryInput {
+                attempts_in_all: 40,
+                policy: Policy::Once,
+                expires_at: Some(input().now.plus(Duration::from_millis(left))),
+                ..input()
+            };
+            let wait = match decide(&input, &failure, &policy) {
+                // The draw is the largest, less than a microsecond below the step.
+                Decision::Retry { at, .. } => {
+                    Some((at.since(input.now) + Duration::from_micros(1)).as_millis())
+                }
+                Decision::GiveUp(GiveUp::Expires) => None,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(wait, expected, "{failure:?} with {left} ms left");
+        }
+    }
+}
+
 /// What one message may do to others, by what is known about its code.
 #[test]
 fn others_are_stopped_only_by_evidence_and_by_each_message_once() {
