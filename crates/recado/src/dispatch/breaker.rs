@@ -127,9 +127,8 @@ impl Breaker {
     pub(super) fn allows(&mut self, lane: usize, now: Instant) -> usize {
         match &self.state {
             State::Closed { .. } => {
-                let exposed_max = self.exposed_max(now);
-                let left = exposed_max.saturating_sub(self.exposed.total());
-                let beyond = (exposed_max + EXPOSED_BEYOND).saturating_sub(self.exposed.total());
+                let left = self.exposed_max(now).saturating_sub(self.exposed.total());
+                let beyond = self.left_beyond(EXPOSED_BEYOND, now);
                 // Others may hang alone.
                 let first = usize::from(self.is_shared() && self.exposed.of(lane) == 0);
                 left.max(first.min(beyond))
@@ -147,10 +146,17 @@ impl Breaker {
         match &self.state {
             State::Closed { .. } => {
                 let most = most.saturating_sub(usize::from(self.is_shared()));
-                (self.exposed_max(now) + most).saturating_sub(self.exposed.total())
+                self.left_beyond(most, now)
             }
             State::Open(_) => 0,
         }
+    }
+
+    /// How many of the `most` places beyond all others are free. What began while answers came faster
+    /// takes none of them.
+    fn left_beyond(&mut self, most: usize, now: Instant) -> usize {
+        let within = self.exposed_max(now).max(self.exposed.within());
+        (within + most).saturating_sub(self.exposed.total())
     }
 
     fn exposed_max(&mut self, now: Instant) -> usize {
@@ -181,10 +187,11 @@ impl Breaker {
     }
 
     /// A request is about to start, as [`Breaker::allows`] permitted.
-    pub(super) fn started(&mut self, request: Request) {
+    pub(super) fn started(&mut self, request: Request, now: Instant) {
         self.last = request.number;
+        let exposed_max = self.exposed_max(now);
         match &mut self.state {
-            State::Closed { .. } => self.exposed.add(request.lane),
+            State::Closed { .. } => self.exposed.add(request, exposed_max),
             State::Open(open) => open.probe = Probe::UnderWay(request.number),
         }
     }
@@ -303,41 +310,56 @@ impl Breaker {
 
     fn uncover(&mut self, request: Request) {
         if matches!(self.state, State::Closed { .. }) && request.number > self.exposed_after {
-            self.exposed.remove(request.lane);
+            self.exposed.remove(request);
         }
     }
 }
 
-/// Requests that are open and began after the last success was known, by lane.
+/// Requests that are open and began after the last success was known.
 #[derive(Default)]
-struct Exposed(Vec<usize>);
+struct Exposed {
+    by_lane: Vec<usize>,
+    /// The numbers of those that began beyond what might be open at that moment.
+    beyond: Vec<u64>,
+}
 
 impl Exposed {
-    fn add(&mut self, lane: usize) {
-        if self.0.len() <= lane {
-            self.0.resize(lane + 1, 0);
+    /// One begins, beyond the others when `most` of them are open.
+    fn add(&mut self, request: Request, most: usize) {
+        if self.total() >= most {
+            self.beyond.push(request.number);
         }
-        if let Some(requests) = self.0.get_mut(lane) {
+        let lane = request.lane;
+        if self.by_lane.len() <= lane {
+            self.by_lane.resize(lane + 1, 0);
+        }
+        if let Some(requests) = self.by_lane.get_mut(lane) {
             *requests += 1;
         }
     }
 
-    fn remove(&mut self, lane: usize) {
-        if let Some(requests) = self.0.get_mut(lane) {
+    fn remove(&mut self, request: Request) {
+        self.beyond.retain(|number| *number != request.number);
+        if let Some(requests) = self.by_lane.get_mut(request.lane) {
             *requests = requests.saturating_sub(1);
         }
     }
 
     fn clear(&mut self) {
-        self.0.fill(0);
+        self.by_lane.fill(0);
+        self.beyond.clear();
     }
 
     fn of(&self, lane: usize) -> usize {
-        self.0.get(lane).copied().unwrap_or(0)
+        self.by_lane.get(lane).copied().unwrap_or(0)
+    }
+
+    fn within(&self) -> usize {
+        self.total().saturating_sub(self.beyond.len())
     }
 
     fn total(&self) -> usize {
-        self.0.iter().sum()
+        self.by_lane.iter().sum()
     }
 }
 

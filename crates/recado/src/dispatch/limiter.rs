@@ -126,7 +126,7 @@ impl RequestLimiter {
         };
         inner.note_refused(lane, free == 0);
         if free > 0 {
-            return Grant::Any(inner.permits(lane, free.min(wanted), false));
+            return Grant::Any(inner.permits(lane, free.min(wanted), false, now));
         }
         // A breaker that is open holds urgent messages too: they can be the probe.
         let urgent = if probe || inner.is_open(lane) {
@@ -136,7 +136,7 @@ impl RequestLimiter {
             inner.free_for_urgent(lane).min(exposed)
         };
         if urgent > 0 {
-            return Grant::UrgentOnly(inner.permits(lane, urgent.min(wanted), true));
+            return Grant::UrgentOnly(inner.permits(lane, urgent.min(wanted), true, now));
         }
         Grant::Nothing(None)
     }
@@ -347,7 +347,7 @@ impl Inner {
         self.open.iter().sum()
     }
 
-    fn permits(&mut self, lane: usize, count: usize, urgent: bool) -> Vec<Permit> {
+    fn permits(&mut self, lane: usize, count: usize, urgent: bool, now: Instant) -> Vec<Permit> {
         (0..count)
             .map(|_| {
                 self.number += 1;
@@ -355,9 +355,9 @@ impl Inner {
                     number: self.number,
                     lane,
                 };
-                self.account.started(request);
+                self.account.started(request, now);
                 if let Some(sender) = self.senders.get_mut(lane) {
-                    sender.started(request);
+                    sender.started(request, now);
                 }
                 let open = if urgent {
                     &mut self.urgent

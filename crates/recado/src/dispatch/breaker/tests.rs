@@ -25,7 +25,7 @@ impl Case {
             number: self.number,
             lane,
         };
-        self.breaker.started(request);
+        self.breaker.started(request, self.now);
         request
     }
 
@@ -212,5 +212,54 @@ fn urgent_requests_that_hang_leave_a_place_to_the_others() {
         }
         assert_eq!(case.breaker.allows_urgent(4, case.now), 0);
         assert_eq!(case.breaker.allows(1, case.now), lanes_needed - 1);
+    }
+}
+
+#[test]
+fn what_began_while_answers_came_faster_takes_no_place_of_urgent_ones_or_other_lanes() {
+    for (lanes_needed, expected) in [(1, 4), (2, 3)] {
+        let mut case = Case::new(lanes_needed);
+        for _ in 0..50 {
+            let request = case.start(0);
+            case.succeed(request);
+        }
+        let faster: Vec<_> = (0..50).map(|_| case.start(0)).collect();
+        case.now += EXPOSED_FOR * 2;
+        assert_eq!(case.breaker.allows(0, case.now), 0);
+        assert_eq!(case.breaker.allows_urgent(4, case.now), expected);
+        for _ in 0..expected {
+            case.start(0);
+        }
+        assert_eq!(case.breaker.allows_urgent(4, case.now), 0);
+        assert_eq!(case.breaker.allows(1, case.now), lanes_needed - 1);
+        if lanes_needed > 1 {
+            case.start(1);
+        }
+        assert_eq!(case.breaker.allows_urgent(4, case.now), 0);
+        assert_eq!(case.breaker.allows(2, case.now), 0);
+        // The end of those that began before makes no room for more.
+        for request in faster {
+            case.breaker.not_made(request, case.now);
+            let open = case.breaker.exposed.total();
+            let urgent = case.breaker.allows_urgent(4, case.now);
+            let more = case.breaker.allows(2, case.now).max(urgent);
+            assert!(more == 0 || open + more <= EXPOSED_MIN + EXPOSED_BEYOND);
+        }
+    }
+}
+
+#[test]
+fn urgent_requests_that_were_not_made_leave_their_places_to_the_next() {
+    let mut case = Case::new(1);
+    for _ in 0..EXPOSED_MIN {
+        case.start(0);
+    }
+    for _ in 0..10 {
+        let urgent: Vec<_> = (0..4).map(|_| case.start(0)).collect();
+        assert_eq!(case.breaker.allows_urgent(4, case.now), 0);
+        for request in urgent {
+            case.breaker.not_made(request, case.now);
+        }
+        assert_eq!(case.breaker.allows_urgent(4, case.now), 4);
     }
 }

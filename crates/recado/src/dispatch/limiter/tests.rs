@@ -146,8 +146,14 @@ impl Simulation {
             return 0;
         }
         let now = self.now();
-        let Grant::Any(permits) = self.limiter.ask(lane, wanted, now) else {
-            return 0;
+        let permits = match self.limiter.ask(lane, wanted, now) {
+            Grant::Any(permits) => permits,
+            // None of these messages is urgent.
+            Grant::UrgentOnly(permits) => {
+                self.limiter.give_back(permits);
+                return 0;
+            }
+            Grant::Nothing(_) => return 0,
         };
         let sent = permits.len();
         let latency = match answer {
@@ -358,6 +364,19 @@ fn urgent_messages_have_places_of_their_own() {
         panic!("their places are free again");
     };
     assert_eq!(again.len(), URGENT_MAX);
+}
+
+/// More requests hang than may begin after the last answer: they began while answers came quickly.
+#[test]
+fn urgent_messages_have_their_places_when_many_requests_begin_to_hang() {
+    let mut simulation = Simulation::new(1);
+    simulation.run(Duration::from_secs(5), 1_000, None, None);
+    simulation.run(TICK * 1_000, 1_000, Some(Failure::Hangs), None);
+    assert!(simulation.open.len() > 20, "{}", simulation.open.len());
+    let Grant::UrgentOnly(urgent) = simulation.limiter.ask(0, 256, simulation.now()) else {
+        panic!("urgent ones may go");
+    };
+    assert_eq!(urgent.len(), URGENT_MAX);
 }
 
 #[test]
