@@ -91,12 +91,12 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
         }
     }
     concerns.extend(hold::concerns(&api).await?);
+    // An outage is told before the lists that cannot be read because of it.
+    let unlisted = api.unlisted.borrow().clone();
     for outage in &api.outages(now) {
         concerns.push(concern(outage, now));
     }
-    let unlisted = api.unlisted.borrow();
-    concerns.extend(unlisted.as_ref().map(|unlisted| unlisted.why.clone()));
-    drop(unlisted);
+    concerns.extend(unlisted.map(|unlisted| unlisted.why));
     concerns.extend(api.clock_concern.borrow().clone());
     let unknown = gauges
         .states

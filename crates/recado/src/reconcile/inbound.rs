@@ -154,6 +154,10 @@ impl InboundReader {
             tracing::warn!(%error, failures = number, "inbound messages cannot be listed now; {then}");
         }
         let now = self.effects.clock.now();
+        // Whoever sees the concern also sees the outage that it comes from.
+        if waits && is_away {
+            self.tell_outage(number, now);
+        }
         let why = format!("inbound messages cannot be listed: {error}; {then}");
         self.concern.send_modify(|concern| {
             let since = concern.as_ref().map_or(now, |concern| concern.since);
@@ -165,8 +169,6 @@ impl InboundReader {
         });
         if consequence.opens {
             self.open_lanes();
-        } else if waits && is_away {
-            self.tell_outage(number, now);
         }
         consequence.wait
     }
