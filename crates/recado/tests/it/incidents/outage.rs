@@ -141,7 +141,17 @@ async fn a_sender_whose_requests_hang_holds_up_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_waits_alone_outlasts_any_outage() {
     let server = TestServer::with(|_| {}, &[("RECADO_CLOCK_SCALE", "10000")]).await;
+    // The lanes open when it is known what people wrote before.
+    let before = server.accept(notice(&mobile(0), "ontem")).await;
+    server.until(&before, is_delivered).await;
     server.simulator.set_outages(vec![nobody_connects()]);
+    // By then nothing is under way any more that could give its connection back.
+    server
+        .eventually("no list can be read", async |server| {
+            let health = server.get("/api/v1/health").await.json();
+            health["concerns"].to_string().contains("cannot be listed")
+        })
+        .await;
     // What leaves over a connection that still stood is in doubt, and no probe any more.
     let mut n = 0;
     let id = loop {
@@ -154,7 +164,7 @@ async fn a_message_that_waits_alone_outlasts_any_outage() {
         }
     };
     server
-        .eventually("a day and more of probes", async |server| {
+        .eventually_within(DEADLINE * 4, "a day and more of probes", async |server| {
             let numbers = server.get("/api/v1/metrics/delivery").await.json();
             numbers["groups"][0]["attempts"].as_i64() > Some(650)
         })
