@@ -4,6 +4,7 @@
 //! Must not know: the provider, HTTP, SQL, other rooms.
 
 mod clock;
+mod counters;
 mod retention;
 mod trust;
 
@@ -50,7 +51,8 @@ impl Maintenance {
         };
         let is_doubted = || look().right_since.is_some();
         let retention = retention::run(&*self.store, clock, self.keep, is_doubted, &shutdown);
-        tokio::join!(self.each_second(look, &shutdown), retention);
+        let counters = counters::run(&*self.store, clock, &shutdown);
+        tokio::join!(self.each_second(look, &shutdown), retention, counters);
     }
 
     async fn each_second(&self, look: impl Fn() -> ClockNote, shutdown: &CancellationToken) {

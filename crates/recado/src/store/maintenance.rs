@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use delivery::row::MessageRow;
+use delivery::row::{CohortRow, MessageRow};
 use delivery::time::Timestamp;
 
 use super::StoreFuture;
@@ -24,6 +24,10 @@ pub trait Maintenance: Send + Sync {
     /// Removes messages to which nothing has happened for a while, in one small step. What waits for
     /// something stays, and so does the newest message, so that no key is given twice.
     fn retain(&self, query: RetentionQuery) -> StoreFuture<'_, RetentionResult>;
+
+    /// Forgets counters that are zero, of messages that were accepted before a time, in one small
+    /// step. What is counted stays the same.
+    fn forget_zero_counts(&self, query: ZeroCountQuery) -> StoreFuture<'_, ZeroCountResult>;
 
     /// Makes a commit that changes nothing, but only when it takes one to know whether commits go
     /// through: after a failure, or when there was none for a while.
@@ -116,6 +120,27 @@ pub struct RetentionResult {
     pub next: Option<RetentionCursor>,
     /// Our messages stay for now, because the provider is still to be asked about some of their time.
     pub waits: bool,
+}
+
+/// Which counters to forget when they are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZeroCountQuery {
+    /// Those of messages that were accepted in an hour before this one.
+    pub before: Timestamp,
+    /// Now: what is younger was counted by a clock that was ahead, and says nothing about what comes
+    /// after it.
+    pub now: Timestamp,
+    /// Those of the cohorts after this one; 0 begins.
+    pub after: CohortRow,
+}
+
+/// How far a walk over counters is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ZeroCountResult {
+    /// The last cohort that was looked at; `None` at the end of the walk.
+    pub next: Option<CohortRow>,
+    /// The last cohort before the first one of this step that was too young.
+    pub young_after: Option<CohortRow>,
 }
 
 /// What a run did.

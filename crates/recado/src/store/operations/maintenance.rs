@@ -11,7 +11,7 @@ use delivery::progress::Watch;
 use delivery::row::{HoldRow, MessageRow};
 use delivery::time::Timestamp;
 
-use super::columns::{ConsentCause, HoldStep, Total, TotalKey};
+use super::columns::{ConsentCause, CounterKey, HoldStep, Total, TotalKey};
 use super::consent::change_consent;
 use super::hold::release_some;
 use super::removal::Removal;
@@ -177,6 +177,17 @@ impl Verb for Retain {
             ),
             waits: removable.waits,
         })
+    }
+}
+
+/// Forgets counters, those that are still zero.
+pub(crate) struct ForgetZeroCounts(pub(crate) Vec<CounterKey>);
+
+impl Verb for ForgetZeroCounts {
+    type Answer = ();
+
+    fn run<R: Rows>(&self, transaction: &mut Transaction<'_, R>) -> Result<(), R::Error> {
+        transaction.rows.forget_zero_counts(&self.0)
     }
 }
 

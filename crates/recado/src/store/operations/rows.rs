@@ -199,6 +199,9 @@ pub(crate) trait CounterRows: Halting {
     /// Adds to counters, each of which is named once.
     fn add_counts(&mut self, counts: &[(CounterKey, i64)]) -> Read<Self, ()>;
 
+    /// Forgets those of these counters that are zero, and were for whatever is no longer stored.
+    fn forget_zero_counts(&mut self, counts: &[CounterKey]) -> Read<Self, ()>;
+
     /// Adds to the figures of the account, each of which is named once.
     fn add_totals(&mut self, totals: &[(TotalKey, i64)]) -> Read<Self, ()>;
 }

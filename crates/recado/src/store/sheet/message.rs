@@ -454,6 +454,11 @@ impl CounterRows for Sheet {
         Ok(())
     }
 
+    fn forget_zero_counts(&mut self, counts: &[CounterKey]) -> Result<(), Halt> {
+        self.zero_counts.extend_from_slice(counts);
+        Ok(())
+    }
+
     fn add_totals(&mut self, totals: &[(TotalKey, i64)]) -> Result<(), Halt> {
         self.totals.extend_from_slice(totals);
         Ok(())

@@ -95,6 +95,7 @@ pub(crate) struct Sheet {
     pub(crate) cursors: Vec<InboundCursor>,
     pub(crate) ties: Vec<TieColumns>,
     pub(crate) counts: Vec<(CounterKey, i64)>,
+    pub(crate) zero_counts: Vec<CounterKey>,
     pub(crate) totals: Vec<(TotalKey, i64)>,
     pub(crate) removable: Table<Removal, Removable>,
     pub(crate) removed: Vec<Removable>,
@@ -168,6 +169,7 @@ impl Sheet {
             cursors: Vec::new(),
             ties: Vec::new(),
             counts: Vec::new(),
+            zero_counts: Vec::new(),
             totals: Vec::new(),
             removable: Table::default(),
             removed: Vec::new(),
@@ -218,6 +220,7 @@ impl Sheet {
         self.cursors.clear();
         self.ties.clear();
         self.counts.clear();
+        self.zero_counts.clear();
         self.totals.clear();
         self.removed.clear();
         self.probed = false;

@@ -1,6 +1,7 @@
 //! The numbers: the tables `cohort`, `template` and `counter`.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use delivery::counter::Metric;
 use delivery::message::Kind;
@@ -9,13 +10,18 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
-use super::column::stored_at;
+use super::column::{limit, stored_at};
 use super::statements::{ACCOUNT, Statements};
 use crate::store::operations::columns::{Cohort, CounterKey, Total, TotalKey};
 use crate::store::operations::removal::RemovableMessage;
 use crate::store::operations::rows::CounterRows;
 use crate::store::operations::transaction::Shared;
-use crate::store::{CounterGroup, CounterQuery, CounterRow, Counters, StoreError, StoreFuture};
+use crate::store::{
+    CounterGroup, CounterQuery, CounterRow, Counters, StoreError, StoreFuture, ZeroCountResult,
+};
+
+/// Cohorts that one step looks at. Each has some dozen counters.
+const COHORTS_MAX: usize = 100;
 
 impl Counters for SqliteStore {
     fn counters(&self, query: CounterQuery) -> StoreFuture<'_, Vec<CounterRow>> {
@@ -103,6 +109,17 @@ impl CounterRows for Statements<'_> {
         Ok(())
     }
 
+    fn forget_zero_counts(&mut self, counts: &[CounterKey]) -> rusqlite::Result<()> {
+        let mut statement = self.db.prepare_cached(
+            "DELETE FROM counter WHERE cohort_id = ?1 AND metric = ?2 AND code = ?3 \
+             AND n = 0 AND baseline = 0",
+        )?;
+        for (cohort, metric, code) in counts {
+            statement.execute([cohort.0, metric.number(), *code])?;
+        }
+        Ok(())
+    }
+
     fn add_totals(&mut self, totals: &[(TotalKey, i64)]) -> rusqlite::Result<()> {
         let mut statement = self.db.prepare_cached(
             "INSERT INTO total (account_id, what, code, n) VALUES (?1, ?2, ?3, ?4) \
@@ -148,6 +165,55 @@ pub(super) fn add_baseline(db: &Connection, removed: &[RemovableMessage]) -> rus
         mark.execute([cohort, removal])?;
     }
     Ok(())
+}
+
+/// Counters that are zero, of a few cohorts.
+pub(super) struct ZeroCounts {
+    pub(super) counts: Vec<CounterKey>,
+    pub(super) walked: ZeroCountResult,
+}
+
+/// The counters that are zero in the next cohorts whose hour is before the young ones.
+pub(super) fn zero_counts(
+    db: &Connection,
+    after: CohortRow,
+    young: &RangeInclusive<i64>,
+) -> rusqlite::Result<ZeroCounts> {
+    let mut found = ZeroCounts {
+        counts: Vec::new(),
+        walked: ZeroCountResult::default(),
+    };
+    let (mut rows_read, mut old) = (0, 0);
+    let mut cohorts = db.prepare_cached(
+        "SELECT id, hour FROM cohort NOT INDEXED WHERE account_id = ?1 AND id > ?2 \
+         ORDER BY id LIMIT ?3",
+    )?;
+    let mut counters = db.prepare_cached(
+        "SELECT metric, code FROM counter WHERE cohort_id = ?1 AND n = 0 AND baseline = 0",
+    )?;
+    let mut rows = cohorts.query([ACCOUNT, after.0, limit(COHORTS_MAX)])?;
+    while let Some(row) = rows.next()? {
+        let (cohort, hour) = (CohortRow(row.get(0)?), row.get(1)?);
+        rows_read += 1;
+        found.walked.next = Some(cohort);
+        if young.contains(&hour) {
+            let before = CohortRow(cohort.0 - 1);
+            found.walked.young_after.get_or_insert(before);
+        }
+        if hour < *young.start() {
+            old += 1;
+            let mut rows = counters.query([cohort.0])?;
+            while let Some(row) = rows.next()? {
+                let metric = stored_at(row, 0, Metric::from_number)?;
+                found.counts.push((cohort, metric, row.get(1)?));
+            }
+        }
+    }
+    // After many young ones in a row nothing old comes any more.
+    if rows_read < COHORTS_MAX || (old == 0 && found.walked.young_after.is_some()) {
+        found.walked.next = None;
+    }
+    Ok(found)
 }
 
 /// Reads every figure that is kept for the account: what, code and value.

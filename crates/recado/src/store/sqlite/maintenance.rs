@@ -6,15 +6,18 @@ use delivery::time::Timestamp;
 
 use super::SqliteStore;
 use super::account;
+use super::counter;
 use super::event::newest_at;
 use super::hold::holds_later;
 use super::queue::due_later;
 use super::watch::watches_later;
 use crate::store::operations::columns::HoldStep;
-use crate::store::operations::maintenance::{FollowClock, Maintain, NoteClock, Retain};
+use crate::store::operations::maintenance::{
+    FollowClock, ForgetZeroCounts, Maintain, NoteClock, Retain,
+};
 use crate::store::{
     ClockNote, ClockStep, ClockStepCursor, ClockStepResult, Health, Maintenance, MaintenanceResult,
-    RetentionQuery, RetentionResult, StoreError, StoreFuture,
+    RetentionQuery, RetentionResult, StoreError, StoreFuture, ZeroCountQuery, ZeroCountResult,
 };
 
 /// Rows of each table that one commit moves.
@@ -41,6 +44,21 @@ impl Maintenance for SqliteStore {
 
     fn retain(&self, query: RetentionQuery) -> StoreFuture<'_, RetentionResult> {
         Box::pin(self.writer.run(Retain(query)))
+    }
+
+    fn forget_zero_counts(&self, query: ZeroCountQuery) -> StoreFuture<'_, ZeroCountResult> {
+        Box::pin(async move {
+            let young = query.before.hour()..=query.now.hour();
+            let found = self
+                .read_long(&self.readers.work, move |db, _| {
+                    counter::zero_counts(db, query.after, &young)
+                })
+                .await?;
+            if !found.counts.is_empty() {
+                self.writer.run(ForgetZeroCounts(found.counts)).await?;
+            }
+            Ok(found.walked)
+        })
     }
 
     fn probe_when_idle(&self) -> StoreFuture<'_, ()> {

@@ -12,6 +12,7 @@ mod restore;
 mod retention;
 mod sync;
 mod tamper;
+mod zero_counts;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -52,6 +52,11 @@ impl Sheet {
     pub(crate) fn fresh() -> Self {
         Self(Sqlite::fresh())
     }
+
+    /// Where its file is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.0.folder()
+    }
 }
 
 impl Engine for Sheet {

@@ -57,6 +57,7 @@ pub(super) fn save(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
         rows.note_list_lag(measured)?;
     }
     rows.add_counts(&sheet.counts)?;
+    rows.forget_zero_counts(&sheet.zero_counts)?;
     rows.add_totals(&sheet.totals)?;
     let (ended, note) = (sheet.restore_ended, sheet.clock_note);
     ended.map_or(Ok(()), |(after, now)| rows.end_restore(after, now))?;
@@ -64,9 +65,7 @@ pub(super) fn save(db: &Connection, sheet: &Sheet) -> rusqlite::Result<()> {
     for removed in &sheet.removed {
         rows.remove(removed)?;
     }
-    if sheet.probed {
-        rows.probe()?;
-    }
+    sheet.probed.then(|| rows.probe()).transpose()?;
     Ok(())
 }
 
