@@ -178,7 +178,7 @@ async fn the_log_starts_over_while_a_recount_reads() {
     let log = folder.path().join("recado.db-wal");
     let server = open(&path, OpenMode::Server).unwrap();
     server.checkpoint_every(PAGES);
-    for hundred in 0..40 {
+    for hundred in 0..200 {
         let new = (0..100).map(|n| message(hundred * 100 + n)).collect();
         server.accept(new).await.unwrap();
     }
@@ -186,7 +186,7 @@ async fn the_log_starts_over_while_a_recount_reads() {
     let held = beside(&path);
     held.execute_batch("BEGIN; SELECT count(*) FROM account")
         .unwrap();
-    let (commits, largest) = fill(&server, &log, 10_000, 5_000, LOG_BYTES_MAX).await;
+    let (commits, largest) = fill(&server, &log, 30_000, 5_000, LOG_BYTES_MAX).await;
     assert!(largest > LOG_BYTES_MAX, "one moment: {largest} bytes");
     held.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
         .unwrap();
@@ -195,7 +195,7 @@ async fn the_log_starts_over_while_a_recount_reads() {
     let ended = Arc::new(AtomicBool::new(false));
     let tool = Arc::new(open(&path, OpenMode::Tool).unwrap());
     let recounts = tokio::spawn(recount_until(tool, ended.clone()));
-    let (_, largest) = fill(&server, &log, 20_000, commits * 4, LOG_BYTES_MAX).await;
+    let (_, largest) = fill(&server, &log, 40_000, commits * 4, LOG_BYTES_MAX).await;
     assert!(largest <= LOG_BYTES_MAX, "by ranges: {largest} bytes");
     ended.store(true, Ordering::SeqCst);
     recounts.await.unwrap();
