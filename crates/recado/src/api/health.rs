@@ -111,6 +111,13 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Json<HealthJson>, P
             "{undecided} messages ended as unknown: Twilio may have sent them; retry or leave them"
         ));
     }
+    if gauges.unknown_endless > 0 {
+        concerns.push(format!(
+            "{} requests have been looked for in Twilio's list for days, because the looks fail or \
+             something cannot be read: the log says why. Their messages are kept, however old",
+            gauges.unknown_endless
+        ));
+    }
     let oldest = gauges
         .oldest_due_at
         .map_or(0, |due| now.since(due).as_secs());

@@ -57,6 +57,9 @@ pub struct Gauges {
     /// Those of them for which the time is over within which evidence usually comes, however often
     /// they were looked for; counted among the 10,000 whose look is due first.
     pub unknown_overdue: u64,
+    /// Those of them that have been looked for longer than any look goes on that succeeds: their looks
+    /// fail, or their rows cannot be read. Their messages are kept.
+    pub unknown_endless: u64,
     /// The largest lag of the provider's list within a day; `None` when none was measured.
     pub list_lag: Option<Duration>,
     /// Reports of messages that nobody knows.

@@ -1,6 +1,6 @@
 //! Sizes, depths and whether a commit goes through.
 
-use delivery::limits::ABSENT_UNCOMPARED_AFTER;
+use delivery::limits::{ABSENT_UNCOMPARED_AFTER, SETTLE_AGE_MAX};
 use delivery::progress::WatchKind;
 use delivery::state::State;
 use delivery::time::Timestamp;
@@ -28,8 +28,8 @@ impl Health for SqliteStore {
         Box::pin(async move {
             let mut gauges = self
                 .read_long(&self.readers.gauges, move |db, shared| {
-                    let evidence_comes = shared.rules.wait(ABSENT_UNCOMPARED_AFTER);
-                    read_gauges(db, now.minus(evidence_comes))
+                    let ago = |time| now.minus(shared.rules.wait(time));
+                    read_gauges(db, ago(ABSENT_UNCOMPARED_AFTER), ago(SETTLE_AGE_MAX * 2))
                 })
                 .await?;
             let bytes = |suffix: &str| {
@@ -75,25 +75,33 @@ const OVERDUE_AMONG: i64 = 10_000;
 /// Reports that are counted one by one; a page without a key must not walk more.
 const PARKED_COUNTED_MAX: i64 = 100_000;
 
-/// An attempt that ended before `overdue` and is still looked for is overdue.
-fn read_gauges(db: &Connection, overdue: Timestamp) -> rusqlite::Result<Gauges> {
+/// An attempt that ended before `overdue` and is still looked for is overdue; one that ended before
+/// `endless` will be looked for without an end.
+fn read_gauges(
+    db: &Connection,
+    overdue: Timestamp,
+    endless: Timestamp,
+) -> rusqlite::Result<Gauges> {
     let one = |sql: &str| -> rusqlite::Result<u64> {
         db.prepare_cached(sql)?
             .query_row([ACCOUNT], |row| row.get(0))
     };
     let unknown = WatchKind::Unknown.number();
+    let ended_before = |time: Timestamp| -> rusqlite::Result<u64> {
+        db.prepare_cached(&format!(
+            "SELECT count(*) FROM (SELECT attempt_id FROM watch WHERE account_id = ?1 \
+             AND kind = {unknown} ORDER BY at, attempt_id LIMIT {OVERDUE_AMONG}) \
+             JOIN attempt ON attempt.id = attempt_id WHERE attempt.finished_at <= ?2"
+        ))?
+        .query_row([ACCOUNT, time.micros()], |row| row.get(0))
+    };
     let mut gauges = Gauges {
         open_attempts: one("SELECT count(*) FROM open_attempt WHERE account_id = ?1")?,
         unknown_watched: one(&format!(
             "SELECT count(*) FROM watch WHERE account_id = ?1 AND kind = {unknown}"
         ))?,
-        unknown_overdue: db
-            .prepare_cached(&format!(
-                "SELECT count(*) FROM (SELECT attempt_id FROM watch WHERE account_id = ?1 \
-                 AND kind = {unknown} ORDER BY at, attempt_id LIMIT {OVERDUE_AMONG}) \
-                 JOIN attempt ON attempt.id = attempt_id WHERE attempt.finished_at <= ?2"
-            ))?
-            .query_row([ACCOUNT, overdue.micros()], |row| row.get(0))?,
+        unknown_overdue: ended_before(overdue)?,
+        unknown_endless: ended_before(endless)?,
         list_lag: watch::largest_lag(db)?,
         parked: one(&format!(
             "SELECT count(*) FROM (SELECT 1 FROM parked_report WHERE account_id = ?1 \

@@ -329,7 +329,7 @@ pub(crate) async fn what_is_unknown_for_an_hour_is_overdue(fixture: &mut StoreFi
     let id = fixture.accept(notice(1, "a")).await;
     fixture.lose(id).await;
     fixture.pass(59 * MINUTE);
-    for (polls, overdue) in [(3, 0), (3, 1)] {
+    for (polls, overdue, endless) in [(3, 0, 0), (3, 1, 0), (3, 1, 1)] {
         let watch = fixture.watches().await.remove(0);
         let next = NextWatch {
             at: fixture.now,
@@ -342,7 +342,8 @@ pub(crate) async fn what_is_unknown_for_an_hour_is_overdue(fixture: &mut StoreFi
             (gauges.unknown_watched, gauges.unknown_overdue),
             (1, overdue)
         );
-        fixture.pass(MINUTE);
+        assert_eq!(gauges.unknown_endless, endless);
+        fixture.pass(if overdue == 0 { MINUTE } else { 30 * DAY });
     }
 }
 
